@@ -1,0 +1,61 @@
+//! The only place that reads a clock.
+//!
+//! Cores take `now` as an argument. Schedules, timeouts and expiries run on [`now`] (monotonic); [`wall`] is for
+//! stamping only, because it may jump.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970-01-01T00:00:00Z, by the wall clock. May jump either way; never used to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct WallTime(pub u64);
+
+/// 2026-11-23T00:00:00Z. A wall clock before the day this program was written has not been set: boxes without a
+/// battery-backed clock boot in 1970.
+const EARLIEST_PLAUSIBLE: WallTime = WallTime(1_795_392_000_000);
+
+impl WallTime {
+    /// Whether the clock had been set when this stamp was taken. A reading stamped before says so.
+    #[must_use]
+    pub fn is_plausible(self) -> bool {
+        self >= EARLIEST_PLAUSIBLE
+    }
+
+    /// Milliseconds since `earlier`, 0 if the clock went back.
+    #[must_use]
+    pub fn millis_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The monotonic clock.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// The wall clock.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn wall() -> WallTime {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    WallTime(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_never_set_is_not_plausible() {
+        assert!(!WallTime(0).is_plausible());
+        assert!(EARLIEST_PLAUSIBLE.is_plausible());
+    }
+
+    #[test]
+    fn a_clock_that_went_back_gives_no_negative_age() {
+        assert_eq!(WallTime(5).millis_since(WallTime(9)), 0);
+    }
+}

@@ -1,0 +1,12 @@
+//! fieldgate: an IoT edge gateway in one program. A local MQTT broker, field devices mapped to topics in YAML, and a
+//! store-and-forward bridge to the cloud.
+//!
+//! The rooms, lowest first. A room may name only rooms on rows above its own in this list, and rooms on one row never
+//! name each other; `tests/tidy.rs` checks it. ARCHITECTURE.md has the map, the flows and the invariants.
+
+// vocabulary
+pub mod clock;
+pub mod metrics;
+pub mod shutdown;
+pub mod topic;
+pub mod value;

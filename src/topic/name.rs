@@ -1,0 +1,120 @@
+//! Topic Names: what a message is published to.
+
+use std::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::{TopicError, check, is_reserved};
+
+/// A checked Topic Name: 1 to 65535 bytes of UTF-8 without U+0000, `+` and `#`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName(ByteString);
+
+impl TopicName {
+    /// Checks `text`; it is kept as the slice it is, so a name pins the buffer it was read into (see [`Self::compact`]).
+    ///
+    /// # Errors
+    /// Says which rule of section 4.7 the text breaks.
+    pub fn new(text: ByteString) -> Result<Self, TopicError> {
+        check(&text)?;
+        if text.contains(['+', '#']) {
+            return Err(TopicError::WildcardInName);
+        }
+        Ok(Self(text))
+    }
+
+    /// The same from bytes as they were read.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and where the bytes are no UTF-8.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, TopicError> {
+        Self::new(ByteString::try_from(bytes).map_err(|_| TopicError::NotUtf8)?)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The bytes, shared.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        self.0.as_bytes()
+    }
+
+    /// The levels between the slashes; `/` has two empty ones.
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Whether it starts with `$`, so that `#` and `+/...` do not match it [MQTT-4.7.2-1].
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        is_reserved(&self.0)
+    }
+
+    /// A copy with storage of its own: what is kept for long must not pin the buffer it was read into.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        Self(ByteString::from(&*self.0))
+    }
+}
+
+impl TryFrom<&str> for TopicName {
+    type Error = TopicError;
+
+    fn try_from(text: &str) -> Result<Self, TopicError> {
+        Self::new(ByteString::from(text))
+    }
+}
+
+impl TryFrom<String> for TopicName {
+    type Error = TopicError;
+
+    fn try_from(text: String) -> Result<Self, TopicError> {
+        Self::new(ByteString::from(text))
+    }
+}
+
+impl fmt::Debug for TopicName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), formatter)
+    }
+}
+
+impl fmt::Display for TopicName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mqtt_4_7_3_topic_names_are_checked() {
+        assert_eq!(TopicName::try_from(""), Err(TopicError::Empty));
+        assert_eq!(TopicName::try_from("a\0b"), Err(TopicError::Null));
+        assert_eq!(TopicName::try_from("a/+"), Err(TopicError::WildcardInName));
+        assert_eq!(TopicName::try_from("a#"), Err(TopicError::WildcardInName));
+        assert_eq!(
+            TopicName::try_from("x".repeat(65_536)),
+            Err(TopicError::TooLong)
+        );
+        assert_eq!(
+            TopicName::from_bytes(Bytes::from_static(b"\xff")),
+            Err(TopicError::NotUtf8)
+        );
+        assert!(TopicName::try_from("x".repeat(65_535)).is_ok());
+        assert!(TopicName::try_from("/ a//b").is_ok());
+    }
+
+    #[test]
+    fn levels_may_be_empty() {
+        let name = TopicName::try_from("/a//").unwrap();
+        assert_eq!(name.levels().collect::<Vec<_>>(), ["", "a", "", ""]);
+    }
+}
