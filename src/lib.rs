@@ -10,3 +10,5 @@ pub mod metrics;
 pub mod shutdown;
 pub mod topic;
 pub mod value;
+// the protocol, the sockets' options, what rooms tell about themselves
+pub mod mqtt;
