@@ -12,3 +12,5 @@ pub mod topic;
 pub mod value;
 // the protocol, the sockets' options, what rooms tell about themselves
 pub mod mqtt;
+pub mod net;
+pub mod status;

@@ -1,0 +1,156 @@
+//! Who a client certificate names: the Common Name of its subject (RFC 5280 sections 4.1.2.6 and A.1).
+//!
+//! A small walk down one path of the DER instead of an X.509 crate and its dozen dependencies: by the time this runs, webpki
+//! has checked the same bytes and the signature on them. Every length is checked against what is there; nothing is
+//! allocated but the result.
+
+use rustls_pki_types::CertificateDer;
+
+const INTEGER: u8 = 0x02;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const UTF8_STRING: u8 = 0x0C;
+const PRINTABLE_STRING: u8 = 0x13;
+const IA5_STRING: u8 = 0x16;
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+/// `version` of TBSCertificate; absent in v1.
+const VERSION: u8 = 0xA0;
+
+/// id-at-commonName, 2.5.4.3.
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+
+/// The subject's Common Name. `None` where there is none, where there are several (nobody could say which of them is
+/// the user), where it is in an encoding other than UTF-8 or ASCII, or where it holds a control character.
+#[must_use]
+pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let mut certificate = Der(certificate.as_ref()).open(SEQUENCE)?;
+    let mut signed = certificate.open(SEQUENCE)?;
+    if signed.next_is(VERSION) {
+        signed.open(VERSION)?;
+    }
+    signed.open(INTEGER)?; // serialNumber
+    signed.open(SEQUENCE)?; // signature
+    signed.open(SEQUENCE)?; // issuer
+    signed.open(SEQUENCE)?; // validity
+    let mut subject = signed.open(SEQUENCE)?;
+
+    let mut found = None;
+    while !subject.is_empty() {
+        let mut relative = subject.open(SET)?;
+        while !relative.is_empty() {
+            let mut attribute = relative.open(SEQUENCE)?;
+            if attribute.open(OBJECT_IDENTIFIER)?.0 == COMMON_NAME
+                && found.replace(attribute.text()?).is_some()
+            {
+                return None;
+            }
+        }
+    }
+    found.filter(|name| !name.is_empty() && !name.chars().any(char::is_control))
+}
+
+/// What remains to be read of one DER value.
+struct Der<'a>(&'a [u8]);
+
+impl<'a> Der<'a> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn next_is(&self, tag: u8) -> bool {
+        self.0.first() == Some(&tag)
+    }
+
+    /// The content of the next value, which must carry `tag`.
+    fn open(&mut self, tag: u8) -> Option<Self> {
+        let (found, content) = self.next()?;
+        (found == tag).then_some(content)
+    }
+
+    /// Tag and content of the next value. Lengths up to 65535, in the one form that DER allows.
+    fn next(&mut self) -> Option<(u8, Self)> {
+        let (length, rest, tag) = match *self.0 {
+            [tag, length @ 0..=0x7F, ref rest @ ..] => (usize::from(length), rest, tag),
+            [tag, 0x81, length @ 0x80..=0xFF, ref rest @ ..] => (usize::from(length), rest, tag),
+            [tag, 0x82, high @ 1..=0xFF, low, ref rest @ ..] => {
+                (usize::from(u16::from_be_bytes([high, low])), rest, tag)
+            }
+            _ => return None,
+        };
+        let (content, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some((tag, Self(content)))
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let (tag, content) = self.next()?;
+        let text = str::from_utf8(content.0).ok()?;
+        match tag {
+            UTF8_STRING => Some(text.to_owned()),
+            PRINTABLE_STRING | IA5_STRING if text.is_ascii() => Some(text.to_owned()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
+
+    use super::*;
+
+    fn certificate(name: DistinguishedName) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = name;
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    fn named(value: impl Into<DnValue>) -> CertificateDer<'static> {
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CountryName, "DE");
+        name.push(DnType::OrganizationName, "Plant 7");
+        name.push(DnType::CommonName, value);
+        certificate(name)
+    }
+
+    #[test]
+    fn the_common_name_is_found_among_other_attributes() {
+        assert_eq!(common_name(&named("plc-7")).as_deref(), Some("plc-7"));
+        assert_eq!(common_name(&named("Förderer")).as_deref(), Some("Förderer"));
+        let printable = DnValue::PrintableString("press".try_into().unwrap());
+        assert_eq!(common_name(&named(printable)).as_deref(), Some("press"));
+    }
+
+    #[test]
+    fn a_subject_without_a_usable_name_names_nobody() {
+        assert_eq!(common_name(&certificate(DistinguishedName::new())), None);
+        assert_eq!(common_name(&named("")), None);
+        assert_eq!(common_name(&named("a\nb")), None);
+        let wide = DnValue::BmpString("press".try_into().unwrap());
+        assert_eq!(common_name(&named(wide)), None);
+    }
+
+    #[test]
+    fn two_common_names_name_nobody() {
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, "one");
+        name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), "two");
+        assert_eq!(common_name(&certificate(name)), None);
+    }
+
+    #[test]
+    fn damaged_bytes_never_panic_and_never_name_anybody_else() {
+        let whole = named("plc-7");
+        for length in 0..whole.len() {
+            assert_eq!(common_name(&CertificateDer::from(&whole[..length])), None);
+        }
+        for position in 0..whole.len() {
+            for flip in [0x01, 0x80, 0xFF] {
+                let mut bytes = whole.to_vec();
+                bytes[position] ^= flip;
+                drop(common_name(&CertificateDer::from(bytes)));
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! TLS set-ups from PEM files, who a certificate names, and the options every socket gets.
+//!
+//! No accepting and no dialling: that is `listener` and `bridge`. Nothing here keeps state; the cryptography provider is
+//! passed explicitly, so a process-wide default that some library might install changes nothing.
+
+mod certificate;
+mod pem;
+mod socket;
+mod tls;
+
+pub use certificate::common_name;
+pub use socket::configure;
+pub use tls::{TlsError, client_config, server_config};
+
+use std::path::PathBuf;
+
+/// What a TLS listener needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// PEM: the certificate and its chain.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub private_key: PathBuf,
+    /// PEM: who signs client certificates; needed unless `client_certificate` is off.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client must show one.
+    pub client_certificate: ClientCertificate,
+    /// Accept TLS 1.2 beside 1.3.
+    pub allow_tls12: bool,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// Not asked for.
+    #[default]
+    Off,
+    /// Checked where shown.
+    Optional,
+    /// No connection without.
+    Required,
+}
+
+/// What a bridge needs to reach its upstream by TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTls {
+    /// PEM: who signs the upstream's certificate.
+    pub ca: PathBuf,
+    /// PEM: our certificate and its private key, for mutual TLS.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name the upstream's certificate must carry; default: the host of the address.
+    pub server_name: Option<String>,
+    /// ALPN protocol names, in order of preference.
+    pub alpn: Vec<String>,
+}

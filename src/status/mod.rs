@@ -1,0 +1,49 @@
+//! Snapshots of themselves that rooms publish, for whoever shows them: the status topics, the demo, later the console.
+//!
+//! Plain data in a `watch` channel: the newest one counts, and nobody waits for a reader.
+
+use serde::Serialize;
+
+use crate::clock::WallTime;
+
+/// How a bridge stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BridgeStatus {
+    /// The link.
+    pub link: LinkState,
+    /// Which stage of the last attempt failed and why; `None` while up.
+    pub error: Option<String>,
+    /// Why the backlog's files are out of use, if they are: nothing new is acknowledged until they are back.
+    pub store_error: Option<String>,
+    /// When the link came to its present state.
+    pub since: WallTime,
+    /// Messages that wait for the upstream or for its acknowledgement.
+    pub backlog_messages: u64,
+    /// Their bytes, as stored.
+    pub backlog_bytes: u64,
+    /// Stamp of the oldest of them.
+    pub oldest: Option<WallTime>,
+    /// Acknowledged by the upstream since the start (QoS 0: sent).
+    pub delivered: u64,
+    /// Dropped by a declared policy since the start: limits, expiry, QoS 0 while the link was down.
+    pub dropped: u64,
+    /// Sent again without being sure that the first copy did not arrive.
+    pub maybe_duplicated: u64,
+    /// Connections made since the start.
+    pub connects: u64,
+    /// Times the bridge had to be started again after a panic.
+    pub restarts: u64,
+}
+
+/// Stages of a link to the upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Waiting before the next attempt.
+    #[default]
+    Down,
+    /// Resolving, dialling, shaking hands.
+    Connecting,
+    /// CONNACK received.
+    Up,
+}
