@@ -14,3 +14,5 @@ pub mod value;
 pub mod mqtt;
 pub mod net;
 pub mod status;
+// delivery state machines
+pub mod session;

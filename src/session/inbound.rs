@@ -1,0 +1,224 @@
+//! The receiver of QoS 1 and 2: which QoS 2 ids are taken, and how much of the Receive Maximum is used up.
+//!
+//! An id that was taken is a duplicate until its PUBREL, over any number of connections [MQTT-4.3.3-10]. The Receive
+//! Maximum counts per connection and until PUBACK, PUBCOMP or a refusing PUBREC (MQTT 5 section 4.9).
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::Violation;
+use crate::mqtt::{PacketId, QoS};
+
+/// Messages that a peer sends to us.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    receive_maximum: u16,
+    /// QoS 1 and 2 messages of this connection that still count.
+    in_flight: u16,
+    /// QoS 2 ids between PUBLISH and PUBREL. At most 65535: as many as there are ids.
+    taken: HashMap<PacketId, Step>,
+}
+
+/// Where a QoS 2 id stands.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// A PUBREC was sent, on this connection or an earlier one.
+    answered: bool,
+    /// Its PUBLISH came on this connection, so it counts towards the Receive Maximum and its PUBREC is on its way.
+    current: bool,
+}
+
+/// What a PUBLISH is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// To be published, then answered.
+    New,
+    /// Published, and PUBREC was sent before: send it again at once.
+    Answered,
+    /// Published, and its PUBREC is on its way on this connection: nothing to do.
+    Pending,
+    /// Published on an earlier connection that ended before the PUBREC: answer it now, do not publish it again.
+    Unanswered,
+}
+
+impl Inbound {
+    /// With room for `receive_maximum` unanswered messages; 65535 where the version knows no such limit.
+    #[must_use]
+    pub fn new(receive_maximum: u16) -> Self {
+        Self {
+            receive_maximum,
+            in_flight: 0,
+            taken: HashMap::new(),
+        }
+    }
+
+    /// A new connection: the count begins anew, the ids taken stay.
+    pub fn reconnected(&mut self, receive_maximum: u16) {
+        self.receive_maximum = receive_maximum;
+        self.in_flight = 0;
+        self.taken
+            .values_mut()
+            .for_each(|step| step.current = false);
+    }
+
+    /// QoS 1 and 2 messages of this connection that still count.
+    #[must_use]
+    pub fn in_flight(&self) -> u16 {
+        self.in_flight
+    }
+
+    /// A PUBLISH arrived at QoS 1 or 2. A QoS 1 message is always new: nobody can tell a resend from a new message.
+    ///
+    /// # Errors
+    /// Where it is one too many, or takes the id of an unfinished QoS 2 message for something else.
+    pub fn publish(&mut self, id: PacketId, qos: QoS) -> Result<Taken, Violation> {
+        let full = self.in_flight >= self.receive_maximum;
+        match (qos, self.taken.entry(id)) {
+            (QoS::ExactlyOnce, Entry::Occupied(mut known)) => {
+                let Step { answered, current } = *known.get();
+                if !current {
+                    if full {
+                        return Err(Violation::ReceiveMaximumExceeded);
+                    }
+                    known.get_mut().current = true;
+                    self.in_flight += 1;
+                }
+                return Ok(match (answered, current) {
+                    (true, _) => Taken::Answered,
+                    (false, true) => Taken::Pending,
+                    (false, false) => Taken::Unanswered,
+                });
+            }
+            (_, Entry::Occupied(_)) => return Err(Violation::PacketIdInUse(id)),
+            (_, Entry::Vacant(_)) if full => return Err(Violation::ReceiveMaximumExceeded),
+            (QoS::ExactlyOnce, Entry::Vacant(vacant)) => {
+                vacant.insert(Step {
+                    answered: false,
+                    current: true,
+                });
+            }
+            (_, Entry::Vacant(_)) => {}
+        }
+        self.in_flight += 1;
+        Ok(Taken::New)
+    }
+
+    /// PUBACK was sent for a QoS 1 message.
+    pub fn acknowledged(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// PUBREC was sent. A refusal (0x80 and above) frees the id.
+    pub fn received(&mut self, id: PacketId, refused: bool) {
+        if refused {
+            self.forget(id);
+        } else if let Some(step) = self.taken.get_mut(&id) {
+            step.answered = true;
+        }
+    }
+
+    /// PUBREL came: PUBCOMP goes out, with 0x92 where this is false: the id is not known.
+    ///
+    /// # Errors
+    /// Where the message was taken but no PUBREC told the peer so.
+    pub fn release(&mut self, id: PacketId) -> Result<bool, Violation> {
+        match self.taken.get(&id) {
+            None => Ok(false),
+            Some(step) if !step.answered => Err(Violation::OutOfStep(id)),
+            Some(_) => {
+                self.forget(id);
+                Ok(true)
+            }
+        }
+    }
+
+    fn forget(&mut self, id: PacketId) {
+        if self.taken.remove(&id).is_some_and(|step| step.current) {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QOS1: QoS = QoS::AtLeastOnce;
+    const QOS2: QoS = QoS::ExactlyOnce;
+
+    fn id(number: u16) -> PacketId {
+        PacketId::new(number).unwrap()
+    }
+
+    #[test]
+    fn mqtt_4_3_3_10_a_qos_2_id_is_new_once_until_its_pubrel() {
+        let mut inbound = Inbound::new(10);
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::New));
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Pending));
+        inbound.reconnected(10);
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Unanswered));
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Pending));
+        inbound.received(id(1), false);
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Answered));
+        inbound.reconnected(10);
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Answered));
+        assert_eq!(inbound.release(id(1)), Ok(true));
+        assert_eq!(inbound.release(id(1)), Ok(false));
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::New));
+    }
+
+    #[test]
+    fn mqtt_3_3_4_9_the_receive_maximum_counts_until_puback_and_pubcomp() {
+        let mut inbound = Inbound::new(2);
+        inbound.publish(id(1), QOS1).unwrap();
+        inbound.publish(id(2), QOS2).unwrap();
+        let exceeded = Err(Violation::ReceiveMaximumExceeded);
+        assert_eq!(inbound.publish(id(3), QOS1), exceeded);
+        inbound.received(id(2), false);
+        assert_eq!(inbound.publish(id(3), QOS2), exceeded);
+        inbound.acknowledged();
+        inbound.release(id(2)).unwrap();
+        assert_eq!(inbound.in_flight(), 0);
+        assert_eq!(inbound.publish(id(3), QOS1), Ok(Taken::New));
+    }
+
+    #[test]
+    fn a_refused_qos_2_message_frees_its_id() {
+        let mut inbound = Inbound::new(1);
+        inbound.publish(id(1), QOS2).unwrap();
+        inbound.received(id(1), true);
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::New));
+    }
+
+    #[test]
+    fn a_new_connection_counts_from_zero_and_counts_resends_once() {
+        let mut inbound = Inbound::new(1);
+        inbound.publish(id(1), QOS2).unwrap();
+        inbound.reconnected(1);
+        assert_eq!(inbound.in_flight(), 0);
+        inbound.publish(id(1), QOS2).unwrap();
+        inbound.publish(id(1), QOS2).unwrap();
+        assert_eq!(inbound.in_flight(), 1);
+        assert_eq!(
+            inbound.publish(id(2), QOS1),
+            Err(Violation::ReceiveMaximumExceeded)
+        );
+    }
+
+    #[test]
+    fn a_pubrel_before_the_pubrec_is_out_of_step() {
+        let mut inbound = Inbound::new(1);
+        inbound.publish(id(1), QOS2).unwrap();
+        assert_eq!(inbound.release(id(1)), Err(Violation::OutOfStep(id(1))));
+    }
+
+    #[test]
+    fn mqtt_2_2_1_3_a_qos_1_message_cannot_take_the_id_of_an_unfinished_qos_2_message() {
+        let mut inbound = Inbound::new(9);
+        inbound.publish(id(1), QOS2).unwrap();
+        assert_eq!(
+            inbound.publish(id(1), QOS1),
+            Err(Violation::PacketIdInUse(id(1)))
+        );
+    }
+}
