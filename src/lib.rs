@@ -16,3 +16,5 @@ pub mod net;
 pub mod status;
 // delivery state machines
 pub mod session;
+// what must outlive a power cut
+pub mod store;

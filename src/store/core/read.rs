@@ -1,0 +1,168 @@
+//! What the reader gets: from RAM, or sifted from what was found in the files.
+
+use std::time::Instant;
+
+use super::super::ledger::is_expired;
+use super::super::tail::record_bytes;
+use super::super::{Entry, Outcome, Record, Seq};
+use super::Core;
+use crate::clock::WallTime;
+use crate::mqtt::QoS;
+
+/// Where the next messages are.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// Here they are; none: the reader has caught up.
+    Ram(Vec<Entry>),
+    /// In the files, from one position to another.
+    Files {
+        /// Not below the cursor.
+        from: u64,
+        /// The last one that is not in RAM.
+        until: u64,
+    },
+}
+
+/// What was found in the files.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Position, epoch, message; in order.
+    pub(crate) records: Vec<(u64, u32, Record)>,
+    /// Everything up to here was looked at.
+    pub(crate) reached: u64,
+    /// Segments that could not be read: first position, and how many messages they are said to have had.
+    pub(crate) damaged: Vec<(u64, u64)>,
+}
+
+impl Core {
+    /// See [`super::super::Log::read`].
+    pub(crate) fn read(
+        &mut self,
+        now: Instant,
+        wall: WallTime,
+        from: u64,
+        messages: usize,
+        bytes: usize,
+    ) -> Reading {
+        let from = from.max(self.cursor + 1);
+        if from < self.tail.first() {
+            let until = self.tail.first() - 1;
+            return Reading::Files { from, until };
+        }
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut expired = Vec::new();
+        let mut taken = 0;
+        let mut seen = self.tail.next() - 1;
+        for (seq, kept) in self.tail.iter(from) {
+            if self.expires(wall, seq, self.epoch, &kept.record) {
+                expired.push(seq);
+                continue;
+            }
+            taken += kept.bytes();
+            if !entries.is_empty() && (entries.len() >= messages || taken > bytes) {
+                seen = seq - 1;
+                break;
+            }
+            entries.push(self.entry(seq, self.epoch, kept.record.clone()));
+        }
+        self.read_to = self.read_to.max(seen);
+        self.expire(now, expired);
+        Reading::Ram(entries)
+    }
+
+    /// Sifts what was found from `from` on. What is missing there is in no file, so it is done.
+    pub(crate) fn found(
+        &mut self,
+        now: Instant,
+        wall: WallTime,
+        from: u64,
+        found: Found,
+    ) -> Vec<Entry> {
+        for (first, count) in found.damaged {
+            // The reader may come by again; by then it is marked as done.
+            if first > self.cursor && !self.done.contains(first) {
+                self.lost += count;
+            }
+        }
+        let mut next = from.max(self.cursor + 1);
+        let mut entries = Vec::with_capacity(found.records.len());
+        let mut expired = Vec::new();
+        for (seq, epoch, record) in found.records {
+            if seq > next {
+                self.done.insert(next, seq - 1);
+            }
+            next = next.max(seq + 1);
+            if seq <= self.cursor || self.done.contains(seq) {
+                continue;
+            }
+            if self.expires(wall, seq, epoch, &record) {
+                expired.push(seq);
+            } else {
+                entries.push(self.entry(seq, epoch, record));
+            }
+        }
+        self.done.insert(next, found.reached);
+        self.read_to = self.read_to.max(found.reached);
+        self.advance_cursor();
+        self.expire(now, expired);
+        self.doubt_session(now);
+        entries
+    }
+
+    fn entry(&self, seq: u64, epoch: u32, record: Record) -> Entry {
+        let mark = self.received.get(&seq);
+        Entry {
+            seq: Seq(seq),
+            epoch,
+            record,
+            received: mark.is_some_and(|number| *number <= self.commits),
+            maybe_sent: epoch != self.epoch,
+        }
+    }
+
+    /// Whether a message is dropped for its age. Not at QoS 2 where it may have been sent: its packet id is taken.
+    fn expires(&self, wall: WallTime, seq: u64, epoch: u32, record: &Record) -> bool {
+        let maybe_sent = epoch != self.epoch || seq <= self.read_to;
+        is_expired(record.stamped, wall, self.options.max_age)
+            && !(record.message.qos == QoS::ExactlyOnce && maybe_sent)
+    }
+
+    fn expire(&mut self, now: Instant, expired: Vec<u64>) {
+        for seq in expired {
+            self.done(now, seq, Outcome::Dropped);
+        }
+    }
+}
+
+/// Counts messages and bytes of a read from the files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    messages: usize,
+    bytes: usize,
+    is_first: bool,
+}
+
+impl Allowance {
+    pub(crate) fn new(messages: usize, bytes: usize) -> Self {
+        Self {
+            messages,
+            bytes,
+            is_first: true,
+        }
+    }
+
+    /// Whether nothing more goes in.
+    pub(crate) fn is_spent(&self) -> bool {
+        !self.is_first && self.messages == 0
+    }
+
+    /// Whether `record` still goes in; the first one always does.
+    pub(crate) fn takes(&mut self, record: &Record) -> bool {
+        let size = record_bytes(record);
+        let fits = self.is_first || (self.messages > 0 && size <= self.bytes);
+        self.is_first = false;
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(size);
+        fits
+    }
+}

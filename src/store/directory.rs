@@ -1,0 +1,216 @@
+//! The folder of a log as the store sees it: the seam at which tests cut the power.
+//!
+//! Everything that touches the medium goes through [`Directory`] and the [`Medium`]s it opens; nothing else in the store
+//! names a file. Real folders are [`Folder`].
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+
+/// A folder of flat files.
+pub trait Directory: Debug + Send {
+    /// Where it is, for messages.
+    fn path(&self) -> &Path;
+
+    /// Names and sizes of the files in it, in any order.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn list(&self) -> io::Result<Vec<(String, u64)>>;
+
+    /// Opens a file to read and write; `create`: makes it, empty, in place of any that is there.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn StorageBackend>>;
+
+    /// All bytes of a file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+
+    /// Gives a file another name, in place of any that has it. Durable after [`Self::sync`].
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file. Durable after [`Self::sync`].
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes the names durable.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A folder of the file system.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder if it is absent.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn create(path: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&path)?;
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Self { path })
+    }
+}
+
+impl Directory for Folder {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for file in fs::read_dir(&self.path)? {
+            let file = file?;
+            if let (Ok(name), metadata) = (file.file_name().into_string(), file.metadata()?)
+                && metadata.is_file()
+            {
+                files.push((name, metadata.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn StorageBackend>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(create)
+            .truncate(create)
+            .open(self.path.join(name))?;
+        let backend = FileBackend::new(file).map_err(io::Error::other)?;
+        Ok(Box::new(backend))
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+/// What was given to the medium since the log was opened.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Meter {
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    bytes: AtomicU64,
+    syncs: AtomicU64,
+}
+
+impl Meter {
+    pub(super) fn bytes(&self) -> u64 {
+        self.counts.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn syncs(&self) -> u64 {
+        self.counts.syncs.load(Ordering::Relaxed)
+    }
+}
+
+/// A file as redb gets it: what a [`Directory`] opened, with its writes and syncs counted.
+#[derive(Debug)]
+pub(super) struct Medium {
+    inner: Box<dyn StorageBackend>,
+    meter: Meter,
+}
+
+impl Medium {
+    pub(super) fn new(inner: Box<dyn StorageBackend>, meter: Meter) -> Self {
+        Self { inner, meter }
+    }
+}
+
+type Lock<T> = Result<T, redb::BackendError>;
+
+impl StorageBackend for Medium {
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.inner.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.inner.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.meter.counts.syncs.fetch_add(1, Ordering::Relaxed);
+        self.inner.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let bytes = data.len() as u64;
+        self.meter.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.inner.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.inner.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock<bool> {
+        self.inner.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock<bool> {
+        self.inner.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock<()> {
+        self.inner.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock<()> {
+        self.inner.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock<()> {
+        self.inner.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock<bool> {
+        self.inner.query_lock_range(start, end)
+    }
+}

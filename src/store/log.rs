@@ -1,0 +1,263 @@
+//! The handle of a log.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use tokio::sync::{oneshot, watch};
+
+use super::core::{Core, Reading};
+use super::directory::{Directory, Folder, Meter};
+use super::shared::{ReadRequest, Shared};
+use super::writer::{Files, Place, Writer};
+use super::{
+    CommitNumber, Entry, LinkHealth, LogOptions, LogStats, Outcome, Progress, Record, Seq,
+    StoreError,
+};
+use crate::clock;
+
+/// A log: messages in order, each kept until it is done. One appender (the broker's thread), one reader (its bridge).
+/// Cheap to clone. When the last clone is dropped without [`Self::close`], what was not covered is lost, as in a crash.
+#[derive(Clone, Debug)]
+pub struct Log {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Log {
+    /// Opens or makes the log and starts its thread. Blocks; milliseconds whatever the backlog.
+    ///
+    /// # Errors
+    /// Where the folder cannot be used, another process has it, or a newer program wrote it. A damaged file is put aside
+    /// and salvaged instead.
+    pub fn open(options: LogOptions) -> Result<Self, StoreError> {
+        let folder = Folder::create(options.dir.clone()).map_err(|source| StoreError::Io {
+            path: options.dir.clone(),
+            source,
+        })?;
+        Self::open_in(options, Box::new(folder))
+    }
+
+    /// As [`Self::open`], in a directory that need not be a real one: for tests that cut the power.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in(options: LogOptions, directory: Box<dyn Directory>) -> Result<Self, StoreError> {
+        let name = options.dir.file_name().unwrap_or_default();
+        let name = format!("store-{}", name.to_string_lossy());
+        let path = options.dir.clone();
+        let generation_bytes = options.generation_bytes();
+        let (shared, writer) = prepare(clock::now(), options, generation_bytes, directory)?;
+        let thread = thread::Builder::new()
+            .name(name)
+            .spawn(move || writer.run())
+            .map_err(|source| StoreError::Io { path, source })?;
+        Ok(Self {
+            handle: Arc::new(Handle {
+                shared,
+                thread: Mutex::new(Some(thread)),
+            }),
+        })
+    }
+
+    /// The position that the next message must be appended with.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.with_core(|core| core.next_seq())
+    }
+
+    /// Appends `record` at `seq`, which must be the one after the last. Never blocks and never fails: whether there is
+    /// room is asked before ([`Self::has_room`]), and what cannot be written is never reported as covered.
+    ///
+    /// The record is kept as it is: one whose payload is a slice of a read buffer pins that buffer, so the caller hands
+    /// in a compact copy ([`crate::mqtt::Message::compact`]).
+    pub fn append(&self, now: Instant, seq: Seq, record: Record) {
+        self.with_core(|core| {
+            debug_assert_eq!(seq, core.next_seq(), "one appender, without gaps");
+            core.append(now, record);
+        });
+    }
+
+    /// Whether the bytes that wait for a commit are below their limit.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.with_core(|core| core.has_room())
+    }
+
+    /// Waits until [`Self::has_room`]. Cancel safe.
+    pub async fn room(&self) {
+        loop {
+            let changed = self.handle.shared.room.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Follows the log's progress.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.handle.shared.progress.subscribe()
+    }
+
+    /// The messages from `from` on that are not done, in order: at most `messages` of them and about `bytes` bytes,
+    /// at least one where there is one. Empty: the reader has caught up (wait for [`Progress::appended`]). From RAM
+    /// where they are recent, else from the files (then it waits for the log's thread).
+    ///
+    /// A reader begins at 0 and goes on from the last position it got; it may begin again at any time.
+    ///
+    /// # Errors
+    /// Where the files cannot be read now; try again later.
+    pub async fn read(
+        &self,
+        from: Seq,
+        messages: usize,
+        bytes: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut from = from.0;
+        loop {
+            let (now, wall) = (clock::now(), clock::wall());
+            let reading = self.with_core(|core| core.read(now, wall, from, messages, bytes));
+            let (start, until) = match reading {
+                Reading::Ram(entries) => return Ok(entries),
+                Reading::Files { from, until } => (from, until),
+            };
+            let (reply, answer) = oneshot::channel();
+            self.handle.shared.ask(ReadRequest {
+                from: start,
+                until,
+                messages,
+                bytes,
+                reply,
+            })?;
+            let (entries, reached) = answer.await.map_err(|_| StoreError::Closed)??;
+            if !entries.is_empty() {
+                return Ok(entries);
+            }
+            from = reached + 1;
+        }
+    }
+
+    /// A message needs to be kept no longer. May come out of order.
+    pub fn done(&self, now: Instant, seq: Seq, outcome: Outcome) {
+        self.with_core(|core| core.done(now, seq.0, outcome));
+    }
+
+    /// QoS 2: the upstream's PUBREC arrived. PUBREL may be sent once [`Progress::commits`] has reached the result.
+    #[must_use]
+    pub fn received(&self, now: Instant, seq: Seq) -> CommitNumber {
+        self.with_core(|core| core.received(now, seq.0))
+    }
+
+    /// What [`Self::keep_session`] was told last, in this start or an earlier one, committed or not. `None` in a new log,
+    /// and where messages were lost to damage: the upstream's session may then hold packet ids that nobody here knows of.
+    #[must_use]
+    pub fn session(&self) -> Option<String> {
+        self.with_core(|core| core.session().map(str::to_owned))
+    }
+
+    /// The reader's session at the upstream is the one that it calls `name` (1 to [`super::SESSION_NAME_MAX`] bytes; any other
+    /// name is kept as `None`). The marks of [`Self::received`] were made in the session before: they are void with it, in
+    /// the same commit. Where the name is the one that is kept already, nothing changes. Gives the commit that makes it
+    /// durable; on a new session no QoS 2 message may be sent before [`Progress::commits`] has reached it.
+    #[must_use]
+    pub fn keep_session(&self, now: Instant, name: Option<&str>) -> CommitNumber {
+        self.with_core(|core| core.keep_session(now, name))
+    }
+
+    /// The upstream lost the session: every mark of [`Self::received`] is void, committed like them.
+    #[must_use]
+    pub fn forget_received(&self, now: Instant) -> CommitNumber {
+        self.with_core(|core| core.forget_received(now))
+    }
+
+    /// Tells whether holding for the upstream makes sense now.
+    pub fn link(&self, now: Instant, health: LinkHealth) {
+        self.with_core(|core| core.link(now, health));
+    }
+
+    /// Figures.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        let shared = &self.handle.shared;
+        let mut stats = shared.with(|state| LogStats {
+            commits: state.commits,
+            ..state.core.stats()
+        });
+        stats.bytes_written = shared.meter.bytes();
+        stats.syncs = shared.meter.syncs();
+        stats
+    }
+
+    /// Why the files are out of use at the moment, if they are: nothing is covered until they are back.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        self.handle.shared.with(|state| state.error.clone())
+    }
+
+    /// Commits what waits (held messages too) and ends the thread. Blocks. Called once, after the last append.
+    pub fn close(&self) {
+        self.handle.shared.close();
+        self.handle.join();
+    }
+
+    fn with_core<T>(&self, call: impl FnOnce(&mut Core) -> T) -> T {
+        self.handle.shared.with(|state| call(&mut state.core))
+    }
+}
+
+/// Opens the files; the thread is not started.
+pub(super) fn prepare(
+    now: Instant,
+    options: LogOptions,
+    generation_bytes: u64,
+    directory: Box<dyn Directory>,
+) -> Result<(Arc<Shared>, Writer), StoreError> {
+    let meter = Meter::default();
+    let place = Place {
+        directory,
+        meter: meter.clone(),
+    };
+    let (files, loaded) = Files::open(&place, None)?;
+    let epoch = loaded.epoch;
+    let shared = Arc::new(Shared::new(Core::new(options, loaded), meter));
+    let writer = Writer::new(
+        now,
+        Arc::clone(&shared),
+        place,
+        files,
+        epoch,
+        generation_bytes,
+    );
+    Ok((shared, writer))
+}
+
+impl Handle {
+    fn join(&self) {
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("a log's thread panicked; please report this");
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.abandon();
+        self.join();
+    }
+}

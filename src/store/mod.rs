@@ -1,0 +1,135 @@
+//! The store: what must outlive a power cut. A [`Log`] is the backlog of a bridge, in generation files of segments in redb,
+//! with a writer thread and group commit.
+//!
+//! ```text
+//! q-00000016.redb      sealed: read only, unlinked when everything in it is done
+//! q-00000017.redb      active: the highest number; new segments, the position, summaries of the sealed ones
+//! *.tmp, *.bad-SECONDS being made; damaged and put aside
+//! ```
+//!
+//! [`Log`] is the handle: a mutex around `core`, which decides everything and does no I/O. The thread in `writer` owns the
+//! files, each a generation, whose rows are `segment`s (of `record`s), a `position` and the summaries of the `ledger`.
+//!
+//! It never acknowledges: it says how far it is ([`Progress`]) and others draw the consequences. It never deletes from a
+//! redb file, never compacts one, and never drops a message without counting it.
+//!
+//! Invariants: one appender and one reader a log; only the writer thread opens a write transaction; no lock is held across
+//! a file operation or an await; no (epoch, position) is used twice; what a newer program wrote is refused and kept.
+
+mod core;
+mod directory;
+mod error;
+mod ledger;
+mod log;
+mod options;
+mod position;
+#[cfg(test)]
+mod power_cut;
+mod ranges;
+mod record;
+mod segment;
+mod shared;
+mod tail;
+#[cfg(test)]
+mod testing;
+mod varint;
+mod writer;
+
+pub use directory::{Directory, Folder};
+pub use error::StoreError;
+pub use log::Log;
+pub use options::LogOptions;
+
+use crate::clock::WallTime;
+use crate::mqtt::Message;
+
+/// Longest name of a session, in bytes; see [`Log::keep_session`].
+pub const SESSION_NAME_MAX: usize = 512;
+
+/// Position of a message in one log. Counts from 1; 0 is "before the first". Never used twice within an [`Entry::epoch`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+/// Number of a commit, counted from 1 since the log was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitNumber(pub u64);
+
+/// What is appended: the message as it will be sent (topic already mapped, QoS already capped), and when it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// QoS 0 is kept in RAM only.
+    pub message: Message,
+    /// When the gateway took it.
+    pub stamped: WallTime,
+}
+
+/// What is read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it stands.
+    pub seq: Seq,
+    /// The start of the program in which it was appended.
+    pub epoch: u32,
+    /// What.
+    pub record: Record,
+    /// QoS 2: the upstream's PUBREC is committed; what remains to be sent is PUBREL.
+    pub received: bool,
+    /// Appended before this start of the program, so it may have been sent before.
+    pub maybe_sent: bool,
+}
+
+/// How far a log is. Published on every change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Highest position handed out.
+    pub appended: Seq,
+    /// Every message up to here is on stable storage or done: its acknowledgement may go out (P1).
+    pub covered: Seq,
+    /// Every message up to here that is not done is on stable storage: a QoS 2 message may be sent (section 4).
+    pub committed: Seq,
+    /// Every message up to here is done, and would be after a crash: a bridge sends a QoS 2 message only while it is less
+    /// than 65000 above, because packet ids come round.
+    pub cursor: Seq,
+    /// The last commit that succeeded.
+    pub commits: CommitNumber,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The upstream has it.
+    Delivered,
+    /// Dropped by a declared policy; counted.
+    Dropped,
+}
+
+/// Figures of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Messages not done.
+    pub messages: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// Stamp of the oldest one.
+    pub oldest: Option<WallTime>,
+    /// Dropped by a declared policy since the start.
+    pub dropped: u64,
+    /// Stored messages that could not be read back because of damage; each was reported.
+    pub lost: u64,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Syncs of the medium since the start.
+    pub syncs: u64,
+    /// Bytes given to the medium since the start.
+    pub bytes_written: u64,
+}
+
+/// Whether a message may be held in RAM for the upstream's acknowledgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkHealth {
+    /// Down, or slower than the hold: write at once.
+    #[default]
+    Down,
+    /// Up.
+    Up,
+}

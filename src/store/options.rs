@@ -1,0 +1,46 @@
+//! Options of a log.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a log keeps its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Folder of its files; made if absent.
+    pub dir: PathBuf,
+    /// Group commit: from the first message that waits to the commit.
+    pub commit_interval: Duration,
+    /// QoS 1 kept in RAM this long for the upstream's acknowledgement before it is written; zero: never.
+    pub hold_for_upstream: Duration,
+    /// RAM that messages may take: held, waiting for a commit, or committed and soon to be sent.
+    pub hold_bytes: usize,
+    /// Size of all files at which the oldest is dropped. The active one is never dropped, so a little more may be used.
+    pub max_bytes: u64,
+    /// Age at which messages are dropped.
+    pub max_age: Duration,
+}
+
+/// A generation is sealed at this many bytes of segments: its file then stays below redb's next doubling.
+const GENERATION_BYTES: u64 = 7 << 20;
+/// A small backlog is still dropped in steps of about an eighth, but not of less than this.
+const GENERATION_BYTES_MIN: u64 = 128 << 10;
+
+impl LogOptions {
+    /// Bytes of segments at which a generation is sealed.
+    pub(super) fn generation_bytes(&self) -> u64 {
+        (self.max_bytes / 8).clamp(GENERATION_BYTES_MIN, GENERATION_BYTES)
+    }
+
+    /// The defaults of the configuration, for a log in `dir`.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            commit_interval: Duration::from_millis(100),
+            hold_for_upstream: Duration::from_millis(500),
+            hold_bytes: 4 << 20,
+            max_bytes: 2 << 30,
+            max_age: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The reader's position as it is stored: one small row, always whole, so that a commit whose outcome is unknown can
+//! simply be made again.
+//!
+//! ```text
+//! "FGPOSIT" version:u8 | crc32c:u32 | body length:u32 | body
+//! body: epoch:u32 | cursor:u64 | done above the cursor | received (QoS 2) | generations touched: count, (number, done)*
+//!       | session: length, text; length 0: none
+//! ```
+//!
+//! It carries a magic and a CRC for the same reason as a segment: it can be found in a damaged file.
+
+use bytes::Bytes;
+
+use super::ranges::Ranges;
+use super::varint::{self, Input};
+
+/// What a stored position starts with; a version byte follows.
+pub(super) const MAGIC: &[u8; 7] = b"FGPOSIT";
+const VERSION: u8 = 1;
+const BODY_FROM: usize = 16;
+
+/// How far the reader is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    /// The start of the program that wrote it.
+    pub(super) epoch: u32,
+    /// Every message up to here is done.
+    pub(super) cursor: u64,
+    /// Done above the cursor, or never written.
+    pub(super) done: Ranges,
+    /// QoS 2 messages whose PUBREC has come.
+    pub(super) received: Ranges,
+    /// Generations of which some messages are done: their number and how many.
+    pub(super) touched: Vec<(u64, u64)>,
+    /// What the reader calls its session at the upstream; the marks of `received` were made in it.
+    pub(super) session: Option<String>,
+}
+
+impl Position {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(64);
+        body.extend_from_slice(&self.epoch.to_le_bytes());
+        body.extend_from_slice(&self.cursor.to_le_bytes());
+        self.done.encode(&mut body);
+        self.received.encode(&mut body);
+        varint::put(&mut body, self.touched.len() as u64);
+        for (number, done) in &self.touched {
+            varint::put(&mut body, *number);
+            varint::put(&mut body, *done);
+        }
+        let session = self.session.as_deref().unwrap_or_default();
+        varint::put_bytes(&mut body, session.as_bytes());
+        let mut out = Vec::with_capacity(BODY_FROM + body.len());
+        out.extend_from_slice(MAGIC);
+        out.push(VERSION);
+        out.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+        out.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend_from_slice(&body);
+        out
+    }
+
+    /// `None`: no position, or not as it was written; bytes after its end do not matter.
+    pub(super) fn decode(bytes: Bytes) -> Option<Self> {
+        let mut input = Input::new(bytes);
+        if input.take(MAGIC.len())?.as_ref() != MAGIC || input.byte()? != VERSION {
+            return None;
+        }
+        let crc = input.u32()?;
+        let length = usize::try_from(input.u32()?).ok()?;
+        let body = input.take(length)?;
+        if crc32c::crc32c(&body) != crc {
+            return None;
+        }
+        let mut input = Input::new(body);
+        let mut position = Self {
+            epoch: input.u32()?,
+            cursor: input.u64()?,
+            done: Ranges::decode(&mut input)?,
+            received: Ranges::decode(&mut input)?,
+            touched: Vec::new(),
+            session: None,
+        };
+        for _ in 0..input.varint()? {
+            position.touched.push((input.varint()?, input.varint()?));
+        }
+        let session = String::from_utf8(input.bytes()?.to_vec()).ok()?;
+        position.session = Some(session).filter(|session| !session.is_empty());
+        Some(position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position() -> Position {
+        let mut position = Position {
+            epoch: 3,
+            cursor: 1000,
+            touched: vec![(1, 5), (2, 900)],
+            session: Some("cloud:8883 gw".to_owned()),
+            ..Position::default()
+        };
+        position.done.insert(1002, 1004);
+        position.done.insert(1009, 1009);
+        position.received.insert(1001, 1001);
+        position
+    }
+
+    #[test]
+    fn a_position_comes_back_whatever_follows_it() {
+        let mut bytes = position().encode();
+        bytes.extend_from_slice(b"rest of the page");
+        assert_eq!(Position::decode(bytes.into()), Some(position()));
+    }
+
+    #[test]
+    fn a_position_without_a_session_comes_back() {
+        let position = Position {
+            session: None,
+            ..position()
+        };
+        assert_eq!(Position::decode(position.encode().into()), Some(position));
+    }
+
+    #[test]
+    fn a_damaged_position_is_noticed() {
+        let whole = position().encode();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            assert_eq!(Position::decode(bytes.into()), None, "byte {at}");
+            assert_eq!(Position::decode(whole[..at].to_vec().into()), None);
+        }
+    }
+}
