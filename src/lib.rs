@@ -18,3 +18,5 @@ pub mod status;
 pub mod session;
 // what must outlive a power cut
 pub mod store;
+// who may do what
+pub mod auth;
