@@ -20,3 +20,5 @@ pub mod session;
 pub mod store;
 // who may do what
 pub mod auth;
+// the local broker
+pub mod broker;

@@ -1,0 +1,182 @@
+//! The carrying out of what the core decides, at once and in order.
+//!
+//! What goes to sockets is appended to their outboxes and written at the end of the turn; only an outbox that has grown
+//! large is written before. What goes to links is handed over, and what their library would answer goes back into the core in the
+//! same turn.
+
+use std::rc::Rc;
+
+use super::core::Effect;
+use super::encoded::Delivery;
+use super::peer::{Peer, Side};
+use super::shell::{Moment, OUTBOX_WRITE_FROM, Shell};
+use crate::mqtt::Packet;
+
+impl Shell {
+    /// Until the core has nothing left to be done.
+    pub(super) fn carry_out_all(&self, at: Moment) {
+        loop {
+            let effects = &self.effects;
+            effects
+                .borrow_mut()
+                .extend(self.core.borrow_mut().effects());
+            loop {
+                let Some(effect) = effects.borrow_mut().pop_front() else {
+                    break;
+                };
+                self.carry_out(effect, at);
+            }
+            let answer = self.answers.borrow_mut().pop_front();
+            let is_done = match answer {
+                Some((conn, packet)) => {
+                    let mut core = self.core.borrow_mut();
+                    core.receive(at.now, at.wall, conn, packet);
+                    false
+                }
+                None => {
+                    self.relieve(at);
+                    !self.told.take()
+                }
+            };
+            if is_done {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&self, effect: Effect, at: Moment) {
+        match effect {
+            Effect::Send { conn, packet } => {
+                if let Some(peer) = self.peer(conn) {
+                    self.send(&peer, packet);
+                }
+            }
+            Effect::Deliver {
+                conn,
+                message,
+                qos,
+                retain,
+                dup,
+                packet_id,
+                subscription_ids,
+            } => {
+                if let Some(peer) = self.peer(conn) {
+                    let delivery = Delivery {
+                        message,
+                        qos,
+                        retain,
+                        dup,
+                        packet_id,
+                        subscription_ids,
+                    };
+                    self.deliver(&peer, &delivery);
+                }
+            }
+            Effect::Close { conn, cause } => {
+                if let Some(peer) = self.peer(conn) {
+                    peer.close(cause);
+                }
+            }
+            Effect::Append { log, seq, record } => {
+                if let Some(attachment) = self.attachments.get(log.0) {
+                    attachment.log.append(at.now, seq, record);
+                    if !attachment.log.has_room() {
+                        self.full.set(Some(log));
+                    }
+                }
+            }
+            Effect::Latest { log, message } => {
+                if let Some(attachment) = self.attachments.get(log.0) {
+                    attachment.latest.put(message);
+                }
+            }
+        }
+    }
+
+    fn send(&self, peer: &Rc<Peer>, mut packet: Packet) {
+        let socket = match &peer.side {
+            Side::Socket(socket) => socket,
+            Side::Link(link) => {
+                if let Some(answer) = link.take(packet) {
+                    self.answers.borrow_mut().push_back((peer.conn, answer));
+                }
+                return;
+            }
+        };
+        if socket.packet_size_max != u32::MAX && !packet.fit(socket.version, socket.packet_size_max)
+        {
+            return; // [MQTT-3.1.2-24]
+        }
+        let mut spare = self.spare.borrow_mut();
+        let encoded = socket.append(&mut spare, |out| packet.encode(socket.version, out));
+        drop(spare);
+        match encoded {
+            Ok(()) => self.touch(peer),
+            Err(fault) => {
+                tracing::error!(%fault, packet = %packet.packet_type(), "a packet cannot be sent; this is a fault of fieldgate");
+                peer.give_up();
+            }
+        }
+    }
+
+    fn deliver(&self, peer: &Rc<Peer>, delivery: &Delivery) {
+        let socket = match &peer.side {
+            Side::Socket(socket) => socket,
+            Side::Link(link) => {
+                if !link.deliver(delivery) {
+                    self.figures.dropped_here.add(1);
+                }
+                return self.crowd(peer, link.is_crowded());
+            }
+        };
+        let mut encoded = self.encoded.borrow_mut();
+        let mut spare = self.spare.borrow_mut();
+        let written = socket.with_wire(|wire| {
+            encoded.write(socket.version, delivery, &mut wire.outbox, &mut spare)
+        });
+        drop((encoded, spare));
+        match written {
+            Ok(()) => self.touch(peer),
+            Err(fault) => {
+                tracing::error!(%fault, topic = %delivery.message.topic, "a message cannot be sent; this is a fault of fieldgate");
+                peer.give_up();
+            }
+        }
+    }
+
+    /// Notes that the peer has something to be written.
+    pub(super) fn touch(&self, peer: &Rc<Peer>) {
+        if !peer.touched.replace(true) {
+            self.touched.borrow_mut().push(Rc::clone(peer));
+        }
+        let Side::Socket(socket) = &peer.side else {
+            return;
+        };
+        if socket.waiting() > OUTBOX_WRITE_FROM && !peer.swollen.replace(true) {
+            self.swollen.borrow_mut().push(Rc::clone(peer));
+        }
+    }
+
+    /// Writes what has grown large in this turn.
+    fn relieve(&self, at: Moment) {
+        loop {
+            let Some(peer) = self.swollen.borrow_mut().pop() else {
+                return;
+            };
+            peer.swollen.set(false);
+            if let Side::Socket(socket) = &peer.side {
+                socket.flush(at.now, &mut self.spare.borrow_mut());
+                self.crowd(&peer, socket.waiting() > self.outbox_max());
+            }
+        }
+    }
+
+    /// Tells the core, once, to send the peer no more.
+    fn crowd(&self, peer: &Peer, crowded: bool) {
+        if crowded && !peer.congested.replace(true) {
+            self.core.borrow_mut().congested(peer.conn, true);
+            self.told.set(true);
+            peer.wake();
+        }
+    }
+}

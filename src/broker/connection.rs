@@ -1,0 +1,268 @@
+//! One connection of a client: from the first byte to the last.
+//!
+//! Until CONNECT is through, the connection is unknown to the core (`greeting`). Then its task is one hand-written poll
+//! ([`Serving::poll`]): read into the thread's one buffer, run every packet of it through the core, write to each touched
+//! connection once. Others write to this connection's stream from their own tasks; this task is woken only when the
+//! stream could not take it all. An idle connection holds no buffer.
+//!
+//! What each client can make us do is bounded: packets and bytes in a turn, an unfinished frame by the packet limit, answers that it
+//! does not read by a multiple of the outbox limit (then it is not read either), silence before CONNECT and a farewell it does
+//! not take by time.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
+
+use super::core::{CloseCause, LogId};
+use super::greeting::greet;
+use super::peer::{Peer, Side, Socket, Wire};
+use super::shell::{Moment, Shell};
+use super::thread::Attendance;
+use super::{IncomingConnection, Stream};
+use crate::clock;
+use crate::mqtt::Decoder;
+
+/// The thread's read buffer, and what must be free of it for a read.
+const INPUT_BYTES: usize = 64 << 10;
+const INPUT_BYTES_MIN: usize = 16 << 10;
+
+/// Packets of one turn; then others have theirs. One step of everybody's latency.
+const PACKETS_AT_ONCE: usize = 200;
+/// Bytes read in one turn: payloads so large that they never make 200 packets.
+const BYTES_AT_ONCE: usize = 256 << 10;
+
+/// For a client to take its last packets, such as why it is closed.
+pub(super) const FAREWELL_MAX: Duration = Duration::from_secs(2);
+
+/// Serves a connection to its end. `busy`: more are there than allowed, so it is told that and no more.
+pub(super) fn serve(
+    shell: Rc<Shell>,
+    incoming: IncomingConnection,
+    busy: bool,
+    attendance: Attendance,
+) -> impl Future<Output = ()> {
+    // What is needed at the beginning and at the end is boxed, so that it weighs nothing in between.
+    let greeting = Box::pin(greet(Rc::clone(&shell), incoming, busy));
+    async move {
+        if let Some(mut serving) = greeting.await {
+            let end = poll_fn(|context| {
+                let polled = shell.guarded(|| serving.poll(context));
+                polled.unwrap_or(Poll::Ready(End::Panicked))
+            });
+            let end = end.await;
+            Box::pin(part(serving, end)).await;
+        }
+        drop(attendance);
+    }
+}
+
+/// How a connection comes to its end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum End {
+    /// By the core's decision, which may have a last packet for the client.
+    #[error("{0}")]
+    Closed(CloseCause),
+    #[error("the client went away without a DISCONNECT")]
+    Eof,
+    #[error("the connection broke: {0}")]
+    Broken(io::ErrorKind),
+    #[error("a fault of fieldgate")]
+    Panicked,
+}
+
+/// What the stream has, as a slice of the thread's buffer; empty at its end.
+pub(super) fn poll_input(
+    shell: &Shell,
+    stream: &mut dyn Stream,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<Bytes>> {
+    let mut input = shell.input.borrow_mut();
+    if input.capacity() < INPUT_BYTES_MIN {
+        input.reserve(INPUT_BYTES); // the same memory again, where no packet holds on to it
+    }
+    let read = pin!(stream.read_buf(&mut *input));
+    ready!(read.poll(context))?;
+    Poll::Ready(Ok(input.split().freeze()))
+}
+
+/// A connection that the core knows.
+pub(super) struct Serving {
+    shell: Rc<Shell>,
+    peer: Rc<Peer>,
+    decoder: Decoder,
+    /// The decoder may have whole packets left.
+    undecoded: bool,
+    /// A log that this client feeds is full: it is not read until there is room.
+    room: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Serving {
+    pub(super) fn new(shell: Rc<Shell>, peer: Rc<Peer>, decoder: Decoder) -> Self {
+        Self {
+            shell,
+            peer,
+            decoder,
+            undecoded: true,
+            room: None,
+        }
+    }
+
+    /// One turn.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        let peer = Rc::clone(&self.peer);
+        let Side::Socket(socket) = &peer.side else {
+            return Poll::Ready(End::Eof);
+        };
+        socket.served_by(context);
+        if !socket.is_drained() {
+            self.shell.touch(&peer);
+        }
+        let end = self.take_in(socket, context);
+        self.shell.finish();
+        match end.or_else(|| self.end(socket)) {
+            Some(end) => Poll::Ready(end),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Whether somebody wants this connection closed.
+    fn end(&self, socket: &Socket) -> Option<End> {
+        let closed = self.peer.closing.get().map(End::Closed);
+        closed.or_else(|| socket.broken().map(End::Broken))
+    }
+
+    /// Reads and decodes until there is no more, the turn is used up, or something must be waited for. Whatever it waits
+    /// for wakes the task.
+    fn take_in(&mut self, socket: &Socket, context: &mut Context<'_>) -> Option<End> {
+        let at = Moment::get();
+        let (mut packets, mut bytes) = (PACKETS_AT_ONCE, BYTES_AT_ONCE);
+        loop {
+            if let Some(room) = &mut self.room {
+                if room.as_mut().poll(context).is_pending() {
+                    return None;
+                }
+                self.room = None;
+            }
+            let end = self.end(socket);
+            if end.is_some() {
+                return end;
+            }
+            if packets == 0 || bytes == 0 {
+                context.waker().wake_by_ref();
+                return None;
+            }
+            if self.undecoded {
+                self.take_packet(socket, at);
+                packets -= 1;
+                continue;
+            }
+            if self.is_deaf(socket) {
+                return None;
+            }
+            let read = socket
+                .with_wire(|Wire { stream, .. }| poll_input(&self.shell, stream.as_mut(), context));
+            match read {
+                Poll::Pending => return None,
+                Poll::Ready(Ok(input)) if input.is_empty() => return Some(End::Eof),
+                Poll::Ready(Ok(input)) => {
+                    bytes = bytes.saturating_sub(input.len());
+                    self.decoder.push(input);
+                    self.undecoded = true;
+                }
+                Poll::Ready(Err(fault)) => return Some(End::Broken(fault.kind())),
+            }
+        }
+    }
+
+    /// It sends and does not read what it is answered. The write that it blocks wakes this task when it reads on.
+    fn is_deaf(&self, socket: &Socket) -> bool {
+        let limit = self.shell.outbox_max() * 2;
+        if socket.waiting() > limit {
+            socket.flush(clock::now(), &mut self.shell.spare());
+        }
+        socket.waiting() > limit
+    }
+
+    fn take_packet(&mut self, socket: &Socket, at: Moment) {
+        let conn = self.peer.conn;
+        let filled = match self.decoder.next_packet() {
+            Ok(None) => {
+                self.undecoded = false;
+                return;
+            }
+            Ok(Some(packet)) => self
+                .shell
+                .turn(at, |core, at| core.receive(at.now, at.wall, conn, packet)),
+            Err(fault) => {
+                tracing::info!(address = %socket.address, client_id = %socket.client_id, %fault, "closed: what the client sent is not MQTT");
+                self.undecoded = false;
+                self.shell
+                    .turn(at, |core, at| core.violated(at.now, conn, fault.reason()))
+            }
+        };
+        self.room = filled.and_then(|log| self.wait_for_room(log));
+    }
+
+    fn wait_for_room(&self, log: LogId) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        let log = self.shell.attachments.get(log.0)?.log.clone();
+        Some(Box::pin(async move { log.room().await }))
+    }
+}
+
+/// The core forgets the connection, and the client gets its farewell where there is one.
+async fn part(serving: Serving, end: End) {
+    let Serving {
+        shell,
+        peer,
+        decoder,
+        ..
+    } = serving;
+    drop(decoder);
+    let Side::Socket(socket) = &peer.side else {
+        return;
+    };
+    let (address, client_id) = (&socket.address, &socket.client_id);
+    tracing::debug!(%address, client_id, %end, "connection closed");
+    shell.leave(&peer);
+    if let End::Closed(cause) = end
+        && timeout(FAREWELL_MAX, say_farewell(&shell, socket, cause))
+            .await
+            .is_err()
+    {
+        tracing::debug!(%address, client_id, "the client did not take its farewell");
+    }
+}
+
+/// Gives the client what is left for it and closes. Who was told why it is closed gets the time to read it: closing with
+/// unread bytes in our buffer would throw that away on its side.
+async fn say_farewell(shell: &Shell, socket: &Socket, cause: CloseCause) {
+    let written = poll_fn(|context| {
+        socket.served_by(context);
+        socket.flush(clock::now(), &mut shell.spare());
+        match socket.broken() {
+            Some(kind) => Poll::Ready(Err(io::Error::from(kind))),
+            None if socket.is_drained() => socket
+                .with_wire(|Wire { stream, .. }| Pin::new(stream.as_mut()).poll_shutdown(context)),
+            None => Poll::Pending,
+        }
+    });
+    if written.await.is_err() || cause == CloseCause::Disconnected {
+        return;
+    }
+    loop {
+        let read = poll_fn(|context| {
+            socket.with_wire(|Wire { stream, .. }| poll_input(shell, stream.as_mut(), context))
+        });
+        match read.await {
+            Ok(bytes) if !bytes.is_empty() => {}
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! CONNECT: admitted or refused, a session resumed or made, an older connection of the same client taken over.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+
+use super::ack_queue::AckQueue;
+use super::effect::{CloseCause, ConnId, Effect};
+use super::session::{Away, Connection, KeepAlive, Presence, Session, SessionKey};
+use super::timeouts::Timeout;
+use super::{Core, Limits, Origin, Slot};
+use crate::auth::Principal;
+use crate::mqtt::{Connack, Connect, Packet, ProtocolVersion, ReasonCode, Will};
+
+/// Why whoever checked the credentials does not let a client in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthRefusal {
+    /// 0x8C: the authentication method is not known here.
+    #[error("unknown authentication method")]
+    BadAuthenticationMethod,
+    /// 0x86.
+    #[error("bad user name or password")]
+    BadUserNameOrPassword,
+    /// 0x87: for example an anonymous client where a user is asked for.
+    #[error("not authorized")]
+    NotAuthorized,
+    /// 0x89: too many passwords wait to be checked; the client may try again.
+    #[error("too many logins at a time")]
+    ServerBusy,
+}
+
+impl AuthRefusal {
+    /// What the CONNACK says.
+    #[must_use]
+    pub fn reason(self) -> ReasonCode {
+        match self {
+            Self::BadAuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::BadUserNameOrPassword => ReasonCode::BadUserNameOrPassword,
+            Self::NotAuthorized => ReasonCode::NotAuthorized,
+            Self::ServerBusy => ReasonCode::ServerBusy,
+        }
+    }
+}
+
+impl Core {
+    /// The first packet of a connection, a CONNECT, after its credentials were checked. A refusal is told with the right
+    /// code of the client's version, then the connection is closed.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        origin: Origin,
+        principal: Result<Principal, AuthRefusal>,
+        connect: Connect,
+    ) {
+        self.now = Some(now);
+        if let Slot::Open(key) = self.slot(conn) {
+            // [MQTT-3.1.0-2]
+            return self.end(now, key, CloseCause::Violated(ReasonCode::ProtocolError));
+        }
+        let admitted = principal
+            .map_err(AuthRefusal::reason)
+            .and_then(|_| self.admit(origin, &connect));
+        match admitted {
+            Ok(()) => self.accept(now, conn, origin, connect),
+            Err(reason) => {
+                let packet = Packet::Connack(Box::new(Connack::new(reason, false)));
+                self.effects.push(Effect::Send { conn, packet });
+                self.close(conn, connect.version, CloseCause::Refused(reason));
+            }
+        }
+    }
+
+    /// Whether the client may come in.
+    fn admit(&self, origin: Origin, connect: &Connect) -> Result<(), ReasonCode> {
+        if connect.authentication_method.is_some() {
+            return Err(ReasonCode::BadAuthenticationMethod); // none is offered [MQTT-4.12.0-1]
+        }
+        self.check_client_id(origin, connect)?;
+        if let Some(will) = &connect.will {
+            self.check_will(will, connect.version)?;
+        }
+        let known = self.by_client.get(&connect.client_id);
+        let known = known.and_then(|key| self.sessions.get(key.0));
+        let takes_over = known.is_some_and(|session| session.connection().is_some());
+        let limits = &self.limits;
+        if origin == Origin::Client && !takes_over && self.stats.clients >= limits.connections {
+            return Err(ReasonCode::ServerBusy);
+        }
+        let adds = connect.session_expiry > 0 && known.is_none_or(|session| session.expiry == 0);
+        if adds && origin == Origin::Client && self.kept_sessions() >= limits.sessions {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Ok(())
+    }
+
+    fn kept_sessions(&self) -> usize {
+        let sessions = self.sessions.iter();
+        sessions.filter(|(_, session)| session.expiry > 0).count()
+    }
+
+    fn check_client_id(&self, origin: Origin, connect: &Connect) -> Result<(), ReasonCode> {
+        let id = &connect.client_id;
+        let allowed = if id.is_empty() {
+            // 3.1 knows no empty one; 3.1.1 only with a clean session [MQTT-3.1.3-8].
+            self.limits.empty_client_id
+                && match connect.version {
+                    ProtocolVersion::V31 => false,
+                    ProtocolVersion::V311 => connect.clean_start,
+                    ProtocolVersion::V5 => true,
+                }
+        } else {
+            // `$` is for fieldgate's own parts.
+            origin != Origin::Client || !id.starts_with('$')
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(ReasonCode::ClientIdentifierNotValid)
+        }
+    }
+
+    fn check_will(&self, will: &Will, version: ProtocolVersion) -> Result<(), ReasonCode> {
+        if will.message.qos > self.limits.maximum_qos {
+            return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
+        }
+        if will.message.retain && self.limits.retained_messages == 0 && version.is_v5() {
+            return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
+        }
+        if will.message.topic.levels().count() > self.limits.topic_levels {
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, now: Instant, conn: ConnId, origin: Origin, mut connect: Connect) {
+        let assigned = connect.client_id.is_empty().then(|| self.new_name());
+        let client_id = match &assigned {
+            Some(name) => name.clone(),
+            None => ByteString::from(&*connect.client_id),
+        };
+        let resumed = self.take_over(now, &client_id, connect.clean_start);
+        let key = resumed.unwrap_or_else(|| {
+            let session = Session::new(client_id.clone());
+            let key = SessionKey(self.sessions.insert(session));
+            self.by_client.insert(client_id, key);
+            key
+        });
+
+        let (keep_alive, server_keep_alive) = keep_alive(&self.limits, origin, &connect);
+        let expiry = session_expiry(&self.limits, connect.session_expiry);
+        let will = connect.will.take().map(|will| {
+            Box::new(Will {
+                message: will.message.compact(),
+                delay: will.delay,
+            })
+        });
+        let connection = Connection {
+            conn,
+            version: connect.version,
+            origin,
+            maximum_packet_size: connect
+                .maximum_packet_size
+                .and_then(|size| usize::try_from(size).ok())
+                .unwrap_or(usize::MAX),
+            congested: false,
+            will,
+            keep_alive: keep_alive.and_then(|limit| self.watch(now, key, limit)),
+            answers: AckQueue::default(),
+        };
+        self.set_slot(conn, Slot::Open(key));
+        self.stats.connections += 1;
+        self.stats.clients += usize::from(origin == Origin::Client);
+        let connack = Connack {
+            session_expiry: (expiry != connect.session_expiry).then_some(expiry),
+            assigned_client_id: assigned,
+            server_keep_alive,
+            ..self.offer_of_server(resumed.is_some())
+        };
+        self.go_online(now, key, connection, expiry, &connect, connack);
+    }
+
+    fn go_online(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        connection: Connection,
+        expiry: u32,
+        connect: &Connect,
+        connack: Connack,
+    ) {
+        let inbound_maximum = if connection.version.is_v5() {
+            self.limits.receive_maximum
+        } else {
+            u16::MAX // 3.1.1 cannot be told of a lower one
+        };
+        let window = connect.receive_maximum.min(self.limits.inflight);
+        let Some((session, mut out)) = self.with_session(now, key) else {
+            return;
+        };
+        out.send(connection.conn, Packet::Connack(Box::new(connack)));
+        session.presence = Presence::Online(Box::new(connection));
+        session.expiry = expiry;
+        session.outbound.set_window(window);
+        session.inbound.reconnected(inbound_maximum);
+        if session.resume(&mut out) {
+            self.replaying.insert(key);
+        }
+    }
+
+    /// What this server offers; a 3.1.1 CONNACK carries nothing of it.
+    fn offer_of_server(&self, session_present: bool) -> Connack {
+        Connack {
+            receive_maximum: self.limits.receive_maximum,
+            maximum_qos: self.limits.maximum_qos,
+            retain_available: self.limits.retained_messages > 0,
+            maximum_packet_size: Some(self.limits.packet_size),
+            shared_subscription_available: false,
+            ..Connack::new(ReasonCode::Success, session_present)
+        }
+    }
+
+    /// Closes an older connection of this client and settles its will; returns the session where it goes on.
+    fn take_over(
+        &mut self,
+        now: Instant,
+        client_id: &ByteString,
+        clean_start: bool,
+    ) -> Option<SessionKey> {
+        let key = *self.by_client.get(client_id)?;
+        let detached = self.hang_up(key, CloseCause::TakenOver);
+        let session = self.sessions.get_mut(key.0)?;
+        let goes_on = !clean_start && session.expiry > 0;
+        let will = match detached {
+            Some(connection) => connection.will.map(|will| (will, connection.origin)),
+            None => self.stop_waiting_for_client(key),
+        };
+        if !goes_on {
+            self.remove_session(key);
+        }
+        if let Some((will, origin)) = will
+            && (!goes_on || will.delay == 0)
+        {
+            // A will with a delay is void once the session goes on [MQTT-3.1.3-9].
+            self.publish_will(now, origin, client_id.clone(), &will);
+        }
+        goes_on.then_some(key)
+    }
+
+    /// The client is back: nothing of what its absence had set going happens any more. Returns the will that waited.
+    fn stop_waiting_for_client(&mut self, key: SessionKey) -> Option<(Box<Will>, Origin)> {
+        let session = self.sessions.get_mut(key.0)?;
+        let Presence::Offline(away) = &mut session.presence else {
+            return None;
+        };
+        let Away { expires, will } = std::mem::take(away);
+        if let Some(at) = expires {
+            self.timeouts.cancel(at, Timeout::SessionExpiry(key));
+        }
+        let will = will?;
+        self.timeouts.cancel(will.due, Timeout::WillDelay(key));
+        // Whatever its delay was: a will that still waits has one.
+        Some((will.will, will.origin))
+    }
+
+    /// Watches over the silence of a client.
+    fn watch(&mut self, now: Instant, key: SessionKey, limit: Duration) -> Option<KeepAlive> {
+        let set = now.checked_add(limit)?;
+        self.timeouts.set(set, Timeout::KeepAlive(key));
+        Some(KeepAlive {
+            limit,
+            last_seen: now,
+            set,
+        })
+    }
+
+    /// A name for a client without one: 128 bits that only who knows the seed can tell, and that nobody has.
+    fn new_name(&mut self) -> ByteString {
+        loop {
+            self.names_given += 1;
+            let half = |part: u8| {
+                let mut hasher = DefaultHasher::new();
+                (self.seed, self.names_given, part).hash(&mut hasher);
+                hasher.finish()
+            };
+            let name = format!("auto-{:016x}{:016x}", half(0), half(1));
+            if !self.by_client.contains_key(name.as_str()) {
+                return ByteString::from(name);
+            }
+        }
+    }
+}
+
+/// One and a half times the Keep Alive that holds, and what the CONNACK says where it is not the client's own
+/// [MQTT-3.1.2-21]. Parts of fieldgate are not watched.
+fn keep_alive(
+    limits: &Limits,
+    origin: Origin,
+    connect: &Connect,
+) -> (Option<Duration>, Option<u16>) {
+    if origin != Origin::Client {
+        return (None, None);
+    }
+    let maximum = limits.keep_alive_maximum.as_secs();
+    let maximum = u16::try_from(maximum).unwrap_or(u16::MAX);
+    let asked = connect.keep_alive;
+    let too_long = maximum > 0 && (asked == 0 || asked > maximum);
+    let shortened = (too_long && connect.version.is_v5()).then_some(maximum);
+    let holds = shortened.unwrap_or(asked);
+    let limit = Duration::from_millis(u64::from(holds) * 1500);
+    ((holds > 0).then_some(limit), shortened)
+}
+
+/// Seconds that a session outlives its connection here.
+pub(super) fn session_expiry(limits: &Limits, asked: u32) -> u32 {
+    let maximum = limits.session_expiry_maximum.as_secs();
+    asked.min(u32::try_from(maximum).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,209 @@
+//! From a session to its client: sent at once, or held until the client, its window and its outbox allow.
+//!
+//! Order: what was in flight before a reconnect goes first and in its old order, then the queue, then retained messages
+//! of new subscriptions. QoS 0 never waits: to a client that is away or congested it is dropped.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::effect::Effect;
+use super::held::{Held, expired, packet_len};
+use super::retained::Retained;
+use super::session::{Presence, Replay, Session};
+use super::{ConnId, CoreStats, Limits};
+use crate::mqtt::{Acknowledge, Message, Packet, PacketId, QoS, ReasonCode};
+use crate::session::Resend;
+
+/// Retained messages sent to one session in one step.
+const REPLAY_SENT: usize = 128;
+/// Retained messages looked at in one step.
+const REPLAY_SEEN: usize = 1024;
+
+/// What a delivery needs beside the session.
+#[derive(Debug)]
+pub(super) struct Out<'a> {
+    pub(super) now: Instant,
+    pub(super) limits: &'a Limits,
+    pub(super) retained: &'a Retained,
+    pub(super) effects: &'a mut Vec<Effect>,
+    pub(super) stats: &'a mut CoreStats,
+}
+
+impl Out<'_> {
+    pub(super) fn send(&mut self, conn: ConnId, packet: Packet) {
+        self.effects.push(Effect::Send { conn, packet });
+    }
+
+    fn deliver(
+        &mut self,
+        conn: ConnId,
+        held: &Held,
+        message: Rc<Message>,
+        packet_id: Option<PacketId>,
+        dup: bool,
+    ) {
+        self.stats.sent += 1;
+        self.effects.push(Effect::Deliver {
+            conn,
+            message,
+            qos: held.qos,
+            retain: held.retain,
+            dup,
+            packet_id,
+            subscription_ids: held.subscription_ids.clone(),
+        });
+    }
+}
+
+impl Session {
+    /// A message for this session.
+    pub(super) fn offer(&mut self, held: Held, out: &mut Out<'_>) {
+        if self.can_send(held.qos) {
+            self.send(held, out);
+        } else if held.qos != QoS::AtMostOnce {
+            let Out { limits, stats, .. } = out;
+            stats.dropped += self
+                .queue
+                .push(held, limits.queued_messages, limits.queued_bytes);
+        } else if self.connection().is_some() {
+            out.stats.dropped += 1;
+        }
+    }
+
+    /// Sends what waits, as far as it may go now. True where retained messages are left that may go in a next step.
+    pub(super) fn flush(&mut self, out: &mut Out<'_>) -> bool {
+        self.send_again(out);
+        while self.can_take() && self.window_is_open() {
+            let Some(held) = self.queue.pop() else {
+                break;
+            };
+            self.send(held, out);
+        }
+        self.replay(out)
+    }
+
+    /// A new connection resumes the session: what is in flight goes out again [MQTT-4.4.0-1], then the rest.
+    pub(super) fn resume(&mut self, out: &mut Out<'_>) -> bool {
+        self.resend = self.outbound.messages().map(|(id, _)| id).collect();
+        self.flush(out)
+    }
+
+    fn can_take(&self) -> bool {
+        self.connection()
+            .is_some_and(|connection| !connection.congested)
+    }
+
+    /// Never while resends wait: they wait because more is in flight than the window allows.
+    fn window_is_open(&self) -> bool {
+        self.outbound.free() > 0
+    }
+
+    /// Whether nothing is before a new message of this QoS.
+    fn can_send(&self, qos: QoS) -> bool {
+        self.can_take()
+            && (qos == QoS::AtMostOnce || (self.queue.is_empty() && self.window_is_open()))
+    }
+
+    /// To a client that can take it.
+    fn send(&mut self, held: Held, out: &mut Out<'_>) {
+        let Presence::Online(connection) = &self.presence else {
+            return;
+        };
+        let Some(message) = held.message_at(out.now, false) else {
+            out.stats.expired += 1;
+            return;
+        };
+        if too_large(&held, connection.maximum_packet_size) {
+            out.stats.dropped += 1;
+            return;
+        }
+        let conn = connection.conn;
+        if held.qos == QoS::AtMostOnce {
+            out.deliver(conn, &held, message, None, false);
+            return;
+        }
+        let outbound = &mut self.outbound;
+        let id = self.packet_ids.next(|id| outbound.contains(id));
+        if let Some(id) = id {
+            out.deliver(conn, &held, message, Some(id), false);
+            // The window was open and the id is free, so this cannot fail.
+            let sent = outbound.sent(id, held.qos, held);
+            debug_assert!(sent.is_ok(), "{sent:?}");
+        }
+    }
+
+    /// Sends what was in flight before the reconnect: PUBRELs at once, PUBLISHes as far as the new window allows.
+    fn send_again(&mut self, out: &mut Out<'_>) {
+        while let Some(&id) = self.resend.front() {
+            let Presence::Online(connection) = &self.presence else {
+                return;
+            };
+            if connection.congested {
+                return;
+            }
+            let in_flight = self.outbound.len() - self.resend.len();
+            match self.outbound.resend_one(id) {
+                Some(Resend::Publish { message: held, .. }) => {
+                    if in_flight >= usize::from(self.outbound.window()) {
+                        return;
+                    }
+                    if too_large(held, connection.maximum_packet_size) {
+                        out.stats.dropped += 1;
+                        self.outbound.discard(id);
+                    } else if let Some(message) = held.message_at(out.now, true) {
+                        out.deliver(connection.conn, held, message, Some(id), true);
+                    }
+                }
+                Some(Resend::Release { id }) => {
+                    let pubrel = Acknowledge::new(id, ReasonCode::Success);
+                    out.send(connection.conn, Packet::Pubrel(pubrel));
+                }
+                None => {}
+            }
+            self.resend.pop_front();
+        }
+    }
+
+    /// One step of the retained messages that new subscriptions get. True where the step ended at its own bound.
+    fn replay(&mut self, out: &mut Out<'_>) -> bool {
+        let retained = out.retained;
+        let (mut seen, mut sent) = (REPLAY_SEEN, REPLAY_SENT);
+        while let Some(mut replay) = self.replays.pop_front() {
+            while sent > 0 && self.can_send(replay.qos) {
+                let Some(kept) = retained.next(&replay.filter, &mut replay.cursor, &mut seen)
+                else {
+                    break;
+                };
+                let own = replay.no_local && kept.publisher == self.client_id;
+                if own || expired(&kept.message, kept.arrived, out.now) {
+                    continue;
+                }
+                sent -= 1;
+                self.send(replay.held(kept), out);
+            }
+            if !replay.cursor.is_done() {
+                let may_go_on = self.can_send(replay.qos);
+                self.replays.push_front(replay);
+                return may_go_on;
+            }
+        }
+        false
+    }
+}
+
+impl Replay {
+    fn held(&self, kept: &super::retained::Kept) -> Held {
+        Held {
+            message: Rc::clone(&kept.message),
+            qos: self.qos.min(kept.message.qos),
+            retain: true,
+            subscription_ids: self.subscription_id.into(),
+            arrived: kept.arrived,
+        }
+    }
+}
+
+/// [MQTT-3.1.2-24]: such a packet is not sent, and the delivery counts as done.
+fn too_large(held: &Held, maximum: usize) -> bool {
+    maximum != usize::MAX && packet_len(&held.message, held.qos, &held.subscription_ids) > maximum
+}

@@ -1,0 +1,117 @@
+//! What happens because time passes: silence, sessions that end, wills that are due, retained messages that expire, and
+//! the next step of a long replay.
+
+use std::time::{Duration, Instant};
+
+use super::Core;
+use super::effect::CloseCause;
+use super::session::{KeepAlive, Presence, Session, SessionKey};
+use super::timeouts::Timeout;
+use crate::clock::WallTime;
+
+/// Timeouts handled in one call.
+const STEP: usize = 256;
+/// How often expired retained messages are looked for. Nobody gets one anyway; this only gives their memory back.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How many are looked at each time.
+const SWEEP_STEP: usize = 1024;
+
+impl Core {
+    /// When [`Self::timeout`] is to be called next. It may be in the past: then at once, but after a turn for the others,
+    /// because work was left.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let at_once = self.now.filter(|_| !self.replaying.is_empty());
+        match (at_once, self.timeouts.next()) {
+            (Some(now), Some(next)) => Some(now.min(next)),
+            (now, next) => now.or(next),
+        }
+    }
+
+    /// Does what is due; a bounded part of it.
+    pub fn timeout(&mut self, now: Instant, wall: WallTime) {
+        self.tell_time(now, wall);
+        for _ in 0..STEP {
+            match self.timeouts.pop(now) {
+                Some(Timeout::KeepAlive(key)) => self.check_silence(now, key),
+                Some(Timeout::SessionExpiry(key)) => self.expire_session(now, key),
+                Some(Timeout::WillDelay(key)) => self.publish_delayed_will(now, key),
+                Some(Timeout::Sweep) => self.sweep_retained(now),
+                None => break,
+            }
+        }
+        self.replay_next(now);
+    }
+
+    /// A packet of this session's client arrived.
+    pub(super) fn seen(&mut self, now: Instant, key: SessionKey) {
+        let session = self.sessions.get_mut(key.0);
+        let connection = session.and_then(Session::connection_mut);
+        if let Some(keep_alive) = connection.and_then(|found| found.keep_alive.as_mut()) {
+            keep_alive.last_seen = now;
+        }
+    }
+
+    fn check_silence(&mut self, now: Instant, key: SessionKey) {
+        let session = self.sessions.get_mut(key.0);
+        let connection = session.and_then(Session::connection_mut);
+        let Some(KeepAlive {
+            limit,
+            last_seen,
+            set,
+        }) = connection.and_then(|found| found.keep_alive.as_mut())
+        else {
+            return;
+        };
+        let due = last_seen.checked_add(*limit).unwrap_or(now);
+        if due > now {
+            *set = due;
+            self.timeouts.set(due, Timeout::KeepAlive(key));
+        } else {
+            self.end(now, key, CloseCause::KeepAlive);
+        }
+    }
+
+    /// A session whose client is away ends after `expiry` seconds.
+    pub(super) fn expire_later(&mut self, now: Instant, key: SessionKey, expiry: u32) {
+        let expires = now.checked_add(Duration::from_secs(u64::from(expiry)));
+        let session = self.sessions.get_mut(key.0);
+        if let Some(Presence::Offline(away)) = session.map(|session| &mut session.presence)
+            && let Some(at) = expires
+        {
+            away.expires = expires;
+            self.timeouts.set(at, Timeout::SessionExpiry(key));
+        }
+    }
+
+    fn expire_session(&mut self, now: Instant, key: SessionKey) {
+        self.publish_delayed_will(now, key);
+        self.remove_session(key);
+    }
+
+    /// Sees to it that expired retained messages are looked for, while any could expire.
+    pub(super) fn arm_sweep(&mut self, now: Instant) {
+        if self.sweep.is_none() && self.retained.has_expiring() {
+            self.sweep = now.checked_add(SWEEP_INTERVAL);
+            if let Some(at) = self.sweep {
+                self.timeouts.set(at, Timeout::Sweep);
+            }
+        }
+    }
+
+    fn sweep_retained(&mut self, now: Instant) {
+        self.sweep = None;
+        self.retained.sweep(now, SWEEP_STEP);
+        self.arm_sweep(now);
+    }
+
+    /// One step of retained messages for one session; the sessions take turns.
+    fn replay_next(&mut self, now: Instant) {
+        let after = SessionKey(self.replayed.0.saturating_add(1));
+        let next = self.replaying.range(after..).next();
+        if let Some(&key) = next.or_else(|| self.replaying.first()) {
+            self.replayed = key;
+            self.flush(now, key);
+        }
+    }
+}

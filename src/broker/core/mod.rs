@@ -1,0 +1,335 @@
+//! The broker's core: what happens to every packet, decided without I/O.
+//!
+//! One owner, on the broker's thread. Calls bring in what happened ([`Core::connect`], [`Core::receive`],
+//! [`Core::closed`], [`Core::covered`], [`Core::congested`], [`Core::timeout`]); what is to be done comes out as
+//! [`Effect`]s, which the shell takes after each call, or after a batch of calls, and carries out in order. The core never
+//! sees a socket, a clock, a file or randomness: the time and one seed are arguments.
+//!
+//! The state machine is split by verb, each file an `impl Core`: `connect`, `publish`, `acknowledge`, `subscribe`,
+//! `disconnect`, `will`, `expire`. Below them, without knowledge of the core: the subscription `trie`, the `retained`
+//! store, the `session` with its `deliver`y, the `ack_queue`, the `timeouts`.
+//!
+//! Invariants. A PUBACK or PUBREC leaves only when every log that took the message has covered it, and in the order of
+//! the PUBLISHes (P1). What takes a message is decided before anyone takes it. What is kept beyond the call that brought
+//! it owns its storage. Whatever a client does ends at worst its own connection. Everything that grows has its limit in
+//! [`Limits`].
+
+mod ack_queue;
+mod acknowledge;
+mod connect;
+mod deliver;
+mod disconnect;
+mod effect;
+mod expire;
+mod held;
+mod publish;
+mod retained;
+mod route;
+mod session;
+mod subscribe;
+mod timeouts;
+mod trie;
+mod will;
+
+pub use connect::AuthRefusal;
+pub use effect::{CloseCause, ConnId, Effect, LogId, SubscriptionIds};
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+use std::vec;
+
+use bytestring::ByteString;
+use slab::Slab;
+
+use self::deliver::Out;
+use self::publish::Receiver;
+use self::retained::Retained;
+use self::route::AttachedLog;
+use self::session::{Session, SessionKey};
+use self::timeouts::Timeouts;
+use self::trie::{Subscriber, Trie};
+use super::{BrokerOptions, ForwardRoute, Limits, Origin};
+use crate::clock::WallTime;
+use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
+use crate::store::Seq;
+
+/// The broker's state machine.
+#[derive(Debug)]
+pub struct Core {
+    limits: Limits,
+    seed: u64,
+    names_given: u64,
+    /// The last time heard of.
+    now: Option<Instant>,
+    /// The last wall time heard of, and when: some events carry none, but may publish a will.
+    wall: Option<(Instant, WallTime)>,
+    /// By [`ConnId`].
+    slots: Vec<Slot>,
+    sessions: Slab<Session>,
+    by_client: HashMap<ByteString, SessionKey>,
+    subscriptions: Trie,
+    retained: Retained,
+    logs: Vec<AttachedLog>,
+    timeouts: Timeouts,
+    /// When expired retained messages are looked for, while there may be any.
+    sweep: Option<Instant>,
+    /// Sessions with retained messages left to send that could go at once.
+    replaying: BTreeSet<SessionKey>,
+    replayed: SessionKey,
+    effects: Vec<Effect>,
+    stats: CoreStats,
+    publishes: u64,
+    /// Scratch of `publish`, kept for its capacity.
+    matches: Vec<Subscriber>,
+    /// Likewise.
+    receivers: Vec<Receiver>,
+}
+
+/// What is known of a [`ConnId`].
+#[derive(Clone, Copy, Debug, Default)]
+enum Slot {
+    /// No CONNECT yet, or gone.
+    #[default]
+    Empty,
+    /// Connected.
+    Open(SessionKey),
+    /// Told to close; the shell still needs the version to encode what was sent.
+    Closing(ProtocolVersion),
+}
+
+/// Figures of the core. Counters count since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoreStats {
+    /// Clients connected, links of fieldgate's own parts included.
+    pub connections: usize,
+    /// Those of them that are MQTT clients.
+    pub clients: usize,
+    /// Sessions, connected or away.
+    pub sessions: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained_messages: usize,
+    /// Their bytes.
+    pub retained_bytes: usize,
+    /// PUBLISH packets taken.
+    pub received: u64,
+    /// PUBLISH packets handed to receivers.
+    pub sent: u64,
+    /// Messages dropped by a declared policy: a full queue, a congested client at QoS 0, a packet too large for its
+    /// receiver, no room to retain.
+    pub dropped: u64,
+    /// Messages dropped because their expiry passed while they waited.
+    pub expired: u64,
+    /// Messages that a route matched but its template gave no topic for.
+    pub unmapped: u64,
+}
+
+impl Core {
+    /// An empty core. The same seed gives the same names to clients without one: it must not be guessable.
+    #[must_use]
+    pub fn new(options: BrokerOptions, seed: u64) -> Self {
+        let limits = options.limits;
+        Self {
+            retained: Retained::new(limits.retained_messages, limits.retained_bytes),
+            limits,
+            seed,
+            names_given: 0,
+            now: None,
+            wall: None,
+            slots: Vec::new(),
+            sessions: Slab::new(),
+            by_client: HashMap::new(),
+            subscriptions: Trie::default(),
+            logs: Vec::new(),
+            timeouts: Timeouts::default(),
+            sweep: None,
+            replaying: BTreeSet::new(),
+            replayed: SessionKey(0),
+            effects: Vec::new(),
+            stats: CoreStats::default(),
+            publishes: 0,
+            matches: Vec::new(),
+            receivers: Vec::new(),
+        }
+    }
+
+    /// Adds a bridge's log: from now on messages that match `routes` are appended, the first at `next_seq`.
+    pub fn attach_log(&mut self, log: LogId, next_seq: Seq, routes: Vec<ForwardRoute>) {
+        self.logs.push(AttachedLog::new(log, next_seq, routes));
+    }
+
+    /// Tells the time. Needed only before the first event that carries no wall time ([`Self::connect`],
+    /// [`Self::violated`], [`Self::shutdown`]): a will published by one of them is stamped with the wall time of the last
+    /// call that had one, plus what passed since.
+    pub fn tell_time(&mut self, now: Instant, wall: WallTime) {
+        self.now = Some(now);
+        self.wall = Some((now, wall));
+    }
+
+    /// A packet from a client, decoded. Anything before CONNECT closes the connection [MQTT-3.1.0-1]; anything after the
+    /// core closed it is ignored.
+    pub fn receive(&mut self, now: Instant, wall: WallTime, conn: ConnId, packet: Packet) {
+        self.tell_time(now, wall);
+        let key = match self.slot(conn) {
+            Slot::Open(key) => key,
+            Slot::Closing(_) => return,
+            Slot::Empty => {
+                let cause = CloseCause::Violated(ReasonCode::ProtocolError);
+                return self.close(conn, ProtocolVersion::V311, cause);
+            }
+        };
+        self.seen(now, key);
+        if let Err(reason) = self.dispatch(now, key, packet) {
+            self.end(now, key, CloseCause::Violated(reason));
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        packet: Packet,
+    ) -> Result<(), ReasonCode> {
+        match packet {
+            Packet::Publish(publish) => self.publish(now, key, publish),
+            Packet::Puback(puback) => self.puback(now, key, &puback),
+            Packet::Pubrec(pubrec) => self.pubrec(now, key, &pubrec),
+            Packet::Pubrel(pubrel) => self.pubrel(key, &pubrel),
+            Packet::Pubcomp(pubcomp) => self.pubcomp(now, key, &pubcomp),
+            Packet::Subscribe(subscribe) => self.subscribe(now, key, &subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe),
+            Packet::Pingreq => self.answer_now(key, Packet::Pingresp),
+            Packet::Disconnect(disconnect) => self.disconnect(now, key, &disconnect),
+            // A second CONNECT [MQTT-3.1.0-2]; AUTH, though no method was agreed on; packets of a server.
+            Packet::Connect(_)
+            | Packet::Auth(_)
+            | Packet::Connack(_)
+            | Packet::Suback(_)
+            | Packet::Unsuback(_)
+            | Packet::Pingresp => Err(ReasonCode::ProtocolError),
+        }
+    }
+
+    /// The outbox of a connection is over its limit, or below it again. While it is over, QoS 0 to it is dropped and
+    /// counted, QoS 1 and 2 wait in the session's queue.
+    pub fn congested(&mut self, conn: ConnId, congested: bool) {
+        let Slot::Open(key) = self.slot(conn) else {
+            return;
+        };
+        let session = self.sessions.get_mut(key.0);
+        if let Some(connection) = session.and_then(Session::connection_mut) {
+            connection.congested = congested;
+        }
+        if !congested && let Some(now) = self.now {
+            self.flush(now, key);
+        }
+    }
+
+    /// Sends a step (at most 128) of the retained messages that new subscriptions of this connection still get. True
+    /// where more could go at once. Calling it is optional: [`Self::next_timeout`] is due while any are left, and
+    /// [`Self::timeout`] takes a step of one connection after the other.
+    pub fn proceed(&mut self, conn: ConnId) -> bool {
+        let (Slot::Open(key), Some(now)) = (self.slot(conn), self.now) else {
+            return false;
+        };
+        self.flush(now, key);
+        self.replaying.contains(&key)
+    }
+
+    /// What is to be done, in order.
+    pub fn effects(&mut self) -> vec::Drain<'_, Effect> {
+        self.effects.drain(..)
+    }
+
+    /// What a connection speaks; also of one that was just refused or closed, until [`Self::closed`].
+    #[must_use]
+    pub fn version(&self, conn: ConnId) -> ProtocolVersion {
+        match self.slot(conn) {
+            Slot::Open(key) => {
+                let session = self.sessions.get(key.0);
+                let connection = session.and_then(Session::connection);
+                connection.map_or(ProtocolVersion::V311, |connection| connection.version)
+            }
+            Slot::Closing(version) => version,
+            Slot::Empty => ProtocolVersion::V311,
+        }
+    }
+
+    /// Figures.
+    #[must_use]
+    pub fn stats(&self) -> CoreStats {
+        CoreStats {
+            sessions: self.sessions.len(),
+            subscriptions: self.subscriptions.len(),
+            retained_messages: self.retained.len(),
+            retained_bytes: self.retained.bytes(),
+            ..self.stats
+        }
+    }
+
+    /// The wall time at `now`.
+    fn wall(&self, now: Instant) -> WallTime {
+        let Some((then, wall)) = self.wall else {
+            return WallTime::default();
+        };
+        let passed = now.saturating_duration_since(then).as_millis();
+        WallTime(
+            wall.0
+                .saturating_add(u64::try_from(passed).unwrap_or(u64::MAX)),
+        )
+    }
+
+    fn slot(&self, conn: ConnId) -> Slot {
+        self.slots.get(conn.0).copied().unwrap_or_default()
+    }
+
+    /// `conn` is dense: it comes from the shell's slab, never from a wire.
+    fn set_slot(&mut self, conn: ConnId, slot: Slot) {
+        if conn.0 >= self.slots.len() {
+            self.slots.resize(conn.0 + 1, Slot::Empty);
+        }
+        if let Some(place) = self.slots.get_mut(conn.0) {
+            *place = slot;
+        }
+    }
+
+    /// Tells the shell to close a connection that has no session (any more).
+    fn close(&mut self, conn: ConnId, version: ProtocolVersion, cause: CloseCause) {
+        self.set_slot(conn, Slot::Closing(version));
+        self.effects.push(Effect::Close { conn, cause });
+    }
+
+    /// The session of a key, and what its deliveries need.
+    fn with_session(&mut self, now: Instant, key: SessionKey) -> Option<(&mut Session, Out<'_>)> {
+        let session = self.sessions.get_mut(key.0)?;
+        let out = Out {
+            now,
+            limits: &self.limits,
+            retained: &self.retained,
+            effects: &mut self.effects,
+            stats: &mut self.stats,
+        };
+        Some((session, out))
+    }
+
+    /// Sends what waits for a session, as far as it may go.
+    fn flush(&mut self, now: Instant, key: SessionKey) {
+        let Some((session, mut out)) = self.with_session(now, key) else {
+            return;
+        };
+        if session.flush(&mut out) {
+            self.replaying.insert(key);
+        } else {
+            self.replaying.remove(&key);
+        }
+    }
+
+    /// Sends a packet that waits for nothing.
+    fn answer_now(&mut self, key: SessionKey, packet: Packet) -> Result<(), ReasonCode> {
+        if let Some(conn) = self.sessions.get(key.0).and_then(Session::conn) {
+            self.effects.push(Effect::Send { conn, packet });
+        }
+        Ok(())
+    }
+}

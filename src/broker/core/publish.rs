@@ -1,0 +1,308 @@
+//! PUBLISH: checked, then taken by everyone who shall have it, then answered.
+
+use std::mem;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytestring::ByteString;
+
+use super::ack_queue::{Answer, Kind, Tickets};
+use super::effect::{Effect, SubscriptionIds};
+use super::held::Held;
+use super::route::{AttachedLog, mapped};
+use super::session::SessionKey;
+use super::{Core, Limits, Origin};
+use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode};
+use crate::session::{Taken, Violation};
+use crate::store::Record;
+
+/// Who publishes.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) origin: Origin,
+    pub(super) client_id: ByteString,
+}
+
+/// A session that gets a copy.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    session: SessionKey,
+    qos: QoS,
+    retain: bool,
+    subscription_ids: SubscriptionIds,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub(super) struct Distributed {
+    tickets: Tickets,
+    /// Neither a subscription nor a route matched.
+    nobody: bool,
+}
+
+impl Core {
+    pub(super) fn publish(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        publish: Publish,
+    ) -> Result<(), ReasonCode> {
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return Ok(());
+        };
+        let Some(connection) = session.connection() else {
+            return Ok(());
+        };
+        let (version, origin) = (connection.version, connection.origin);
+        self.stats.received += 1;
+        let retain_available = self.limits.retained_messages > 0;
+        check(&publish, version, &self.limits)?;
+        let source = Source {
+            origin,
+            client_id: session.client_id.clone(),
+        };
+        let message = Message {
+            topic: publish.topic.ok_or(ReasonCode::ProtocolError)?,
+            payload: publish.payload,
+            qos: publish.qos,
+            // A 3.1.1 client cannot be told that nothing is retained here: its message is delivered all the same.
+            retain: publish.retain && retain_available,
+            properties: publish.properties,
+        };
+        let Some(id) = publish.packet_id else {
+            if self.refusal(&message).is_some() {
+                self.stats.dropped += 1;
+            } else {
+                self.distribute(now, &source, message);
+            }
+            return Ok(());
+        };
+        let kind = match message.qos {
+            QoS::AtLeastOnce => Kind::Puback,
+            _ => Kind::Pubrec,
+        };
+        let taken = session.inbound.publish(id, message.qos);
+        let (reason, tickets) = match taken.map_err(Violation::reason)? {
+            Taken::Answered => return self.pubrec_again(key, id),
+            Taken::Pending => return Ok(()),
+            Taken::Unanswered => session
+                .owed
+                .remove(&id)
+                .unwrap_or((ReasonCode::Success, Tickets::None)),
+            Taken::New => self.take(now, &source, message, version),
+        };
+        let answer = Answer {
+            kind,
+            id,
+            reason,
+            tickets,
+        };
+        self.answer(key, answer);
+        Ok(())
+    }
+
+    /// A new QoS 1 or 2 message: what its answer says and waits for.
+    fn take(
+        &mut self,
+        now: Instant,
+        source: &Source,
+        message: Message,
+        version: ProtocolVersion,
+    ) -> (ReasonCode, Tickets) {
+        // 3.1.1 has no answer that refuses. There, a message that only lacks a place to be retained is still delivered,
+        // and counted as dropped from the retained store; a topic too deep has closed the connection before.
+        if version.is_v5()
+            && let Some(reason) = self.refusal(&message)
+        {
+            return (reason, Tickets::None);
+        }
+        let Distributed { tickets, nobody } = self.distribute(now, source, message);
+        let reason = if nobody && version.is_v5() {
+            ReasonCode::NoMatchingSubscribers
+        } else {
+            ReasonCode::Success
+        };
+        (reason, tickets)
+    }
+
+    /// Why nobody shall take the message.
+    fn refusal(&self, message: &Message) -> Option<ReasonCode> {
+        if message.topic.levels().count() > self.limits.topic_levels {
+            return Some(ReasonCode::TopicNameInvalid);
+        }
+        // A QoS 0 message is delivered though it cannot be retained: it promises nothing.
+        let full = message.retain
+            && message.qos != QoS::AtMostOnce
+            && !message.payload.is_empty()
+            && !self.retained.has_room(message);
+        full.then_some(ReasonCode::QuotaExceeded)
+    }
+
+    /// Gives the message to all who shall have it: logs, the retained store, sessions. Who that is, is decided first.
+    pub(super) fn distribute(
+        &mut self,
+        now: Instant,
+        source: &Source,
+        message: Message,
+    ) -> Distributed {
+        let mut receivers = mem::take(&mut self.receivers);
+        self.find_receivers(source, &message, &mut receivers);
+        let routed = self
+            .logs
+            .iter()
+            .any(|log| log.route(&message.topic).is_some());
+        let kept =
+            routed || message.retain || receivers.iter().any(|found| found.qos > QoS::AtMostOnce);
+        let nobody = receivers.is_empty() && !routed;
+        // What stays must not pin the buffer that the packet was read into.
+        let message = Rc::new(if kept { message.compact() } else { message });
+        let tickets = if routed {
+            self.append(now, source.origin, &message)
+        } else {
+            Tickets::None
+        };
+        self.retain(now, source, &message);
+        for receiver in receivers.drain(..) {
+            let held = Held {
+                message: Rc::clone(&message),
+                qos: receiver.qos,
+                retain: receiver.retain,
+                subscription_ids: receiver.subscription_ids,
+                arrived: now,
+            };
+            if let Some((session, mut out)) = self.with_session(now, receiver.session) {
+                session.offer(held, &mut out);
+            }
+        }
+        self.receivers = receivers;
+        Distributed { tickets, nobody }
+    }
+
+    /// Each session whose subscriptions match, once: at the highest QoS that they ask for, with all their identifiers
+    /// [MQTT-3.3.4-2, MQTT-3.3.4-3].
+    fn find_receivers(
+        &mut self,
+        source: &Source,
+        message: &Message,
+        receivers: &mut Vec<Receiver>,
+    ) {
+        self.publishes += 1;
+        self.subscriptions
+            .matches(&message.topic, &mut self.matches);
+        for subscriber in self.matches.drain(..) {
+            let Some(session) = self.sessions.get_mut(subscriber.session.0) else {
+                continue;
+            };
+            if subscriber.no_local && session.client_id == source.client_id {
+                continue;
+            }
+            let qos = subscriber.qos.min(message.qos);
+            let retain = subscriber.retain_as_published && message.retain;
+            let (publish, place) = session.found;
+            match receivers.get_mut(place) {
+                Some(receiver) if publish == self.publishes => {
+                    receiver.qos = receiver.qos.max(qos);
+                    receiver.retain |= retain;
+                    if let Some(id) = subscriber.subscription_id {
+                        receiver.subscription_ids.push(id);
+                    }
+                }
+                _ => {
+                    session.found = (self.publishes, receivers.len());
+                    receivers.push(Receiver {
+                        session: subscriber.session,
+                        qos,
+                        retain,
+                        subscription_ids: subscriber.subscription_id.into(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Appends to each log with a route that matches. The gateway's own `$` topics never enter a log: what counts of
+    /// them is the newest value.
+    fn append(&mut self, now: Instant, origin: Origin, message: &Message) -> Tickets {
+        let stamped = self.wall(now);
+        let own =
+            origin != Origin::Client && message.topic.levels().any(|level| level.starts_with('$'));
+        let mut tickets = Tickets::None;
+        for log in &mut self.logs {
+            let Some(route) = log.route(&message.topic) else {
+                continue;
+            };
+            let message = match mapped(route, message) {
+                Ok(message) => message,
+                Err(error) => {
+                    self.stats.unmapped += 1;
+                    tell_unmapped(log, message, &error);
+                    continue;
+                }
+            };
+            let id = log.id;
+            if own {
+                self.effects.push(Effect::Latest { log: id, message });
+                continue;
+            }
+            let seq = log.take_seq();
+            if message.qos > QoS::AtMostOnce {
+                tickets.push(id, seq);
+            }
+            let record = Record { message, stamped };
+            self.effects.push(Effect::Append {
+                log: id,
+                seq,
+                record,
+            });
+        }
+        tickets
+    }
+
+    /// Keeps the message as the newest of its topic [MQTT-3.3.1-5]; an empty one removes it [MQTT-3.3.1-6].
+    fn retain(&mut self, now: Instant, source: &Source, message: &Rc<Message>) {
+        if !message.retain {
+            return;
+        }
+        if message.payload.is_empty() {
+            self.retained.clear(&message.topic);
+        } else if self.retained.has_room(message) {
+            self.retained.set(now, message, source.client_id.clone());
+            self.arm_sweep(now);
+        } else {
+            self.stats.dropped += 1;
+        }
+    }
+}
+
+/// The rules that a PUBLISH can break by itself; its topic.
+fn check(publish: &Publish, version: ProtocolVersion, limits: &Limits) -> Result<(), ReasonCode> {
+    if publish.topic_alias.is_some() {
+        return Err(ReasonCode::TopicAliasInvalid); // none was granted [MQTT-3.2.2-18]
+    }
+    if publish.qos > limits.maximum_qos {
+        return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
+    }
+    if publish.retain && limits.retained_messages == 0 && version.is_v5() {
+        return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]
+    }
+    let has_id = publish.packet_id.is_some();
+    if has_id != (publish.qos > QoS::AtMostOnce) || !publish.subscription_ids.is_empty() {
+        return Err(ReasonCode::ProtocolError); // [MQTT-2.2.1-2, MQTT-3.3.4-6]
+    }
+    let topic = publish.topic.as_ref().ok_or(ReasonCode::ProtocolError)?;
+    // Only MQTT 5 can be told so in the answer. What is acknowledged must not be dropped [MQTT-3.3.5-2 of 3.1.1].
+    if has_id && !version.is_v5() && topic.levels().count() > limits.topic_levels {
+        return Err(ReasonCode::TopicNameInvalid);
+    }
+    Ok(())
+}
+
+fn tell_unmapped(log: &mut AttachedLog, message: &Message, error: &crate::topic::TemplateError) {
+    if !mem::replace(&mut log.told_unmapped, true) {
+        tracing::warn!(
+            topic = %message.topic,
+            %error,
+            "a route matches this topic but its template gives none for it: not forwarded; further ones are only counted"
+        );
+    }
+}

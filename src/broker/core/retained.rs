@@ -1,0 +1,295 @@
+//! Retained messages: the newest of each topic, in topic order, within limits of count and bytes.
+//!
+//! A filter without wildcard is one look-up; one with a wildcard visits the topics that begin with its levels up to the
+//! wildcard, a bounded number at a time: a [`Cursor`] remembers where to go on.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytestring::ByteString;
+
+use super::held::{expired, weight};
+use crate::mqtt::Message;
+use crate::topic::{TopicFilter, TopicName};
+
+/// Retained messages.
+#[derive(Debug)]
+pub(super) struct Retained {
+    kept: BTreeMap<TopicName, Kept>,
+    bytes: usize,
+    /// How many have an expiry: while none has, nobody needs to look for expired ones.
+    expiring: usize,
+    swept: Option<TopicName>,
+    limit: usize,
+    bytes_limit: usize,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) message: Rc<Message>,
+    pub(super) arrived: Instant,
+    /// Who published it, for No Local.
+    pub(super) publisher: ByteString,
+}
+
+/// How far a replay for a new subscription is.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor(At);
+
+#[derive(Clone, Debug)]
+enum At {
+    Start,
+    From(Bound<TopicName>),
+    End,
+}
+
+impl Cursor {
+    pub(super) fn start() -> Self {
+        Self(At::Start)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.0, At::End)
+    }
+}
+
+impl Retained {
+    pub(super) fn new(limit: usize, bytes_limit: usize) -> Self {
+        Self {
+            kept: BTreeMap::new(),
+            bytes: 0,
+            expiring: 0,
+            swept: None,
+            limit,
+            bytes_limit,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn has_expiring(&self) -> bool {
+        self.expiring > 0
+    }
+
+    /// Whether the message may take its place.
+    pub(super) fn has_room(&self, message: &Message) -> bool {
+        let old = self.kept.get(&message.topic);
+        let old_weight = old.map_or(0, |old| weight(&old.message));
+        (old.is_some() || self.kept.len() < self.limit)
+            && self.bytes - old_weight + weight(message) <= self.bytes_limit
+    }
+
+    /// Replaces the message of its topic. `message` must own its storage.
+    pub(super) fn set(&mut self, now: Instant, message: &Rc<Message>, publisher: ByteString) {
+        self.clear(&message.topic);
+        self.bytes += weight(message);
+        self.expiring += usize::from(expires(message));
+        let kept = Kept {
+            message: Rc::clone(message),
+            arrived: now,
+            publisher,
+        };
+        self.kept.insert(message.topic.clone(), kept);
+    }
+
+    /// Removes the message of a topic.
+    pub(super) fn clear(&mut self, topic: &TopicName) {
+        if let Some(old) = self.kept.remove(topic) {
+            self.bytes -= weight(&old.message);
+            self.expiring -= usize::from(expires(&old.message));
+        }
+    }
+
+    /// The next message for `filter`, and moves on. Each message looked at takes one from `budget`; `None` with the cursor
+    /// not done means that it is used up.
+    pub(super) fn next(
+        &self,
+        filter: &TopicFilter,
+        cursor: &mut Cursor,
+        budget: &mut usize,
+    ) -> Option<&Kept> {
+        if let At::Start = cursor.0 {
+            let (exact, rest) = first_look(filter);
+            cursor.0 = rest;
+            *budget = budget.saturating_sub(1);
+            if let Some(kept) = exact.and_then(|exact| self.kept.get(&exact)) {
+                return Some(kept);
+            }
+        }
+        let prefix = literal_prefix(filter);
+        while *budget > 0 {
+            let At::From(from) = &cursor.0 else {
+                return None;
+            };
+            let mut range = self.kept.range((from.as_ref(), Bound::Unbounded));
+            let Some((topic, kept)) = range
+                .next()
+                .filter(|(topic, _)| topic.as_str().starts_with(prefix))
+            else {
+                cursor.0 = At::End;
+                return None;
+            };
+            *budget -= 1;
+            cursor.0 = At::From(Bound::Excluded(topic.clone()));
+            if filter.matches(topic) {
+                return Some(kept);
+            }
+        }
+        None
+    }
+
+    /// Looks at the next `count` messages and removes those that expired; their number.
+    pub(super) fn sweep(&mut self, now: Instant, count: usize) -> usize {
+        let from = self.swept.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut seen = self.kept.range((from, Bound::Unbounded)).take(count);
+        let mut gone = Vec::new();
+        let mut looked = 0;
+        for (topic, kept) in seen.by_ref() {
+            looked += 1;
+            if expired(&kept.message, kept.arrived, now) {
+                gone.push(topic.clone());
+            }
+            if looked == count {
+                self.swept = Some(topic.clone());
+            }
+        }
+        gone.iter().for_each(|topic| self.clear(topic));
+        gone.len()
+    }
+}
+
+fn expires(message: &Message) -> bool {
+    let properties = message.properties.as_ref();
+    properties.is_some_and(|properties| properties.message_expiry.is_some())
+}
+
+/// The one topic to look up, and where to go on: for `a/b` itself and nothing more, for `a/#` its parent level `a` and
+/// then all below `a/`.
+fn first_look(filter: &TopicFilter) -> (Option<TopicName>, At) {
+    let text = filter.as_str();
+    if !filter.has_wildcard() {
+        return (TopicName::try_from(text).ok(), At::End);
+    }
+    let prefix = literal_prefix(filter);
+    let parent = text
+        .strip_suffix("/#")
+        .filter(|parent| parent.len() + 1 == prefix.len());
+    let from = TopicName::try_from(prefix).map_or(Bound::Unbounded, Bound::Included);
+    (
+        parent.and_then(|parent| TopicName::try_from(parent).ok()),
+        At::From(from),
+    )
+}
+
+/// The text before the first wildcard; wildcards are levels of their own, so it ends with `/` or is empty.
+fn literal_prefix(filter: &TopicFilter) -> &str {
+    let text = filter.as_str();
+    text.find(['+', '#'])
+        .and_then(|end| text.get(..end))
+        .unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mqtt::{PublishProperties, QoS};
+
+    fn message(topic: &str, payload: &str, expiry: Option<u32>) -> Rc<Message> {
+        Rc::new(Message {
+            topic: TopicName::try_from(topic).unwrap(),
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            qos: QoS::AtMostOnce,
+            retain: true,
+            properties: expiry.map(|expiry| {
+                Box::new(PublishProperties {
+                    message_expiry: Some(expiry),
+                    ..PublishProperties::default()
+                })
+            }),
+        })
+    }
+
+    fn all(retained: &Retained, filter: &TopicFilter, step: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut cursor = Cursor::start();
+        while !cursor.is_done() {
+            let mut budget = step;
+            while let Some(kept) = retained.next(filter, &mut cursor, &mut budget) {
+                found.push(kept.message.topic.to_string());
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn limits_hold_for_count_and_bytes_and_a_replacement_needs_no_new_place() {
+        let now = crate::clock::now();
+        let one = weight(&message("a", "1", None));
+        let mut retained = Retained::new(2, 2 * one + 1);
+        retained.set(now, &message("a", "1", None), "p".into());
+        retained.set(now, &message("b", "1", None), "p".into());
+        assert!(!retained.has_room(&message("c", "1", None)));
+        assert!(retained.has_room(&message("b", "22", None)));
+        assert!(!retained.has_room(&message("b", "333", None)));
+        retained.clear(&TopicName::try_from("a").unwrap());
+        assert!(retained.has_room(&message("c", "1", None)));
+        assert_eq!((retained.len(), retained.bytes()), (1, one));
+    }
+
+    #[test]
+    fn a_sweep_removes_the_expired_and_goes_round() {
+        let now = crate::clock::now();
+        let mut retained = Retained::new(9, 9999);
+        for topic in ["a", "b", "c", "d"] {
+            retained.set(now, &message(topic, "", Some(5)), "p".into());
+        }
+        retained.set(now, &message("e", "", None), "p".into());
+        assert_eq!(retained.sweep(now, 100), 0);
+        let later = now + Duration::from_secs(5);
+        assert_eq!(retained.sweep(later, 3), 3);
+        assert_eq!(retained.sweep(later, 3), 1);
+        assert!(!retained.has_expiring());
+        assert_eq!(retained.len(), 1);
+    }
+
+    fn texts(levels: &'static [&'static str]) -> impl Strategy<Value = String> {
+        vec(prop::sample::select(levels), 1..4).prop_map(|levels| levels.join("/"))
+    }
+
+    proptest! {
+        #[test]
+        fn a_replay_in_any_step_finds_what_the_filter_matches(
+            names in btree_set(texts(&["a", "a-", "a0", "$x", "", "b"]), 0..30),
+            filter in texts(&["a", "b", "$x", "", "+", "#"]),
+            step in 1usize..5,
+        ) {
+            let Ok(filter) = TopicFilter::try_from(filter.as_str()) else { return Ok(()) };
+            let mut retained = Retained::new(99, 99_999);
+            let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+            for name in &names {
+                retained.set(crate::clock::now(), &message(name, "x", None), "p".into());
+            }
+            let expected: Vec<_> = names
+                .into_iter()
+                .filter(|name| filter.matches(&TopicName::try_from(name.as_str()).unwrap()))
+                .collect();
+            prop_assert_eq!(all(&retained, &filter, step), expected);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A session: what the broker knows of a client, connected or away.
+//!
+//! The connection lives in [`Presence::Online`], so that an absent client has no connection that could be misused. The
+//! session owns what must outlive a connection: subscriptions, what is in flight, what waits, which QoS 2 ids are taken.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+
+use super::ack_queue::{AckQueue, Tickets};
+use super::held::{Held, Queue};
+use super::retained::Cursor;
+use super::{ConnId, Origin};
+use crate::mqtt::{PacketId, ProtocolVersion, QoS, ReasonCode, Will};
+use crate::session::{Inbound, Outbound, PacketIds};
+use crate::topic::TopicFilter;
+
+/// Place of a session in the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SessionKey(pub(super) usize);
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client_id: ByteString,
+    pub(super) presence: Presence,
+    /// Seconds that it outlives its connection.
+    pub(super) expiry: u32,
+    /// What it subscribed to; the options are in the trie. Bounded by `subscriptions_per_client`.
+    pub(super) filters: BTreeSet<TopicFilter>,
+    /// In flight to the client.
+    pub(super) outbound: Outbound<Held>,
+    pub(super) packet_ids: PacketIds,
+    /// In flight, but not yet sent again on this connection.
+    pub(super) resend: VecDeque<PacketId>,
+    /// Waiting.
+    pub(super) queue: Queue,
+    /// Retained messages that new subscriptions still get; at most one for each filter.
+    pub(super) replays: VecDeque<Replay>,
+    /// In flight from the client.
+    pub(super) inbound: Inbound,
+    /// QoS 2 messages that were taken, but whose connection ended before the PUBREC: what it waits for.
+    pub(super) owed: HashMap<PacketId, (ReasonCode, Tickets)>,
+    /// The publish that last found this session, and where it stands among the receivers: overlapping subscriptions
+    /// are merged with it.
+    pub(super) found: (u64, usize),
+}
+
+/// Whether the client is there.
+#[derive(Debug)]
+pub(super) enum Presence {
+    Online(Box<Connection>),
+    Offline(Away),
+}
+
+/// A client that is not there.
+#[derive(Debug, Default)]
+pub(super) struct Away {
+    pub(super) expires: Option<Instant>,
+    pub(super) will: Option<DelayedWill>,
+}
+
+/// A will that waits for its Will Delay Interval.
+#[derive(Debug)]
+pub(super) struct DelayedWill {
+    pub(super) will: Box<Will>,
+    pub(super) origin: Origin,
+    pub(super) due: Instant,
+}
+
+/// What lasts as long as the network connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) conn: ConnId,
+    pub(super) version: ProtocolVersion,
+    pub(super) origin: Origin,
+    /// Of the client, in bytes.
+    pub(super) maximum_packet_size: usize,
+    /// The outbox is over its limit.
+    pub(super) congested: bool,
+    pub(super) will: Option<Box<Will>>,
+    pub(super) keep_alive: Option<KeepAlive>,
+    pub(super) answers: AckQueue,
+}
+
+/// Watches over silence.
+#[derive(Debug)]
+pub(super) struct KeepAlive {
+    /// One and a half times the Keep Alive.
+    pub(super) limit: Duration,
+    pub(super) last_seen: Instant,
+    /// For when the timeout is set.
+    pub(super) set: Instant,
+}
+
+/// Retained messages that a new subscription still gets.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) filter: TopicFilter,
+    pub(super) qos: QoS,
+    pub(super) no_local: bool,
+    pub(super) subscription_id: Option<u32>,
+    pub(super) cursor: Cursor,
+}
+
+impl Session {
+    pub(super) fn new(client_id: ByteString) -> Self {
+        Self {
+            client_id,
+            presence: Presence::Offline(Away::default()),
+            expiry: 0,
+            filters: BTreeSet::new(),
+            outbound: Outbound::new(0),
+            packet_ids: PacketIds::default(),
+            resend: VecDeque::new(),
+            queue: Queue::default(),
+            replays: VecDeque::new(),
+            inbound: Inbound::new(0),
+            owed: HashMap::new(),
+            found: (0, 0),
+        }
+    }
+
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        match &self.presence {
+            Presence::Online(connection) => Some(connection),
+            Presence::Offline(_) => None,
+        }
+    }
+
+    pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match &mut self.presence {
+            Presence::Online(connection) => Some(connection),
+            Presence::Offline(_) => None,
+        }
+    }
+
+    /// Where control packets go, while the client is there.
+    pub(super) fn conn(&self) -> Option<ConnId> {
+        self.connection().map(|connection| connection.conn)
+    }
+}

@@ -1,0 +1,128 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use std::time::Instant;
+
+use super::Core;
+use super::retained::Cursor;
+use super::session::{Replay, SessionKey};
+use super::trie::Subscriber;
+use crate::mqtt::{
+    Packet, QoS, ReasonCode, RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
+};
+use crate::topic::{SharedFilter, TopicFilter};
+
+impl Core {
+    /// The SUBACK goes out first, then retained messages.
+    pub(super) fn subscribe(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        subscribe: &Subscribe,
+    ) -> Result<(), ReasonCode> {
+        let id = subscribe.subscription_id;
+        let subscriptions = subscribe.subscriptions.iter();
+        let reasons = subscriptions
+            .map(|subscription| {
+                let granted = self.add_subscription(key, subscription, id);
+                granted.unwrap_or_else(|refused| refused)
+            })
+            .collect();
+        let suback = Suback {
+            packet_id: subscribe.packet_id,
+            reasons,
+            reason_string: None,
+            user_properties: Vec::new(),
+        };
+        self.answer_now(key, Packet::Suback(suback))?;
+        self.flush(now, key);
+        Ok(())
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        key: SessionKey,
+        unsubscribe: &Unsubscribe,
+    ) -> Result<(), ReasonCode> {
+        let filters = unsubscribe.filters.iter();
+        let reasons = filters
+            .map(|text| match TopicFilter::new(text.clone()) {
+                Ok(filter) if self.remove_subscription(key, &filter) => ReasonCode::Success,
+                Ok(_) => ReasonCode::NoSubscriptionExisted,
+                Err(_) => ReasonCode::TopicFilterInvalid,
+            })
+            .collect();
+        let unsuback = Unsuback {
+            packet_id: unsubscribe.packet_id,
+            reasons,
+            reason_string: None,
+            user_properties: Vec::new(),
+        };
+        self.answer_now(key, Packet::Unsuback(unsuback))
+    }
+
+    /// Which QoS is granted, or why none.
+    fn add_subscription(
+        &mut self,
+        key: SessionKey,
+        asked: &Subscription,
+        subscription_id: Option<u32>,
+    ) -> Result<ReasonCode, ReasonCode> {
+        let SharedFilter { share, filter } =
+            SharedFilter::parse(&asked.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        if share.is_some() {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if filter.levels().count() > self.limits.topic_levels {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        let known = session.filters.contains(&filter);
+        if !known && session.filters.len() >= self.limits.subscriptions_per_client {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        let qos = asked.qos.min(self.limits.maximum_qos);
+        // Stored for long: it must not pin the buffer that the packet was read into.
+        let filter =
+            TopicFilter::try_from(filter.as_str()).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let subscriber = Subscriber {
+            session: key,
+            qos,
+            no_local: asked.no_local,
+            retain_as_published: asked.retain_as_published,
+            subscription_id,
+        };
+        self.subscriptions.insert(&filter, subscriber);
+        session.replays.retain(|replay| replay.filter != filter);
+        let wanted = match asked.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => !known,
+            RetainHandling::DoNotSend => false,
+        };
+        if wanted && self.limits.retained_messages > 0 {
+            session.replays.push_back(Replay {
+                filter: filter.clone(),
+                qos,
+                no_local: asked.no_local,
+                subscription_id,
+                cursor: Cursor::start(),
+            });
+        }
+        session.filters.insert(filter);
+        Ok(match qos {
+            QoS::AtMostOnce => ReasonCode::Success,
+            QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+            QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+        })
+    }
+
+    /// What is already on its way to the client still arrives [MQTT-3.10.4-3].
+    fn remove_subscription(&mut self, key: SessionKey, filter: &TopicFilter) -> bool {
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return false;
+        };
+        session.replays.retain(|replay| replay.filter != *filter);
+        session.filters.remove(filter) && self.subscriptions.remove(filter, key)
+    }
+}

@@ -1,0 +1,162 @@
+//! The beginning of a connection: CONNECT within its time, and who it is. Until then the core does not know it.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{timeout, timeout_at};
+
+use super::connection::{FAREWELL_MAX, Serving, poll_input};
+use super::core::AuthRefusal;
+use super::peer::{Address, Side, Socket};
+use super::shell::{Moment, Shell};
+use super::{IncomingConnection, Origin, Stream};
+use crate::auth::{Login, LoginRefusal, Principal};
+use crate::mqtt::{Connack, Connect, DecodeError, Decoder, Packet, ProtocolVersion, ReasonCode};
+
+/// CONNECT, and who it is. `None`: there is nothing to serve; the reason is logged.
+pub(super) async fn greet(
+    shell: Rc<Shell>,
+    incoming: IncomingConnection,
+    busy: bool,
+) -> Option<Serving> {
+    let IncomingConnection {
+        mut stream,
+        listener,
+        peer,
+        principal,
+        anonymous,
+        accepted,
+    } = incoming;
+    let address = Address { listener, peer };
+    if let Err(fault) = stream.rehome() {
+        tracing::warn!(%address, %fault, "the socket cannot be served");
+        return None;
+    }
+    let mut decoder = Decoder::new(None, shell.limits.packet_size);
+    let mut stop = shell.stop.clone();
+    let deadline = accepted + shell.limits.connect_timeout;
+    let first = tokio::select! {
+        () = stop.requested() => return None,
+        first = timeout_at(deadline.into(), first_packet(&shell, stream.as_mut(), &mut decoder)) => first,
+    };
+    let connect = match first {
+        Ok(Ok(connect)) => connect,
+        Ok(Err(fault)) => {
+            turn_away(stream.as_mut(), &address, &fault).await;
+            return None;
+        }
+        Err(_) => {
+            tracing::info!(%address, "closed: no CONNECT within `connect_timeout`");
+            return None;
+        }
+    };
+    let client_id = Box::from(&*connect.client_id);
+    let login = Login {
+        client_id: connect.client_id.clone(),
+        listener: address.listener.clone(),
+        peer,
+        anonymous,
+        user_name: connect.user_name.clone(),
+        password: connect.password.clone(),
+    };
+    // Nothing is read while this waits, so no packet overtakes it.
+    let principal = if busy {
+        Err(AuthRefusal::ServerBusy)
+    } else if connect.authentication_method.is_some() {
+        Err(AuthRefusal::BadAuthenticationMethod)
+    } else {
+        authenticate(&shell, principal, login).await
+    };
+    let socket = Socket::new(address, client_id, &connect, stream);
+    let peer = shell.join(Side::Socket(socket));
+    let told = shell.guarded(|| {
+        shell.turn(Moment::get(), |core, at| {
+            core.connect(at.now, peer.conn, Origin::Client, principal, *connect);
+        });
+    });
+    if told.is_none() {
+        shell.leave(&peer);
+        return None;
+    }
+    Some(Serving::new(shell, peer, decoder))
+}
+
+async fn authenticate(
+    shell: &Shell,
+    principal: Option<Principal>,
+    login: Login,
+) -> Result<Principal, AuthRefusal> {
+    if let Some(principal) = principal {
+        return Ok(principal);
+    }
+    let checked = shell.authenticator.check(login).await;
+    checked.map_err(|refusal| match refusal {
+        LoginRefusal::BadUserNameOrPassword => AuthRefusal::BadUserNameOrPassword,
+        LoginRefusal::NotAuthorized => AuthRefusal::NotAuthorized,
+        LoginRefusal::Busy => AuthRefusal::ServerBusy,
+    })
+}
+
+/// Why there was no CONNECT.
+#[derive(Debug, thiserror::Error)]
+enum NoConnect {
+    #[error("{0}")]
+    Garbage(#[from] DecodeError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the client closed before CONNECT")]
+    Eof,
+}
+
+async fn first_packet(
+    shell: &Shell,
+    stream: &mut dyn Stream,
+    decoder: &mut Decoder,
+) -> Result<Box<Connect>, NoConnect> {
+    loop {
+        let bytes = poll_fn(|context| poll_input(shell, stream, context)).await?;
+        if bytes.is_empty() {
+            return Err(NoConnect::Eof);
+        }
+        decoder.push(bytes);
+        match decoder.next_packet()? {
+            None => {}
+            Some(Packet::Connect(connect)) => return Ok(connect),
+            Some(other) => {
+                let packet = other.packet_type();
+                return Err(DecodeError::NotConnect { packet }.into());
+            }
+        }
+    }
+}
+
+/// Garbage is closed without a word: nobody knows what would understand it. A version that we do not speak is told so
+/// [MQTT-3.1.2-2], in the form nearest to it.
+async fn turn_away(stream: &mut dyn Stream, address: &Address, fault: &NoConnect) {
+    tracing::info!(%address, %fault, "closed before CONNECT");
+    let NoConnect::Garbage(DecodeError::UnsupportedVersion { level }) = fault else {
+        return;
+    };
+    let version = if *level > ProtocolVersion::V5.level() {
+        ProtocolVersion::V5
+    } else {
+        ProtocolVersion::V311
+    };
+    let connack = Connack::new(ReasonCode::UnsupportedProtocolVersion, false);
+    let mut frame = BytesMut::new();
+    if let Err(fault) = Packet::Connack(Box::new(connack)).encode(version, &mut frame) {
+        tracing::error!(%fault, "a CONNACK cannot be encoded; this is a fault of fieldgate");
+    }
+    let farewell = async {
+        stream.write_all(&frame).await?;
+        stream.shutdown().await
+    };
+    match timeout(FAREWELL_MAX, farewell).await {
+        Ok(Ok(())) => {}
+        Ok(Err(fault)) => tracing::debug!(%address, %fault, "the client was gone"),
+        Err(_) => tracing::debug!(%address, "the client did not take its farewell"),
+    }
+}

@@ -1,0 +1,175 @@
+//! How others start and hold the broker.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use super::figures::{BrokerStats, Figures};
+use super::link::{LinkEnds, link_pair};
+use super::thread::{Start, run};
+use super::{BrokerOptions, ForwardRoute, Latest, Link, LinkClosed, LinkOptions};
+use crate::auth::{Authenticator, PARALLEL_HASHES, Principal};
+use crate::shutdown::Stop;
+use crate::store::Log;
+
+/// Connections and links on their way to the broker's thread; whoever brings more waits.
+const ARRIVALS: usize = 128;
+
+/// What a thread's stack of hashes may still take when the broker has ended.
+const HASHES_END: Duration = Duration::from_secs(1);
+
+/// Starts the broker.
+#[derive(Debug)]
+pub struct Broker;
+
+impl Broker {
+    /// Starts the broker on a thread of its own, named `broker`; it ends when `stop` is requested, after telling its
+    /// clients (DISCONNECT 0x8B in MQTT 5), and drops `stop` when its last write is done. The logs of the attachments
+    /// are to be closed after that.
+    ///
+    /// # Errors
+    /// Where the thread or its runtime cannot be made.
+    pub fn start(
+        options: BrokerOptions,
+        attachments: Vec<Attachment>,
+        authenticator: Authenticator,
+        stop: Stop,
+    ) -> io::Result<BrokerHandle> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(PARALLEL_HASHES)
+            .thread_name("broker-hash")
+            .build()?;
+        let (sender, arrivals) = mpsc::channel(ARRIVALS);
+        let figures = Arc::new(Figures::default());
+        let handle = BrokerHandle {
+            arrivals: sender,
+            figures: Arc::clone(&figures),
+            connect_timeout: options.limits.connect_timeout,
+        };
+        let start = Start {
+            options,
+            attachments,
+            authenticator,
+            figures,
+            arrivals,
+        };
+        thread::Builder::new()
+            .name("broker".to_owned())
+            .spawn(move || {
+                let mut stop = stop;
+                LocalSet::new().block_on(&runtime, run(start, &mut stop));
+                runtime.shutdown_timeout(HASHES_END);
+                drop(stop);
+            })?;
+        Ok(handle)
+    }
+}
+
+/// A bridge's log and what goes into it.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// The bridge's name.
+    pub name: String,
+    /// Its backlog.
+    pub log: Log,
+    /// What goes into it, first match wins.
+    pub routes: Vec<ForwardRoute>,
+    /// Where the gateway's own `$` topics go instead.
+    pub latest: Arc<Latest>,
+}
+
+/// A byte stream whose handshake is done, in whatever way.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Called once on the broker's thread before the first use: a socket that was opened under another runtime is
+    /// registered anew with this one.
+    ///
+    /// # Errors
+    /// Where the socket cannot be registered.
+    fn rehome(&mut self) -> io::Result<()>;
+}
+
+/// A connection as a listener hands it in, before CONNECT.
+pub struct IncomingConnection {
+    /// The bytes.
+    pub stream: Box<dyn Stream>,
+    /// The listener it came in by, for logs.
+    pub listener: Arc<str>,
+    /// Who is on the other side, for logs; `None` for a unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Already known from the client's certificate: that is the login, whatever the CONNECT says.
+    pub principal: Option<Principal>,
+    /// Whether a client without user name may connect here.
+    pub anonymous: bool,
+    /// When the socket was accepted: CONNECT must come within the limit from then on.
+    pub accepted: Instant,
+}
+
+/// What arrives at the broker's thread.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    Connection(IncomingConnection),
+    Link(LinkOptions, LinkEnds),
+}
+
+/// Holds the broker. Cheap to clone; every call is a message on a bounded channel to the broker's thread. The broker
+/// lives on without handles, until it is stopped.
+#[derive(Clone, Debug)]
+pub struct BrokerHandle {
+    arrivals: mpsc::Sender<Arrival>,
+    figures: Arc<Figures>,
+    connect_timeout: Duration,
+}
+
+impl BrokerHandle {
+    /// Hands in a connection. Waits while the broker is busy. Cancel safe: a cancelled call closes the connection.
+    ///
+    /// # Errors
+    /// Where the broker has ended.
+    pub async fn attach(&self, connection: IncomingConnection) -> Result<(), LinkClosed> {
+        let arrival = Arrival::Connection(connection);
+        self.arrivals.send(arrival).await.map_err(|_| LinkClosed)
+    }
+
+    /// Connects a part of fieldgate as a client; a link of the same client id that is still there is taken over.
+    ///
+    /// # Errors
+    /// Where the broker has ended.
+    pub async fn link(&self, options: LinkOptions) -> Result<Link, LinkClosed> {
+        let (connected, answer) = oneshot::channel();
+        let (link, ends) = link_pair(connected);
+        let arrival = Arrival::Link(options, ends);
+        self.arrivals.send(arrival).await.map_err(|_| LinkClosed)?;
+        let terms = answer.await.map_err(|_| LinkClosed)?;
+        Ok(link.connected(terms))
+    }
+
+    /// From accept to CONNECT, TLS included: what a listener gives a client before it hands it in.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// Figures, as of the broker's last turn.
+    #[must_use]
+    pub fn stats(&self) -> BrokerStats {
+        self.figures.stats()
+    }
+}
+
+impl std::fmt::Debug for IncomingConnection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("IncomingConnection")
+            .field("listener", &self.listener)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,49 @@
+//! The local broker: a core that decides, and the shell that carries it out.
+//!
+//! `core` has no I/O. The shell runs it on a thread of its own, with a current-thread runtime and state that only this
+//! thread owns: no lock, no hop on the way of a message from one socket to the next. Around it:
+//!
+//! - `handle`: how others start and hold the broker; `thread`: what runs on it; `shell`: what its tasks share;
+//!   `carry_out`: what becomes of the core's effects;
+//! - `greeting` and `connection`: a client on a socket, `peer` and `outbox`: its other side for those who publish to it, `encoded`: a
+//!   message encoded once for all its receivers;
+//! - `link` and `link_task`: a client inside the program, through the same core.
+//!
+//! Invariants: nothing waits inside a turn and no cell stays borrowed across an await; each touched connection is
+//! written to once a turn, never inside the routing loop; only `covered` releases an acknowledgement; TLS handshakes,
+//! password hashes and disks run elsewhere.
+
+mod carry_out;
+mod connection;
+pub mod core;
+mod encoded;
+mod figures;
+mod greeting;
+mod handle;
+mod link;
+mod link_task;
+mod options;
+mod outbox;
+mod peer;
+mod route;
+mod shell;
+mod thread;
+
+pub use figures::BrokerStats;
+pub use handle::{Attachment, Broker, BrokerHandle, IncomingConnection, Stream};
+pub use link::{Link, LinkClosed, LinkOptions};
+pub use options::{BrokerOptions, Limits};
+pub use route::{ForwardRoute, Latest, RetainPolicy};
+
+/// Where a message came from: for audit, loop rules, and the rule that the gateway's own `$` topics never enter a backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An MQTT client.
+    Client,
+    /// A field device, through an adapter.
+    Device,
+    /// An upstream, through a bridge.
+    Bridge,
+    /// fieldgate itself.
+    Gateway,
+}

@@ -1,0 +1,72 @@
+//! Options of the broker.
+
+use std::time::Duration;
+
+use crate::mqtt::QoS;
+
+/// How the broker behaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BrokerOptions {
+    /// Limits on clients.
+    pub limits: Limits,
+}
+
+/// Limits on clients; the defaults are those of the configuration and suit a 1 GiB Raspberry Pi.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// From accept to CONNECT, TLS included.
+    pub connect_timeout: Duration,
+    /// Largest packet, both ways, in bytes.
+    pub packet_size: u32,
+    /// Levels of a topic.
+    pub topic_levels: usize,
+    /// Filters of one session.
+    pub subscriptions_per_client: usize,
+    /// QoS 1 and 2 messages in flight towards us, MQTT 5.
+    pub receive_maximum: u16,
+    /// QoS 1 and 2 messages in flight towards a client.
+    pub inflight: u16,
+    /// Sessions kept while their client is away.
+    pub sessions: usize,
+    /// Messages queued for one session.
+    pub queued_messages: usize,
+    /// Bytes queued for one session.
+    pub queued_bytes: usize,
+    /// Longest keep alive; longer ones are shortened (MQTT 5) or served as asked (3.1.1).
+    pub keep_alive_maximum: Duration,
+    /// Longest session expiry.
+    pub session_expiry_maximum: Duration,
+    /// Retained messages; 0: not available.
+    pub retained_messages: usize,
+    /// Their bytes.
+    pub retained_bytes: usize,
+    /// Highest QoS that is granted.
+    pub maximum_qos: QoS,
+    /// An empty ClientId is given a name (3.1.1: only with a clean session).
+    pub empty_client_id: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1000,
+            connect_timeout: Duration::from_secs(5),
+            packet_size: 256 << 10,
+            topic_levels: 32,
+            subscriptions_per_client: 1000,
+            receive_maximum: 100,
+            inflight: 20,
+            sessions: 5000,
+            queued_messages: 1000,
+            queued_bytes: 1 << 20,
+            keep_alive_maximum: Duration::from_secs(600),
+            session_expiry_maximum: Duration::from_secs(7 * 24 * 3600),
+            retained_messages: 100_000,
+            retained_bytes: 64 << 20,
+            maximum_qos: QoS::ExactlyOnce,
+            empty_client_id: true,
+        }
+    }
+}

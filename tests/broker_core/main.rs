@@ -1,0 +1,24 @@
+//! The broker's core against the standard, as stories: packets in, effects out, no I/O and no waiting.
+//!
+//! A test of a rule of the standard carries its tag.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a test that goes wrong shall stop"
+)]
+
+mod acknowledge;
+mod connect;
+mod deliver;
+mod keep_alive;
+mod model;
+mod publish;
+mod retained;
+mod routes;
+mod story;
+mod subscribe;
+mod will;

@@ -1,0 +1,333 @@
+//! A core, a clock that stands still until told, and effects as text.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fieldgate::auth::Principal;
+use fieldgate::broker::core::{ConnId, Core, Effect, LogId};
+use fieldgate::broker::{BrokerOptions, ForwardRoute, Limits, Origin, RetainPolicy};
+use fieldgate::clock::WallTime;
+use fieldgate::mqtt::{
+    Acknowledge, Connect, Disconnect, Message, Packet, PacketId, ProtocolVersion, Publish, QoS,
+    ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe, Will,
+};
+use fieldgate::store::Seq;
+use fieldgate::topic::{Template, TopicFilter, TopicName};
+
+pub const QOS0: QoS = QoS::AtMostOnce;
+pub const QOS1: QoS = QoS::AtLeastOnce;
+pub const QOS2: QoS = QoS::ExactlyOnce;
+pub const SUCCESS: ReasonCode = ReasonCode::Success;
+
+pub struct Story {
+    pub core: Core,
+    pub now: Instant,
+    pub wall: WallTime,
+    next_conn: usize,
+    packet_ids: HashMap<ConnId, u16>,
+}
+
+impl Story {
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        let mut core = Core::new(BrokerOptions { limits }, 7);
+        let (now, wall) = (fieldgate::clock::now(), WallTime(1_800_000_000_000));
+        core.tell_time(now, wall);
+        Self {
+            core,
+            now,
+            wall,
+            next_conn: 0,
+            packet_ids: HashMap::new(),
+        }
+    }
+
+    pub fn new_conn(&mut self) -> ConnId {
+        self.next_conn += 1;
+        ConnId(self.next_conn)
+    }
+
+    /// Sends a CONNECT on a new connection; nothing of what follows is taken.
+    pub fn connect_with(&mut self, connect: Connect) -> ConnId {
+        self.connect_as(Origin::Client, connect)
+    }
+
+    pub fn connect_as(&mut self, origin: Origin, connect: Connect) -> ConnId {
+        let conn = self.new_conn();
+        let principal = Ok(Principal::default());
+        self.core
+            .connect(self.now, conn, origin, principal, connect);
+        conn
+    }
+
+    /// A client of MQTT 5 with a session of an hour, whose CONNACK was taken.
+    pub fn client(&mut self, id: &str) -> ConnId {
+        let conn = self.connect_with(v5(id));
+        self.told();
+        conn
+    }
+
+    pub fn packet(&mut self, conn: ConnId, packet: Packet) {
+        self.core.receive(self.now, self.wall, conn, packet);
+    }
+
+    /// The socket breaks.
+    pub fn cut(&mut self, conn: ConnId) {
+        self.core.closed(self.now, self.wall, conn);
+    }
+
+    pub fn disconnect(&mut self, conn: ConnId, reason: ReasonCode) {
+        self.packet(conn, Packet::Disconnect(Disconnect::new(reason)));
+        self.cut(conn);
+    }
+
+    /// Publishes, at QoS 1 and 2 with the next packet id of the connection, which is returned.
+    pub fn publish(&mut self, conn: ConnId, topic: &str, payload: &str, qos: QoS) -> u16 {
+        let id = self.packet_ids.entry(conn).or_default();
+        *id += 1;
+        let id = *id;
+        self.packet(conn, Packet::Publish(publish(topic, payload, qos, id)));
+        id
+    }
+
+    pub fn retain(&mut self, conn: ConnId, topic: &str, payload: &str) {
+        let publish = Publish {
+            retain: true,
+            ..publish(topic, payload, QOS0, 0)
+        };
+        self.packet(conn, Packet::Publish(publish));
+    }
+
+    pub fn subscribe(&mut self, conn: ConnId, filter: &str, qos: QoS) {
+        self.subscribe_with(conn, subscription(filter, qos), None);
+    }
+
+    pub fn subscribe_with(&mut self, conn: ConnId, subscription: Subscription, id: Option<u32>) {
+        let subscribe = Subscribe {
+            packet_id: pid(9),
+            subscriptions: vec![subscription],
+            subscription_id: id,
+            user_properties: Vec::new(),
+        };
+        self.packet(conn, Packet::Subscribe(subscribe));
+    }
+
+    pub fn unsubscribe(&mut self, conn: ConnId, filter: &str) {
+        let unsubscribe = Unsubscribe {
+            packet_id: pid(9),
+            filters: vec![filter.into()],
+            user_properties: Vec::new(),
+        };
+        self.packet(conn, Packet::Unsubscribe(unsubscribe));
+    }
+
+    pub fn puback(&mut self, conn: ConnId, id: u16) {
+        self.packet(conn, Packet::Puback(Acknowledge::new(pid(id), SUCCESS)));
+    }
+
+    pub fn pubrec(&mut self, conn: ConnId, id: u16) {
+        self.packet(conn, Packet::Pubrec(Acknowledge::new(pid(id), SUCCESS)));
+    }
+
+    pub fn pubrel(&mut self, conn: ConnId, id: u16) {
+        self.packet(conn, Packet::Pubrel(Acknowledge::new(pid(id), SUCCESS)));
+    }
+
+    pub fn pubcomp(&mut self, conn: ConnId, id: u16) {
+        self.packet(conn, Packet::Pubcomp(Acknowledge::new(pid(id), SUCCESS)));
+    }
+
+    pub fn covered(&mut self, log: usize, upto: u64) {
+        self.core.covered(self.now, LogId(log), Seq(upto));
+    }
+
+    /// Time passes; what becomes due happens when it does.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(due) = self.core.next_timeout().filter(|due| *due <= end) {
+            let step = due.saturating_duration_since(self.now);
+            self.advance(step);
+            self.core.timeout(self.now, self.wall);
+        }
+        self.advance(end - self.now);
+    }
+
+    pub fn secs(&mut self, secs: u64) {
+        self.pass(Duration::from_secs(secs));
+    }
+
+    fn advance(&mut self, step: Duration) {
+        self.now += step;
+        self.wall.0 += step.as_millis() as u64;
+    }
+
+    /// What the core wanted done since the last call.
+    pub fn told(&mut self) -> Vec<String> {
+        self.core.effects().map(|effect| tell(&effect)).collect()
+    }
+
+    pub fn effects(&mut self) -> Vec<Effect> {
+        self.core.effects().collect()
+    }
+}
+
+pub fn pid(id: u16) -> PacketId {
+    PacketId::new(id).unwrap()
+}
+
+/// CONNECT of MQTT 5, resuming a session of an hour.
+pub fn v5(id: &str) -> Connect {
+    Connect {
+        clean_start: false,
+        session_expiry: 3600,
+        ..Connect::new(ProtocolVersion::V5, id.into())
+    }
+}
+
+/// CONNECT of 3.1.1 as the decoder gives it.
+pub fn v311(id: &str, clean_session: bool) -> Connect {
+    Connect {
+        version: ProtocolVersion::V311,
+        clean_start: clean_session,
+        session_expiry: if clean_session { 0 } else { u32::MAX },
+        ..v5(id)
+    }
+}
+
+pub fn with_will(connect: Connect, topic: &str, delay: u32) -> Connect {
+    let will = Will {
+        message: message(topic, "gone", QOS1),
+        delay,
+    };
+    Connect {
+        will: Some(Box::new(will)),
+        ..connect
+    }
+}
+
+pub fn message(topic: &str, payload: &str, qos: QoS) -> Message {
+    Message {
+        topic: TopicName::try_from(topic).unwrap(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos,
+        retain: false,
+        properties: None,
+    }
+}
+
+pub fn publish(topic: &str, payload: &str, qos: QoS, id: u16) -> Publish {
+    Publish {
+        dup: false,
+        packet_id: (qos != QOS0).then(|| pid(id)),
+        qos,
+        retain: false,
+        topic: Some(TopicName::try_from(topic).unwrap()),
+        topic_alias: None,
+        subscription_ids: Vec::new(),
+        properties: None,
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+    }
+}
+
+pub fn subscription(filter: &str, qos: QoS) -> Subscription {
+    Subscription {
+        filter: filter.into(),
+        qos,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: RetainHandling::Send,
+    }
+}
+
+/// A route that takes `filter` as `up/...` at any QoS.
+pub fn route(filter: &str) -> ForwardRoute {
+    ForwardRoute {
+        filter: TopicFilter::try_from(filter).unwrap(),
+        except: Vec::new(),
+        topic: Template::parse("up/{topic}", &[], true).unwrap(),
+        qos: QOS2,
+        raise_qos0: false,
+        retain: RetainPolicy::Keep,
+    }
+}
+
+fn tell(effect: &Effect) -> String {
+    match effect {
+        Effect::Send { conn, packet } => format!("{} {}", conn.0, tell_packet(packet)),
+        Effect::Deliver {
+            conn,
+            message,
+            qos,
+            retain,
+            dup,
+            packet_id,
+            subscription_ids,
+        } => {
+            let mut told = format!("{} PUBLISH {}", conn.0, tell_message(message, *qos));
+            if let Some(id) = packet_id {
+                told += &format!(" #{}", id.get());
+            }
+            if *retain {
+                told += " retained";
+            }
+            if *dup {
+                told += " dup";
+            }
+            if !subscription_ids.is_empty() {
+                told += &format!(" ids {:?}", subscription_ids.as_slice());
+            }
+            told
+        }
+        Effect::Close { conn, cause } => format!("{} closed {cause:?}", conn.0),
+        Effect::Append { log, seq, record } => {
+            let Message { qos, retain, .. } = record.message;
+            let retained = if retain { " retained" } else { "" };
+            let told = tell_message(&record.message, qos);
+            format!("log{} @{} {told}{retained}", log.0, seq.0)
+        }
+        Effect::Latest { log, message } => {
+            format!("log{} latest {}", log.0, tell_message(message, message.qos))
+        }
+    }
+}
+
+fn tell_message(message: &Message, qos: QoS) -> String {
+    let payload = String::from_utf8_lossy(&message.payload);
+    format!("{}={payload} q{}", message.topic, qos as u8)
+}
+
+fn tell_packet(packet: &Packet) -> String {
+    let acknowledge = |name: &str, acknowledge: &Acknowledge| {
+        let (id, reason) = (acknowledge.packet_id.get(), acknowledge.reason);
+        if reason == SUCCESS {
+            format!("{name} {id}")
+        } else {
+            format!("{name} {id} {reason:?}")
+        }
+    };
+    match packet {
+        Packet::Connack(connack) => {
+            let present = if connack.session_present {
+                " present"
+            } else {
+                ""
+            };
+            format!("CONNACK {:?}{present}", connack.reason)
+        }
+        Packet::Puback(packet) => acknowledge("PUBACK", packet),
+        Packet::Pubrec(packet) => acknowledge("PUBREC", packet),
+        Packet::Pubrel(packet) => acknowledge("PUBREL", packet),
+        Packet::Pubcomp(packet) => acknowledge("PUBCOMP", packet),
+        Packet::Suback(suback) => format!("SUBACK {:?}", suback.reasons),
+        Packet::Unsuback(unsuback) => format!("UNSUBACK {:?}", unsuback.reasons),
+        Packet::Pingresp => "PINGRESP".to_owned(),
+        Packet::Disconnect(disconnect) => format!("DISCONNECT {:?}", disconnect.reason),
+        other => format!("{other:?}"),
+    }
+}
