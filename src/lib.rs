@@ -22,3 +22,5 @@ pub mod store;
 pub mod auth;
 // the local broker
 pub mod broker;
+// the rooms with I/O; each knows only the rooms above
+pub mod listener;

@@ -1,0 +1,15 @@
+//! Listeners: accept sockets, shake hands, hand them to the broker.
+//!
+//! Runs on the main runtime; what leaves here is a stream whose handshake is done, never an MQTT packet. An accept loop
+//! ends only when it is told to: whatever the system says, it backs off and tries again. At most [`HANDSHAKES_MAX`]
+//! handshakes run at a time for a listener, each within the broker's connect timeout, counted from the accept.
+
+mod accept;
+mod error;
+mod handshake;
+mod options;
+mod stream;
+
+pub use accept::{HANDSHAKES_MAX, Listener};
+pub use error::ListenError;
+pub use options::{Bind, ListenerOptions};

@@ -1,0 +1,113 @@
+//! Who is let in.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use fieldgate::auth::Users;
+use fieldgate::mqtt::{Packet, ProtocolVersion, ReasonCode};
+
+use crate::support::*;
+
+fn users() -> Users {
+    let params = Params::new(64, 1, 1, None).unwrap();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let hash: PasswordHash = argon2
+        .hash_password_with_salt(b"secret", b"0123456789abcdef")
+        .unwrap();
+    Users::parse(&format!("plc7:{hash}\n")).unwrap()
+}
+
+async fn answer(
+    gateway: &Gateway,
+    version: ProtocolVersion,
+    user: Option<&str>,
+    password: Option<&'static str>,
+) -> ReasonCode {
+    let mut client = Client::open(gateway.address, version).await;
+    let mut connect = connect(version, "client");
+    connect.user_name = user.map(Into::into);
+    connect.password = password.map(Into::into);
+    let connack = client.connect(connect).await;
+    if connack.reason == ReasonCode::Success {
+        client.ping().await;
+    } else {
+        assert_eq!(client.next().await, None);
+    }
+    connack.reason
+}
+
+#[tokio::test]
+async fn mqtt_3_2_2_each_refusal_has_its_code() {
+    let gateway = Gateway::full(|_| (), Vec::new(), users(), listener());
+    for version in [V311, V5] {
+        let ask = |user, password| answer(&gateway, version, user, password);
+        assert_eq!(ask(Some("plc7"), Some("secret")).await, ReasonCode::Success);
+        for (user, password) in [("plc7", "wrong"), ("nobody", "secret"), ("", "")] {
+            assert_eq!(
+                ask(Some(user), Some(password)).await,
+                ReasonCode::BadUserNameOrPassword
+            );
+        }
+        assert_eq!(
+            ask(Some("plc7"), None).await,
+            ReasonCode::BadUserNameOrPassword
+        );
+        assert_eq!(ask(None, None).await, ReasonCode::NotAuthorized);
+    }
+}
+
+#[tokio::test]
+async fn an_anonymous_listener_still_refuses_a_wrong_password() {
+    let listener = fieldgate::listener::ListenerOptions {
+        anonymous: true,
+        ..listener()
+    };
+    let gateway = Gateway::full(|_| (), Vec::new(), users(), listener);
+    for version in [V311, V5] {
+        assert_eq!(
+            answer(&gateway, version, None, None).await,
+            ReasonCode::Success
+        );
+        assert_eq!(
+            answer(&gateway, version, Some("plc7"), Some("no")).await,
+            ReasonCode::BadUserNameOrPassword
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_authentication_method_is_refused() {
+    let gateway = Gateway::start();
+    let mut client = Client::open(gateway.address, V5).await;
+    let mut connect = connect(V5, "client");
+    connect.authentication_method = Some("SCRAM-SHA-256".into());
+    let connack = client.connect(connect).await;
+    assert_eq!(connack.reason, ReasonCode::BadAuthenticationMethod);
+    assert_eq!(client.next().await, None);
+}
+
+#[tokio::test]
+async fn others_are_served_while_passwords_are_checked() {
+    let gateway = Gateway::full(|_| (), Vec::new(), users(), listener());
+    let mut client = Client::open(gateway.address, V5).await;
+    let mut first = connect(V5, "first");
+    first.user_name = Some("plc7".into());
+    first.password = Some("secret".into());
+    client.connect(first).await;
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let mut stranger = Client::open(gateway.address, V5).await;
+        let mut login = connect(V5, "stranger");
+        login.user_name = Some("plc7".into());
+        login.password = Some("wrong".into());
+        stranger.send(Packet::Connect(Box::new(login))).await;
+        client.ping().await;
+        waiting.push(stranger);
+    }
+    for stranger in &mut waiting {
+        let Packet::Connack(connack) = stranger.receive().await else {
+            panic!("no CONNACK");
+        };
+        assert_eq!(connack.reason, ReasonCode::BadUserNameOrPassword);
+        client.ping().await;
+    }
+}

@@ -1,0 +1,17 @@
+//! The running broker, through real sockets on loopback and its own codec.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod bad_input;
+mod durable;
+mod exchange;
+mod link;
+mod login;
+mod slow;
+mod support;
+mod tls;

@@ -1,0 +1,168 @@
+//! TLS and client certificates.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fieldgate::auth::Users;
+use fieldgate::listener::ListenerOptions;
+use fieldgate::mqtt::ReasonCode;
+use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, client_config};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::support::*;
+
+/// A certificate authority with a folder for what it issues.
+struct Authority {
+    dir: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "CA");
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(dir.path().join("ca.crt"), certificate.pem()).unwrap();
+        let issuer = Issuer::new(params, key);
+        Self { dir, issuer }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Certificate and key of `name`.
+    fn issue(&self, name: Option<&str>) -> (PathBuf, PathBuf) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        if let Some(name) = name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let stem = name.unwrap_or("nameless");
+        let (crt, pem) = (format!("{stem}.crt"), format!("{stem}.key"));
+        fs::write(self.path(&crt), certificate.pem()).unwrap();
+        fs::write(self.path(&pem), key.serialize_pem()).unwrap();
+        (self.path(&crt), self.path(&pem))
+    }
+
+    fn gateway(&self, client_certificate: ClientCertificate) -> Gateway {
+        let (certificate, private_key) = self.issue(Some("gateway"));
+        let listener = ListenerOptions {
+            anonymous: false,
+            user_from_common_name: true,
+            tls: Some(ServerTls {
+                certificate,
+                private_key,
+                client_ca: Some(self.path("ca.crt")),
+                client_certificate,
+                allow_tls12: true,
+            }),
+            ..listener()
+        };
+        Gateway::full(|_| (), Vec::new(), Users::default(), listener)
+    }
+
+    fn client(&self, identity: Option<(PathBuf, PathBuf)>) -> ClientTls {
+        ClientTls {
+            ca: self.path("ca.crt"),
+            identity,
+            server_name: None,
+            alpn: Vec::new(),
+        }
+    }
+}
+
+/// The answer to a CONNECT; `None` where the handshake failed or the broker closed.
+async fn connack(gateway: &Gateway, tls: &ClientTls) -> Option<(Client, ReasonCode)> {
+    let config = client_config(tls).unwrap();
+    let socket = soon(TcpStream::connect(gateway.address)).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let stream = TlsConnector::from(Arc::clone(&config))
+        .connect(name, socket)
+        .await
+        .ok()?;
+    let mut client = Client::over(Box::new(stream), V5);
+    let connect = fieldgate::mqtt::Packet::Connect(Box::new(connect(V5, "client")));
+    let mut frame = bytes::BytesMut::new();
+    connect.encode(V5, &mut frame).unwrap();
+    // In TLS 1.3 the client learns of its refusal only when it reads.
+    tokio::io::AsyncWriteExt::write_all(&mut client.stream, &frame)
+        .await
+        .ok()?;
+    match client.next().await? {
+        fieldgate::mqtt::Packet::Connack(connack) => Some((client, connack.reason)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_client_with_a_certificate_of_the_ca_is_its_common_name() {
+    let authority = Authority::new();
+    let gateway = authority.gateway(ClientCertificate::Required);
+    let tls = authority.client(Some(authority.issue(Some("plc-7"))));
+    // The listener takes nobody without a user, so success means that the certificate named one.
+    let (mut client, reason) = connack(&gateway, &tls).await.unwrap();
+    assert_eq!(reason, ReasonCode::Success);
+    client.subscribe("a", QOS1).await;
+    let payload = vec![7; 100_000];
+    client.publish(message("b", "x", QOS1), 1).await;
+    client
+        .send_publish(message("a", payload.clone(), QOS1), 2)
+        .await;
+    let mut got = None;
+    for _ in 0..2 {
+        if let fieldgate::mqtt::Packet::Publish(publish) = client.receive().await {
+            got = Some(publish.payload);
+        }
+    }
+    assert!(got.unwrap() == payload);
+}
+
+#[tokio::test]
+async fn without_a_certificate_or_with_one_of_another_ca_nobody_comes_in() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let gateway = authority.gateway(ClientCertificate::Required);
+    assert!(connack(&gateway, &authority.client(None)).await.is_none());
+    let foreign = authority.client(Some(stranger.issue(Some("plc-7"))));
+    assert!(connack(&gateway, &foreign).await.is_none());
+    let nameless = authority.client(Some(authority.issue(None)));
+    assert!(connack(&gateway, &nameless).await.is_none());
+    let known = authority.client(Some(authority.issue(Some("plc-7"))));
+    assert!(connack(&gateway, &known).await.is_some());
+}
+
+#[tokio::test]
+async fn an_optional_certificate_is_checked_where_shown() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let gateway = authority.gateway(ClientCertificate::Optional);
+    let (_, reason) = connack(&gateway, &authority.client(None)).await.unwrap();
+    assert_eq!(reason, ReasonCode::NotAuthorized);
+    let foreign = authority.client(Some(stranger.issue(Some("plc-7"))));
+    assert!(connack(&gateway, &foreign).await.is_none());
+    let known = authority.client(Some(authority.issue(Some("plc-7"))));
+    let (_, reason) = connack(&gateway, &known).await.unwrap();
+    assert_eq!(reason, ReasonCode::Success);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_speak_tls_or_nothing_at_all_is_closed() {
+    let authority = Authority::new();
+    let gateway = authority.gateway(ClientCertificate::Off);
+    let mut plain = Client::open(gateway.address, V5).await;
+    plain
+        .send_bytes(b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00")
+        .await;
+    // The TLS alert is no MQTT packet; what counts is that the connection ends.
+    let mut rest = Vec::new();
+    let read = tokio::io::AsyncReadExt::read_to_end(&mut plain.stream, &mut rest);
+    drop(soon(read).await);
+    assert!(connack(&gateway, &authority.client(None)).await.is_some());
+}
