@@ -23,4 +23,5 @@ pub mod auth;
 // the local broker
 pub mod broker;
 // the rooms with I/O; each knows only the rooms above
+pub mod bridge;
 pub mod listener;

@@ -1,0 +1,132 @@
+//! PUBACK, PUBREC, PUBCOMP: what the upstream says about what was sent. And what it sends without having been asked.
+
+use std::time::Instant;
+
+use super::{Core, Effect, ids};
+use crate::mqtt::{Acknowledge, Packet, PacketId, Publish, QoS, ReasonCode};
+use crate::session::{Received, Violation};
+use crate::store::{CommitNumber, Outcome, Seq};
+
+impl Core {
+    pub(super) fn handle_puback(&mut self, now: Instant, puback: &Acknowledge) {
+        let id = puback.packet_id;
+        if id.get() >= ids::FIRST_UNSTORED {
+            return self.newest_acknowledged(puback);
+        }
+        match self.outbound.acknowledged(id) {
+            Ok(flight) => {
+                self.moved_on(id);
+                if puback.reason.is_error() {
+                    self.refuse(now, flight, puback.reason);
+                } else {
+                    self.done(&flight, Outcome::Delivered);
+                }
+            }
+            Err(Violation::OutOfStep(_)) => {
+                self.violation("the upstream answered a QoS 2 message with PUBACK");
+            }
+            Err(_) => self.figures.unexpected += 1,
+        }
+    }
+
+    pub(super) fn handle_pubrec(&mut self, now: Instant, pubrec: &Acknowledge) {
+        let (id, refused) = (pubrec.packet_id, pubrec.reason.is_error());
+        match self.outbound.received(id, refused) {
+            Ok(Received::Release(flight)) => {
+                let seq = flight.seq();
+                self.moved_on(id);
+                self.effects.push_back(Effect::Received(seq));
+            }
+            Ok(Received::Again) => self.send_pubrel(now, id, ReasonCode::Success),
+            Ok(Received::Pending) => {}
+            Ok(Received::Refused(flight)) => {
+                self.exactly_once = self.exactly_once.saturating_sub(1);
+                self.moved_on(id);
+                if pubrec.reason == ReasonCode::PacketIdentifierInUse {
+                    // It has another message under this id, so it would swallow this one.
+                    self.requeue(vec![flight]);
+                    self.mismatch();
+                } else {
+                    self.refuse(now, flight, pubrec.reason);
+                }
+            }
+            Err(Violation::NotInFlight(_)) => {
+                self.figures.unexpected += 1;
+                if !refused {
+                    self.send_pubrel(now, id, ReasonCode::PacketIdentifierNotFound);
+                }
+            }
+            Err(_) if refused => self.figures.unexpected += 1,
+            Err(_) => self.violation("the upstream answered a QoS 1 message with PUBREC"),
+        }
+    }
+
+    /// The message is complete, also where the upstream does not know the id any more (0x92): it then had completed it
+    /// before.
+    pub(super) fn handle_pubcomp(&mut self, pubcomp: &Acknowledge) {
+        match self.outbound.completed(pubcomp.packet_id) {
+            Ok(flight) => {
+                self.exactly_once = self.exactly_once.saturating_sub(1);
+                self.moved_on(pubcomp.packet_id);
+                self.done(&flight, Outcome::Delivered);
+            }
+            Err(_) => self.figures.unexpected += 1,
+        }
+    }
+
+    /// What the log answered to [`Effect::Received`].
+    pub fn handle_received(&mut self, seq: Seq, commit: CommitNumber) {
+        if let Some(id) = ids::packet_id(seq) {
+            self.committing.push_back((commit, id));
+        }
+    }
+
+    /// Sends PUBREL for what is committed by now.
+    pub(super) fn release_committed(&mut self, now: Instant) {
+        while let Some(&(commit, id)) = self.committing.front() {
+            if commit > self.progress.commits {
+                break;
+            }
+            self.committing.pop_front();
+            if self.outbound.released(id).is_ok() && self.is_up() {
+                self.send_pubrel(now, id, ReasonCode::Success);
+            }
+        }
+    }
+
+    /// PUBREL; the watchdog waits for PUBCOMP, unless it answers what is not in flight.
+    pub(super) fn send_pubrel(&mut self, now: Instant, id: PacketId, reason: ReasonCode) {
+        if reason == ReasonCode::Success {
+            self.since.insert(id, now);
+        }
+        self.send(now, Packet::Pubrel(Acknowledge::new(id, reason)));
+    }
+
+    /// The upstream has answered for `id`.
+    fn moved_on(&mut self, id: PacketId) {
+        self.since.remove(&id);
+        if !self.due.is_empty() {
+            self.due.retain(|(due, _)| *due != id);
+        }
+    }
+
+    /// A message that nobody subscribed to in this program: an older one used the same client id. It is answered so that
+    /// the upstream's queue for us empties, and goes nowhere.
+    pub(super) fn handle_unasked_publish(&mut self, now: Instant, publish: &Publish) {
+        self.figures.unexpected += 1;
+        let Some(id) = publish.packet_id else {
+            return;
+        };
+        let answer = Acknowledge::new(id, ReasonCode::Success);
+        match publish.qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => self.send(now, Packet::Puback(answer)),
+            QoS::ExactlyOnce => self.send(now, Packet::Pubrec(answer)),
+        }
+    }
+
+    pub(super) fn handle_unasked_pubrel(&mut self, now: Instant, pubrel: &Acknowledge) {
+        let answer = Acknowledge::new(pubrel.packet_id, ReasonCode::Success);
+        self.send(now, Packet::Pubcomp(answer));
+    }
+}

@@ -1,0 +1,343 @@
+//! The link's protocol state: what is sent to the upstream, when, and what its answers mean for the backlog. No I/O, no
+//! clock, no randomness: `now` is an argument, outputs are [`Effect`]s.
+//!
+//! The shell calls `connect`, `handle_*` and `pump`, then drains `poll_effect` until it is empty, then waits for input or
+//! for `next_timeout`. One `Core` lives as long as the bridge; connections come and go below it.
+//!
+//! Invariants:
+//! - Messages come from the log only, in its order, through one cursor.
+//! - A message is done when the upstream has acknowledged it to the end, or by a declared and counted reason.
+//! - A QoS 2 message is committed before its first PUBLISH leaves, and its PUBREC before PUBREL leaves.
+//! - A committed PUBREC is answered by PUBREL alone only while the upstream keeps the session.
+//! - The log knows at which upstream the session is, before the first QoS 2 message is sent in it. Where it does not know,
+//!   or at another upstream, the session is begun with Clean Start.
+//! - RAM: the window, one read of the log, the gateway's own topics. It does not grow with the backlog.
+
+mod acknowledge;
+mod alive;
+mod cause;
+mod connect;
+mod ids;
+mod latest;
+mod publish;
+mod refused;
+mod send;
+mod stop;
+
+pub use cause::Cause;
+pub use connect::RECEIVED_PACKET_SIZE;
+pub use publish::DropReason;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::BridgeOptions;
+use crate::mqtt::{Packet, PacketId, QoS};
+use crate::session::Outbound;
+use crate::store::{CommitNumber, Entry, Outcome, Progress, Seq};
+use crate::topic::TopicName;
+use alive::Timers;
+use connect::{Limits, Phase};
+use latest::Newest;
+use refused::Retry;
+
+/// Messages taken from the log at a time.
+const READ_MESSAGES: usize = 256;
+/// Their bytes.
+const READ_BYTES: usize = 256 << 10;
+
+/// What the shell is to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Write it to the upstream.
+    Send(Packet),
+    /// Tell the log: `Log::done`.
+    Done {
+        /// Which message.
+        seq: Seq,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// Say in the log file that a message was given up; [`Effect::Done`] follows.
+    Dropped {
+        /// Which message.
+        seq: Seq,
+        /// Where it was to go.
+        topic: TopicName,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Tell the log: `Log::received`, and answer with [`Core::handle_received`].
+    Received(Seq),
+    /// Tell the log: `Log::forget_received`, and answer with [`Core::handle_kept`].
+    ForgetReceived,
+    /// Tell the log: `Log::keep_session`, and answer with [`Core::handle_kept`].
+    KeepSession(Option<String>),
+    /// The upstream has accepted the connection.
+    Up {
+        /// It still has our session.
+        session_present: bool,
+        /// It keeps the session for this long, not as long as asked.
+        session_expiry: Option<Duration>,
+    },
+    /// Write what is to be sent, close the connection, call [`Core::handle_closed`].
+    Close(Cause),
+}
+
+/// What the core wants to read from the log next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// From here on.
+    pub from: Seq,
+    /// The log had messages up to here when this was said; handed back with what was read.
+    pub upto: Seq,
+    /// At most so many.
+    pub messages: usize,
+    /// About so many bytes.
+    pub bytes: usize,
+}
+
+/// Counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Acknowledged by the upstream; QoS 0: sent.
+    pub delivered: u64,
+    /// Larger than the upstream takes, or than MQTT can say.
+    pub too_large: u64,
+    /// Refused by the upstream for good.
+    pub refused: u64,
+    /// Older than their Message Expiry Interval.
+    pub expired: u64,
+    /// Refused by the upstream for now and sent again.
+    pub retried: u64,
+    /// Sent at a lower QoS because the upstream takes no higher one.
+    pub qos_lowered: u64,
+    /// Sent without their RETAIN flag because the upstream retains nothing.
+    pub retain_cleared: u64,
+    /// Sent again without being sure that the first copy did not arrive.
+    pub maybe_duplicated: u64,
+    /// Connections that the upstream accepted.
+    pub connects: u64,
+    /// Acknowledgements of nothing that is in flight, and messages nobody asked for.
+    pub unexpected: u64,
+}
+
+/// A message of the log on its way.
+#[derive(Clone, Debug)]
+struct Flight {
+    entry: Entry,
+    /// The upstream's session in which a copy may have arrived; `None`: surely none did.
+    session: Option<u32>,
+    /// Refusals so far that ask for another try.
+    refusals: u32,
+}
+
+impl Flight {
+    fn seq(&self) -> Seq {
+        self.entry.seq
+    }
+}
+
+/// The protocol state of one bridge.
+#[derive(Debug)]
+pub struct Core {
+    options: Arc<BridgeOptions>,
+    phase: Phase,
+    limits: Limits,
+    /// Counts the sessions the upstream began for us; 0 is the one from before this start of the program.
+    session: u32,
+    /// The commit that holds this connection's session and no mark of an earlier one; `None`: not known yet.
+    session_kept: Option<CommitNumber>,
+    /// Messages up to here may have been sent since the program started, before this core was made.
+    sent_to: Seq,
+    progress: Progress,
+    /// The cursor: the next position to read.
+    next: Seq,
+    /// The first message of the log at this start, from which on a message may have been sent before.
+    first: Option<Seq>,
+    /// Read and not yet in flight, in order.
+    pending: VecDeque<Flight>,
+    /// In flight, in the order of sending.
+    outbound: Outbound<Flight>,
+    /// How many of them are at QoS 2.
+    exactly_once: usize,
+    /// The upstream may hold QoS 2 messages from before this start that we have not come by yet.
+    is_recovering: bool,
+    /// In flight, and not yet sent again on this connection; in order.
+    due: VecDeque<(PacketId, QoS)>,
+    /// When each flight that waits for the upstream last moved on.
+    since: HashMap<PacketId, Instant>,
+    /// PUBRECs on their way to stable storage, in the order of their commits.
+    committing: VecDeque<(CommitNumber, PacketId)>,
+    retry: Retry,
+    newest: Newest,
+    timers: Timers,
+    effects: VecDeque<Effect>,
+    figures: Figures,
+}
+
+impl Core {
+    /// For a bridge whose log may hold messages from earlier starts.
+    #[must_use]
+    pub fn new(options: Arc<BridgeOptions>) -> Self {
+        Self {
+            options,
+            phase: Phase::Closed,
+            limits: Limits::default(),
+            session: 0,
+            session_kept: None,
+            sent_to: Seq(0),
+            progress: Progress::default(),
+            next: Seq(0),
+            first: None,
+            pending: VecDeque::new(),
+            outbound: Outbound::new(0),
+            exactly_once: 0,
+            is_recovering: true,
+            due: VecDeque::new(),
+            since: HashMap::new(),
+            committing: VecDeque::new(),
+            retry: Retry::default(),
+            newest: Newest::default(),
+            timers: Timers::default(),
+            effects: VecDeque::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// In place of this one, which failed: it knows nothing but the log, of which all up to `appended` may have been sent.
+    #[must_use]
+    pub fn anew(&self, appended: Seq) -> Self {
+        Self {
+            sent_to: appended,
+            figures: self.figures,
+            ..Self::new(Arc::clone(&self.options))
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Whether the upstream has accepted the connection.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Up | Phase::Stopping)
+    }
+
+    /// Figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.figures
+    }
+
+    /// QoS 1 and 2 messages on their way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.outbound.len()
+    }
+
+    /// A packet arrived.
+    pub fn handle_packet(&mut self, now: Instant, packet: Packet) {
+        self.timers.heard(now);
+        match (&self.phase, packet) {
+            (Phase::Connecting { .. }, Packet::Connack(connack)) => {
+                self.handle_connack(now, &connack);
+            }
+            (Phase::Up | Phase::Stopping, packet) => self.handle_established(now, packet),
+            (Phase::Connecting { .. }, _) => {
+                self.violation("the first packet of the upstream is not a CONNACK");
+            }
+            (Phase::Closed, _) => {}
+        }
+    }
+
+    fn handle_established(&mut self, now: Instant, packet: Packet) {
+        match packet {
+            Packet::Puback(puback) => self.handle_puback(now, &puback),
+            Packet::Pubrec(pubrec) => self.handle_pubrec(now, &pubrec),
+            Packet::Pubcomp(pubcomp) => self.handle_pubcomp(&pubcomp),
+            Packet::Pingresp => self.timers.answered(),
+            Packet::Publish(publish) => self.handle_unasked_publish(now, &publish),
+            Packet::Pubrel(pubrel) => self.handle_unasked_pubrel(now, &pubrel),
+            Packet::Disconnect(disconnect) if self.options.protocol.is_v5() => {
+                self.close(Cause::Disconnected {
+                    reason: disconnect.reason,
+                    text: disconnect.reason_string.map(|text| text.to_string()),
+                });
+            }
+            // Left over from a session that an earlier program had under our name.
+            Packet::Suback(_) | Packet::Unsuback(_) => self.figures.unexpected += 1,
+            Packet::Connack(_) => self.violation("the upstream sent a second CONNACK"),
+            Packet::Connect(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::Pingreq
+            | Packet::Auth(_)
+            | Packet::Disconnect(_) => {
+                self.violation("the upstream sent a packet that only a client may send");
+            }
+        }
+    }
+
+    /// How far the log is. Called whenever that changed, after all effects were carried out.
+    pub fn handle_progress(&mut self, now: Instant, progress: Progress) {
+        self.progress = progress;
+        self.release_committed(now);
+    }
+
+    /// What is to be read from the log, if anything. Nothing while the last read is not used up.
+    #[must_use]
+    pub fn demand(&self) -> Option<Demand> {
+        let wanted = matches!(self.phase, Phase::Up)
+            && self.pending.is_empty()
+            && self.due.is_empty()
+            && self.room(QoS::AtLeastOnce) > 0
+            && self.next <= self.progress.appended;
+        wanted.then_some(Demand {
+            from: self.next,
+            upto: self.progress.appended,
+            messages: READ_MESSAGES,
+            bytes: READ_BYTES,
+        })
+    }
+
+    /// What was read for `demand`.
+    pub fn handle_entries(&mut self, demand: Demand, entries: Vec<Entry>) {
+        if !matches!(self.phase, Phase::Up) || demand.from != self.next || !self.pending.is_empty()
+        {
+            return;
+        }
+        let first = entries.first().map_or(demand.from, |entry| entry.seq);
+        let first = *self.first.get_or_insert(first);
+        // Nothing there: what was appended up to then is done.
+        let last = entries.last().map_or(demand.upto, |entry| entry.seq);
+        let sent_to = self.sent_to;
+        self.next = Seq(last.0.max(demand.from.0).saturating_add(1));
+        self.pending = entries
+            .into_iter()
+            .map(|entry| Flight {
+                session: ((entry.maybe_sent || entry.seq <= sent_to)
+                    && ids::within_reach(first, entry.seq))
+                .then_some(0),
+                refusals: 0,
+                entry,
+            })
+            .collect();
+    }
+
+    fn send(&mut self, now: Instant, packet: Packet) {
+        self.timers.sent(now, self.limits.keep_alive);
+        self.effects.push_back(Effect::Send(packet));
+    }
+
+    fn done(&mut self, flight: &Flight, outcome: Outcome) {
+        if outcome == Outcome::Delivered {
+            self.figures.delivered += 1;
+        }
+        let seq = flight.seq();
+        self.effects.push_back(Effect::Done { seq, outcome });
+    }
+}

@@ -1,0 +1,245 @@
+//! What goes out next: the gateway's own topics, then what a lost connection left unfinished, then the backlog in order.
+
+use std::time::Instant;
+
+use super::{Core, DropReason, Flight, Phase, ids, publish};
+use crate::clock::WallTime;
+use crate::mqtt::{Packet, PacketId, QoS, ReasonCode};
+use crate::session::Resend;
+
+/// What Mosquitto takes unless told otherwise (`max_inflight_messages`).
+const UNTOLD_WINDOW: u16 = 20;
+
+impl Core {
+    /// Sends what may be sent now, about `bytes` of it. Called after every input; with 0 while the upstream takes
+    /// nothing.
+    pub fn pump(&mut self, now: Instant, wall: WallTime, bytes: usize) {
+        if !self.is_up() {
+            return;
+        }
+        let woken = self.retry.wake(now);
+        self.requeue(woken);
+        let mut room = bytes;
+        while room > 0
+            && let Some(sent) = self.send_newest(now)
+        {
+            room = room.saturating_sub(sent);
+        }
+        while room > 0
+            && let Some(sent) = self.resend_due(now, wall)
+        {
+            room = room.saturating_sub(sent);
+        }
+        while room > 0
+            && self.phase == Phase::Up
+            && self.due.is_empty()
+            && self.may_send_next()
+            && let Some(flight) = self.pending.pop_front()
+        {
+            room = room.saturating_sub(self.place(now, wall, flight));
+        }
+        if self.phase == Phase::Stopping {
+            self.finish_if_drained(now);
+        }
+    }
+
+    /// Whether a new message may be sent now at `qos`, and how many such.
+    pub(super) fn room(&self, qos: QoS) -> usize {
+        self.share(qos, self.at_least_once())
+    }
+
+    /// The same for one that the upstream does not count yet on this connection: QoS 1 messages that are still to be
+    /// sent again. Unfinished QoS 2 messages it has counted since they came.
+    pub(super) fn room_to_resend(&self) -> usize {
+        let due = self
+            .due
+            .iter()
+            .filter(|(_, qos)| *qos == QoS::AtLeastOnce)
+            .count();
+        self.share(QoS::AtLeastOnce, self.at_least_once().saturating_sub(due))
+    }
+
+    /// QoS 1 messages in flight.
+    fn at_least_once(&self) -> usize {
+        self.outbound.len().saturating_sub(self.exactly_once) + self.newest.in_flight()
+    }
+
+    /// The window is shared out: QoS 2 messages get half of it, and while there may be any, the others get the rest.
+    ///
+    /// Upstreams count a QoS 2 message until it is finished, across connections too (Mosquitto 2.0, measured). With the
+    /// whole window full of them, a QoS 1 message in front of those that finish them is refused with the connection, for
+    /// ever. Nobody knows after a restart which ones the upstream has, but that they are no more than that half.
+    fn share(&self, qos: QoS, at_least_once: usize) -> usize {
+        let window = usize::from(self.window(qos));
+        let half = window.div_ceil(2);
+        let free = window.saturating_sub(at_least_once + self.exactly_once);
+        if qos == QoS::ExactlyOnce {
+            free.min(half.saturating_sub(self.exactly_once))
+        } else if self.may_hold_exactly_once() {
+            free.min((window - half).max(1).saturating_sub(at_least_once))
+        } else {
+            free
+        }
+    }
+
+    /// Whether the upstream may have QoS 2 messages that are not finished.
+    fn may_hold_exactly_once(&self) -> bool {
+        self.exactly_once > 0 || self.is_recovering
+    }
+
+    /// How many may be in flight together with one at `qos`. MQTT 3.1.1 has no Receive Maximum, but servers have a limit
+    /// all the same, and above it Mosquitto 2.0 acknowledges a QoS 1 message and drops it (measured).
+    fn window(&self, qos: QoS) -> u16 {
+        let exactly_once = qos == QoS::ExactlyOnce || self.may_hold_exactly_once();
+        if exactly_once && !self.options.protocol.is_v5() {
+            self.limits.window.min(UNTOLD_WINDOW)
+        } else {
+            self.limits.window
+        }
+    }
+
+    /// Back into the order of the log, before what was not sent yet.
+    pub(super) fn requeue(&mut self, flights: Vec<Flight>) {
+        if flights.is_empty() {
+            return;
+        }
+        for flight in flights {
+            self.pending.push_front(flight);
+        }
+        self.pending.make_contiguous().sort_by_key(Flight::seq);
+    }
+
+    /// Whether the head of what was read may be sent: order is kept, so nothing overtakes it.
+    fn may_send_next(&self) -> bool {
+        let Some(flight) = self.pending.front() else {
+            return false;
+        };
+        let qos = flight.entry.record.message.qos.min(self.limits.maximum_qos);
+        if qos == QoS::AtMostOnce {
+            return true;
+        }
+        let seq = flight.seq();
+        let id_is_free = ids::packet_id(seq).is_some_and(|id| !self.outbound.contains(id));
+        let durable = qos != QoS::ExactlyOnce
+            || (seq <= self.progress.committed
+                && ids::within_reach(self.progress.cursor, seq)
+                && self.is_session_kept());
+        self.room(qos) > 0 && id_is_free && durable && !self.retry.is_paused()
+    }
+
+    /// Sends a message of the log for the first time in this session; returns its bytes, about.
+    fn place(&mut self, now: Instant, wall: WallTime, mut flight: Flight) -> usize {
+        // From here on nothing was sent before this start.
+        self.is_recovering &= flight.session.is_some();
+        let Some(id) = ids::packet_id(flight.seq()) else {
+            return 0;
+        };
+        // The mark is from before this start, and means something only to the session that was there then.
+        if flight.entry.received && self.session == 0 {
+            if self.outbound.resumed(id, flight).is_ok() {
+                self.exactly_once += 1;
+                self.send_pubrel(now, id, ReasonCode::Success);
+            }
+            return 4;
+        }
+        let message = &flight.entry.record.message;
+        let qos = message.qos.min(self.limits.maximum_qos);
+        let (lowered, unretained) = (
+            qos < message.qos,
+            message.retain && !self.limits.retain_available,
+        );
+        let packet = match self.packet(&flight, id, qos, wall) {
+            Ok(packet) => packet,
+            Err(reason) => return self.not_sent(flight, reason),
+        };
+        let bytes = bytes_about(&packet);
+        self.figures.qos_lowered += u64::from(lowered);
+        self.figures.retain_cleared += u64::from(unretained);
+        let known_there = qos == QoS::ExactlyOnce && flight.session == Some(self.session);
+        if flight.session.is_some() && !known_there {
+            self.figures.maybe_duplicated += 1;
+        }
+        self.send(now, packet);
+        if qos == QoS::AtMostOnce {
+            self.done(&flight, crate::store::Outcome::Delivered);
+            return bytes;
+        }
+        flight.session = Some(self.session);
+        self.since.insert(id, now);
+        self.exactly_once += usize::from(qos == QoS::ExactlyOnce);
+        let sent = self.outbound.sent(id, qos, flight);
+        debug_assert!(sent.is_ok(), "the window and the id were checked before");
+        bytes
+    }
+
+    /// Sends again what is first due on this connection; `None`: nothing is due, or the upstream has no room.
+    fn resend_due(&mut self, now: Instant, wall: WallTime) -> Option<usize> {
+        let (id, _) = *self.due.front()?;
+        let (qos, flight) = match self.outbound.resend_one(id) {
+            Some(Resend::Publish { qos, message, .. }) => (qos, message.clone()),
+            Some(Resend::Release { .. }) => {
+                self.due.pop_front();
+                self.send_pubrel(now, id, ReasonCode::Success);
+                return Some(4);
+            }
+            None => {
+                self.due.pop_front();
+                return Some(0);
+            }
+        };
+        if qos == QoS::AtLeastOnce && self.room_to_resend() == 0 {
+            return None;
+        }
+        self.due.pop_front();
+        let packet = match self.packet(&flight, id, qos, wall) {
+            Ok(packet) => packet,
+            Err(reason) => {
+                // Only at QoS 1: the id is free as soon as nobody waits for it.
+                if self.outbound.acknowledged(id).is_ok() {
+                    return Some(self.not_sent(flight, reason));
+                }
+                self.mismatch();
+                return None;
+            }
+        };
+        let bytes = bytes_about(&packet);
+        self.figures.maybe_duplicated += u64::from(qos == QoS::AtLeastOnce);
+        self.since.insert(id, now);
+        self.send(now, packet);
+        Some(bytes)
+    }
+
+    fn packet(
+        &self,
+        flight: &Flight,
+        id: PacketId,
+        qos: QoS,
+        wall: WallTime,
+    ) -> Result<Packet, DropReason> {
+        let packet = Packet::Publish(self.build(flight, id, qos, wall)?);
+        self.check(&packet).map(|()| packet)
+    }
+
+    /// A message that must not be sent is given up, unless the upstream may hold it under its id.
+    fn not_sent(&mut self, flight: Flight, reason: DropReason) -> usize {
+        if self.may_be_held(&flight) {
+            self.requeue(vec![flight]);
+            self.mismatch();
+            return 0;
+        }
+        match reason {
+            DropReason::TooLarge { .. } | DropReason::Unsendable(_) => self.figures.too_large += 1,
+            DropReason::Refused(_) => self.figures.refused += 1,
+            DropReason::Expired => self.figures.expired += 1,
+        }
+        self.give_up(&flight, reason);
+        0
+    }
+}
+
+fn bytes_about(packet: &Packet) -> usize {
+    match packet {
+        Packet::Publish(publish) => publish::about(publish),
+        _ => 0,
+    }
+}

@@ -1,0 +1,329 @@
+//! One connection: bytes in and out, the log read and told, timers. It decides nothing; the core does.
+//!
+//! All packets of a read go through the core before anything is written, and what they caused leaves in one write. While
+//! the write buffer is full the log is not read.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::watch;
+use tokio::time::{Interval, sleep_until, timeout};
+
+use super::core::{Cause, Core, Demand, Effect, RECEIVED_PACKET_SIZE};
+use super::dial::Stream;
+use super::report::Report;
+use super::{BridgeOptions, LinkError};
+use crate::broker::Latest;
+use crate::clock;
+use crate::mqtt::Decoder;
+use crate::shutdown::Stop;
+use crate::status::LinkState;
+use crate::store::{Entry, LinkHealth, Log, Progress, StoreError};
+
+/// Bytes that may wait to be written before no more are made.
+const WRITE_BUFFER: usize = 256 << 10;
+/// Bytes read at a time.
+const READ_BUFFER: usize = 16 << 10;
+/// What the last packets get to leave, when a connection is closed.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// What messages in flight get to be acknowledged, when the program stops.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Wait after the log could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+type Reading = Pin<Box<dyn Future<Output = (Demand, Result<Vec<Entry>, StoreError>)> + Send>>;
+
+/// What a connection needs from the bridge.
+pub(super) struct Link<'a> {
+    pub(super) name: &'a str,
+    pub(super) options: &'a BridgeOptions,
+    pub(super) core: &'a mut Core,
+    pub(super) log: &'a Log,
+    pub(super) latest: &'a Latest,
+    pub(super) report: &'a mut Report,
+    pub(super) ticks: &'a mut Interval,
+    pub(super) stop: &'a mut Stop,
+    pub(super) ca: Option<&'a PathBuf>,
+    /// When CONNACK came.
+    pub(super) up_since: Option<Instant>,
+    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) out: BytesMut,
+}
+
+/// The connection itself, and what is under way on it.
+struct Wire {
+    reader: ReadHalf<Box<dyn Stream>>,
+    writer: WriteHalf<Box<dyn Stream>>,
+    decoder: Decoder,
+    input: BytesMut,
+    /// TLS may hold back bytes that were taken from `out`.
+    unflushed: bool,
+    /// A read of the log that is under way.
+    reading: Option<Reading>,
+    /// No read before, because the last one failed.
+    read_after: Option<Instant>,
+    stopping: bool,
+}
+
+/// What happened.
+enum Event {
+    Read(usize),
+    Written,
+    Progress,
+    Entries(Demand, Result<Vec<Entry>, StoreError>),
+    Latest,
+    Timeout,
+    Tick,
+    Stop,
+    LogClosed,
+}
+
+impl Link<'_> {
+    /// Runs the connection until it ends, and says why.
+    pub(super) async fn run(&mut self, stream: Box<dyn Stream>, address: usize) -> LinkError {
+        let (reader, writer) = tokio::io::split(stream);
+        let mut wire = Wire {
+            reader,
+            writer,
+            decoder: Decoder::new(Some(self.options.protocol), RECEIVED_PACKET_SIZE),
+            input: BytesMut::with_capacity(READ_BUFFER),
+            unflushed: false,
+            reading: None,
+            read_after: None,
+            stopping: false,
+        };
+        let kept = self.log.session();
+        self.core.connect(clock::now(), address, kept.as_deref());
+        let ended = self.exchange(&mut wire).await;
+        self.core.handle_closed();
+        // Only the log is left to be told.
+        self.carry_out();
+        self.log.link(clock::now(), LinkHealth::Down);
+        if let LinkError::Closed(_) = ended {
+            let farewell = async {
+                wire.writer.write_all_buf(&mut self.out).await?;
+                wire.writer.shutdown().await
+            };
+            if !matches!(timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
+                tracing::debug!(bridge = self.name, "the last packets did not leave");
+            }
+        }
+        ended
+    }
+
+    async fn exchange(&mut self, wire: &mut Wire) -> LinkError {
+        loop {
+            if let Some(cause) = self.settle() {
+                return LinkError::Closed(cause);
+            }
+            let room = self.out.len() < WRITE_BUFFER;
+            if room && wire.reading.is_none() && wire.read_after.is_none() {
+                wire.reading = self.core.demand().map(|demand| self.read(demand));
+            }
+            let event = match self.event(wire).await {
+                Ok(event) => event,
+                Err(error) => {
+                    let error = last_word(wire, error).await;
+                    return LinkError::io(error, self.ca, clock::wall());
+                }
+            };
+            if let Err(ended) = self.handle(wire, event) {
+                return ended;
+            }
+        }
+    }
+
+    async fn event(&mut self, wire: &mut Wire) -> io::Result<Event> {
+        let timeout = earliest(self.core.next_timeout(), wire.read_after);
+        let unwritten = !self.out.is_empty() || wire.unflushed;
+        tokio::select! {
+            read = read_some(&mut wire.reader, &mut wire.input) => read.map(Event::Read),
+            written = write_some(&mut wire.writer, &mut self.out, &mut wire.unflushed), if unwritten => {
+                written.map(|()| Event::Written)
+            }
+            (demand, entries) = resolved(&mut wire.reading) => Ok(Event::Entries(demand, entries)),
+            changed = self.progress.changed() => Ok(match changed {
+                Ok(()) => Event::Progress,
+                Err(_) => Event::LogClosed,
+            }),
+            () = self.latest.changed(), if self.core.is_up() => Ok(Event::Latest),
+            () = until(timeout) => Ok(Event::Timeout),
+            _ = self.ticks.tick() => Ok(Event::Tick),
+            () = self.stop.requested(), if !wire.stopping => Ok(Event::Stop),
+        }
+    }
+
+    fn handle(&mut self, wire: &mut Wire, event: Event) -> Result<(), LinkError> {
+        let now = clock::now();
+        match event {
+            Event::Read(0) => {
+                return Err(LinkError::End {
+                    before_connack: self.up_since.is_none(),
+                });
+            }
+            Event::Read(_) => {
+                #[cfg(test)]
+                super::supervise::tests::fail_if_planted();
+                wire.decoder.push(wire.input.split().freeze());
+                while let Some(packet) = wire.decoder.next_packet()? {
+                    self.core.handle_packet(now, packet);
+                }
+            }
+            Event::Entries(demand, entries) => {
+                wire.reading = None;
+                match entries {
+                    Ok(entries) => self.core.handle_entries(demand, entries),
+                    Err(error) => {
+                        wire.read_after = Some(now + READ_AGAIN);
+                        tracing::error!(bridge = self.name, %error, "the backlog cannot be read; trying again");
+                    }
+                }
+            }
+            Event::Latest => self.core.handle_latest(self.latest.take_changed()),
+            Event::Timeout => {
+                wire.read_after.take_if(|after| *after <= now);
+                self.core.handle_timeout(now);
+            }
+            Event::Tick => self.report.figures(self.core),
+            Event::Stop => {
+                wire.stopping = true;
+                self.core.stop(now, now + DRAIN);
+            }
+            Event::LogClosed => return Err(LinkError::Closed(Cause::Stopped)),
+            Event::Written | Event::Progress => {}
+        }
+        Ok(())
+    }
+
+    /// Lets the core do all it can without waiting; says why the connection is to be closed, if it is.
+    fn settle(&mut self) -> Option<Cause> {
+        let closed = self.carry_out();
+        if closed.is_some() {
+            return closed;
+        }
+        // Read after the log was told everything.
+        let progress = *self.progress.borrow_and_update();
+        let now = clock::now();
+        self.core.handle_progress(now, progress);
+        let room = WRITE_BUFFER.saturating_sub(self.out.len());
+        self.core.pump(now, clock::wall(), room);
+        self.carry_out()
+    }
+
+    fn carry_out(&mut self) -> Option<Cause> {
+        let now = clock::now();
+        let mut closed = None;
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Send(packet) => {
+                    if let Err(error) = packet.encode(self.options.protocol, &mut self.out) {
+                        tracing::error!(bridge = self.name, %error, "a packet cannot be encoded");
+                    }
+                }
+                Effect::Done { seq, outcome } => self.log.done(now, seq, outcome),
+                Effect::Dropped { seq, topic, reason } => {
+                    tracing::warn!(bridge = self.name, seq = seq.0, %topic, %reason, "message dropped");
+                }
+                Effect::Received(seq) => {
+                    let commit = self.log.received(now, seq);
+                    self.core.handle_received(seq, commit);
+                }
+                Effect::ForgetReceived => {
+                    let commit = self.log.forget_received(now);
+                    self.core.handle_kept(commit);
+                }
+                Effect::KeepSession(name) => {
+                    let commit = self.log.keep_session(now, name.as_deref());
+                    self.core.handle_kept(commit);
+                }
+                Effect::Up {
+                    session_present,
+                    session_expiry,
+                } => self.up(now, session_present, session_expiry),
+                Effect::Close(cause) => closed = Some(cause),
+            }
+        }
+        closed
+    }
+
+    fn up(&mut self, now: Instant, session_present: bool, session_expiry: Option<Duration>) {
+        let bridge = self.name;
+        tracing::info!(bridge, session_present, "connected to the upstream");
+        if let Some(granted) = session_expiry.filter(|&kept| kept < self.options.session_expiry) {
+            tracing::warn!(
+                bridge,
+                ?granted,
+                "the upstream keeps our session for less than `session_expiry`: after a longer outage QoS 2 messages that were in flight may arrive twice"
+            );
+        }
+        self.up_since = Some(now);
+        self.log.link(now, LinkHealth::Up);
+        self.report.link(self.core, LinkState::Up, None);
+        self.latest.mark_all();
+        self.core.handle_latest(self.latest.take_changed());
+    }
+
+    fn read(&self, demand: Demand) -> Reading {
+        let log = self.log.clone();
+        Box::pin(async move {
+            let read = log.read(demand.from, demand.messages, demand.bytes).await;
+            (demand, read)
+        })
+    }
+}
+
+/// A write that fails hides what the upstream said before it closed, such as the TLS alert about our certificate.
+async fn last_word(wire: &mut Wire, error: io::Error) -> io::Error {
+    match timeout(FAREWELL, read_some(&mut wire.reader, &mut wire.input)).await {
+        Ok(Err(said)) if said.get_ref().is_some() => said,
+        _ => error,
+    }
+}
+
+/// Cancel safe: what was read is in `input`.
+async fn read_some(
+    reader: &mut ReadHalf<Box<dyn Stream>>,
+    input: &mut BytesMut,
+) -> io::Result<usize> {
+    input.reserve(READ_BUFFER);
+    reader.read_buf(input).await
+}
+
+/// One write, and whatever TLS holds back. Cancel safe: what was written is gone from `out`.
+async fn write_some(
+    writer: &mut WriteHalf<Box<dyn Stream>>,
+    out: &mut BytesMut,
+    unflushed: &mut bool,
+) -> io::Result<()> {
+    if !out.is_empty() {
+        writer.write_buf(out).await?;
+        *unflushed = true;
+    }
+    writer.flush().await?;
+    *unflushed = false;
+    Ok(())
+}
+
+/// Waits for the read under way; for ever, if there is none. Cancel safe.
+async fn resolved(reading: &mut Option<Reading>) -> (Demand, Result<Vec<Entry>, StoreError>) {
+    match reading {
+        Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}

@@ -1,0 +1,67 @@
+//! The bridge: a client of an upstream broker that drains one backlog.
+//!
+//! [`core`] decides (no I/O), `dial` makes connections stage by stage, `link` moves bytes between a connection and the
+//! core, `task` is what happens between connections, and `supervise` starts it again after a panic. Messages come from the log and nowhere else; live traffic is a short
+//! backlog (invariant 2). What is here never sees the broker: routes are applied before a message enters the log.
+
+mod backoff;
+pub mod core;
+mod dial;
+mod error;
+mod link;
+mod options;
+mod report;
+mod supervise;
+mod task;
+
+pub use backoff::next_wait;
+pub use error::{DialError, LinkError, Stage, StartError};
+pub use options::{Address, Backoff, BridgeOptions};
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::broker::Latest;
+use crate::shutdown::Stop;
+use crate::status::BridgeStatus;
+use crate::store::Log;
+use dial::Dialler;
+use report::Report;
+use task::Task;
+
+/// Starts bridges.
+#[derive(Debug)]
+pub struct Bridge;
+
+/// A running bridge.
+#[derive(Debug)]
+pub struct BridgeHandle {
+    /// How it stands: the newest snapshot, on every change of the link and at most each second for figures.
+    pub status: watch::Receiver<BridgeStatus>,
+    /// Ends after `stop` was requested, a little later than the connection; never waits for the backlog.
+    pub task: JoinHandle<()>,
+}
+
+impl Bridge {
+    /// Starts a bridge on the runtime that this is called on. It connects, and connects again, until `stop` is requested.
+    ///
+    /// # Errors
+    /// Where the TLS files cannot be used; the text names file and remedy. Nothing is started then.
+    pub fn start(
+        options: BridgeOptions,
+        log: Log,
+        latest: Arc<Latest>,
+        stop: Stop,
+    ) -> Result<BridgeHandle, StartError> {
+        let options = Arc::new(options);
+        let dialler = Dialler::new(&options)?;
+        let (report, status) = Report::new(log.clone());
+        let task = Task::new(options, dialler, log, latest, report, stop);
+        Ok(BridgeHandle {
+            status,
+            task: tokio::spawn(supervise::run(task)),
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! The status snapshot of a bridge: figures from the core and the log, published when they differ from the last ones.
+
+use tokio::sync::watch;
+
+use super::core::Core;
+use crate::clock;
+use crate::status::{BridgeStatus, LinkState};
+use crate::store::Log;
+
+/// Publishes the status.
+#[derive(Debug)]
+pub(super) struct Report {
+    log: Log,
+    sender: watch::Sender<BridgeStatus>,
+    /// Without its figures.
+    state: BridgeStatus,
+}
+
+impl Report {
+    pub(super) fn new(log: Log) -> (Self, watch::Receiver<BridgeStatus>) {
+        let state = BridgeStatus {
+            since: clock::wall(),
+            ..BridgeStatus::default()
+        };
+        let (sender, receiver) = watch::channel(state.clone());
+        (Self { log, sender, state }, receiver)
+    }
+
+    /// The link changed; `error`: what the last attempt or connection ended with, kept while the next one is tried.
+    pub(super) fn link(&mut self, core: &Core, link: LinkState, error: Option<String>) {
+        if self.state.link != link {
+            self.state.since = clock::wall();
+            self.state.link = link;
+        }
+        match link {
+            LinkState::Up => self.state.error = None,
+            LinkState::Connecting => {}
+            LinkState::Down => {
+                if error.is_some() {
+                    self.state.error = error;
+                }
+            }
+        }
+        self.figures(core);
+    }
+
+    /// The bridge failed and is started again.
+    pub(super) fn failed(&mut self, core: &Core, why: String) {
+        self.state.restarts += 1;
+        self.link(core, LinkState::Down, Some(why));
+    }
+
+    /// Publishes the figures, if one has changed.
+    pub(super) fn figures(&mut self, core: &Core) {
+        let (log, core) = (self.log.stats(), core.figures());
+        let status = BridgeStatus {
+            store_error: self.log.error(),
+            backlog_messages: log.messages,
+            backlog_bytes: log.bytes,
+            oldest: log.oldest,
+            delivered: core.delivered,
+            dropped: log.dropped,
+            maybe_duplicated: core.maybe_duplicated,
+            connects: core.connects,
+            ..self.state.clone()
+        };
+        self.sender.send_if_modified(|last| {
+            let changed = *last != status;
+            if changed {
+                *last = status;
+            }
+            changed
+        });
+    }
+}

@@ -1,0 +1,16 @@
+//! The bridge: its core against a simulated upstream and a model of the log, its shell against an upstream on a
+//! loopback socket.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
+mod faults;
+mod shell;
+mod sim;
+mod stories;
+mod upstream;

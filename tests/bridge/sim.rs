@@ -1,0 +1,603 @@
+//! One bridge core, a log and an upstream, in one thread and without time: every packet and every commit is a step, so
+//! that a fault can be put between any two.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use fieldgate::bridge::core::{Cause, Core, Effect};
+use fieldgate::bridge::{Address, Backoff, BridgeOptions};
+use fieldgate::clock::WallTime;
+use fieldgate::mqtt::{
+    Acknowledge, Connack, Message, Packet, PacketId, ProtocolVersion, Publish, QoS, ReasonCode,
+};
+use fieldgate::store::{CommitNumber, Entry, Outcome, Progress, Record, Seq};
+use fieldgate::topic::TopicName;
+
+/// 2030; any wall clock that was set.
+pub const WALL: WallTime = WallTime(1_900_000_000_000);
+
+pub fn options() -> BridgeOptions {
+    BridgeOptions {
+        name: "cloud".to_owned(),
+        gateway: "gw".to_owned(),
+        addresses: vec![Address {
+            host: "localhost".to_owned(),
+            port: 1883,
+            tls: false,
+        }],
+        protocol: ProtocolVersion::V5,
+        client_id: "gw".to_owned(),
+        user: None,
+        password: None,
+        keep_alive: Duration::from_secs(60),
+        session_expiry: Duration::from_secs(3600),
+        tls: None,
+        forward: Vec::new(),
+        will: None,
+        inflight: 100,
+        backoff: Backoff {
+            min: Duration::from_millis(1),
+            max: Duration::from_millis(5),
+        },
+        stage_timeout: Duration::from_secs(10),
+    }
+}
+
+pub fn topic(name: &str) -> TopicName {
+    TopicName::try_from(name).unwrap()
+}
+
+pub fn message(text: &str, qos: QoS) -> Message {
+    Message::new(
+        topic("t"),
+        Bytes::copy_from_slice(text.as_bytes()),
+        qos,
+        false,
+    )
+}
+
+pub fn acknowledge(id: u16, reason: ReasonCode) -> Acknowledge {
+    Acknowledge::new(PacketId::new(id).unwrap(), reason)
+}
+
+/// What a log keeps, without its files: what is in RAM, and what a restart finds.
+#[derive(Default)]
+pub struct ModelLog {
+    ram: BTreeMap<Seq, Entry>,
+    disk: BTreeMap<Seq, Entry>,
+    appended: Seq,
+    committed: Seq,
+    /// As a restart would find it.
+    cursor: Seq,
+    commits: u64,
+    epoch: u32,
+    /// A commit number was handed out.
+    promised: bool,
+    /// In RAM, and as a restart would find it.
+    pub session: Option<String>,
+    stored_session: Option<String>,
+    pub dropped: Vec<Seq>,
+}
+
+impl ModelLog {
+    pub fn append(&mut self, message: Message) -> Seq {
+        self.append_stamped(message, WALL)
+    }
+
+    pub fn append_stamped(&mut self, message: Message, stamped: WallTime) -> Seq {
+        self.appended = Seq(self.appended.0 + 1);
+        let entry = Entry {
+            seq: self.appended,
+            epoch: self.epoch,
+            record: Record { message, stamped },
+            received: false,
+            maybe_sent: false,
+        };
+        self.ram.insert(self.appended, entry);
+        self.appended
+    }
+
+    /// The next message will be at this position: the ones before are done.
+    pub fn skip_to(&mut self, seq: Seq) {
+        self.appended = Seq(seq.0 - 1);
+    }
+
+    pub fn commit(&mut self) {
+        self.disk = self.ram.clone();
+        self.disk
+            .retain(|_, entry| entry.record.message.qos != QoS::AtMostOnce);
+        self.committed = self.appended;
+        let first = self.disk.keys().next();
+        self.cursor = first.map_or(self.appended, |first| Seq(first.0 - 1));
+        self.commits += 1;
+        self.promised = false;
+        self.stored_session.clone_from(&self.session);
+    }
+
+    /// What a kill would lose.
+    pub fn not_on_disk(&self) -> Vec<String> {
+        let lost = self
+            .ram
+            .iter()
+            .filter(|(seq, _)| !self.disk.contains_key(seq));
+        lost.map(|(_, entry)| String::from_utf8(entry.record.message.payload.to_vec()).unwrap())
+            .collect()
+    }
+
+    /// The marks of another session are void; of the same one they stay, and a commit that is under way with it counts.
+    fn keep_session(&mut self, name: Option<String>) -> CommitNumber {
+        if self.session != name {
+            self.session = name;
+            self.ram.values_mut().for_each(|e| e.received = false);
+            return self.promise();
+        }
+        let is_stored = self.session == self.stored_session;
+        CommitNumber(self.commits + u64::from(!is_stored))
+    }
+
+    /// A log of an earlier start, with the session at the first of these addresses.
+    pub fn with_session(options: &BridgeOptions) -> Self {
+        let address = &options.addresses[0];
+        let session = format!("{}:{} {}", address.host, address.port, options.client_id);
+        Self {
+            session: Some(session.clone()),
+            stored_session: Some(session),
+            ..Self::default()
+        }
+    }
+
+    fn promise(&mut self) -> CommitNumber {
+        self.promised = true;
+        CommitNumber(self.commits + 1)
+    }
+
+    /// Whether a commit would change what a restart finds.
+    fn is_clean(&self) -> bool {
+        self.committed == self.appended && self.ram == self.disk && !self.promised
+    }
+
+    pub fn progress(&self) -> Progress {
+        Progress {
+            appended: self.appended,
+            covered: self.committed,
+            committed: self.committed,
+            cursor: self.cursor,
+            commits: CommitNumber(self.commits),
+        }
+    }
+
+    pub fn read(&self, from: Seq, messages: usize) -> Vec<Entry> {
+        self.ram
+            .range(from..)
+            .take(messages)
+            .map(|(seq, entry)| Entry {
+                // A mark counts when it is committed.
+                received: entry.received && self.disk.get(seq).is_some_and(|e| e.received),
+                ..entry.clone()
+            })
+            .collect()
+    }
+
+    /// A kill: what was not committed is gone, and the commits are counted anew.
+    pub fn crash(&mut self) {
+        self.ram = self.disk.clone();
+        self.ram
+            .values_mut()
+            .for_each(|entry| entry.maybe_sent = true);
+        self.disk = self.ram.clone();
+        self.appended = self.committed;
+        self.epoch += 1;
+        self.commits = 0;
+        self.promised = false;
+        self.session.clone_from(&self.stored_session);
+    }
+
+    /// Damage was found at a start: nothing is known of the session.
+    pub fn salvaged(&mut self) {
+        self.session = None;
+        self.stored_session = None;
+        self.ram.values_mut().for_each(|e| e.received = false);
+        self.disk = self.ram.clone();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ram.is_empty()
+    }
+}
+
+/// A server that keeps every rule, and panics where the client breaks one.
+pub struct Upstream {
+    pub connack: Connack,
+    /// QoS 2: received and not released, with what was received.
+    held: HashMap<u16, Bytes>,
+    has_session: bool,
+    /// Passes a QoS 2 message on when it is released, not when it arrives; the standard allows both.
+    pub delivers_on_release: bool,
+    /// Unfinished on this connection.
+    unfinished: HashMap<u16, QoS>,
+    pub delivered: Vec<(Bytes, QoS)>,
+    /// Every packet of the client, for stories that look.
+    pub seen: Vec<Packet>,
+    /// Answers of the next PUBACKs and PUBRECs, before Success.
+    pub refusals: VecDeque<ReasonCode>,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            connack: Connack::new(ReasonCode::Success, false),
+            held: HashMap::new(),
+            has_session: false,
+            delivers_on_release: false,
+            unfinished: HashMap::new(),
+            delivered: Vec::new(),
+            seen: Vec::new(),
+            refusals: VecDeque::new(),
+        }
+    }
+}
+
+impl Upstream {
+    pub fn lose_session(&mut self) {
+        self.has_session = false;
+        self.held.clear();
+    }
+
+    fn handle(&mut self, packet: Packet) -> Option<Packet> {
+        self.seen.push(packet.clone());
+        match packet {
+            Packet::Connect(connect) => {
+                if connect.clean_start {
+                    self.lose_session();
+                }
+                self.unfinished = self.counted_from_before();
+                let session_present = self.has_session;
+                self.has_session = connect.session_expiry > 0;
+                Some(Packet::Connack(Box::new(Connack {
+                    session_present,
+                    ..self.connack.clone()
+                })))
+            }
+            Packet::Publish(publish) => self.publish(&publish),
+            Packet::Pubrel(pubrel) => {
+                let id = pubrel.packet_id.get();
+                self.unfinished.remove(&id);
+                let reason = match self.held.remove(&id) {
+                    Some(payload) => {
+                        if self.delivers_on_release {
+                            self.delivered.push((payload, QoS::ExactlyOnce));
+                        }
+                        ReasonCode::Success
+                    }
+                    None => ReasonCode::PacketIdentifierNotFound,
+                };
+                Some(Packet::Pubcomp(acknowledge(id, reason)))
+            }
+            Packet::Pingreq => Some(Packet::Pingresp),
+            Packet::Puback(_) | Packet::Pubrec(_) | Packet::Pubcomp(_) | Packet::Disconnect(_) => {
+                None
+            }
+            other => panic!("{other:?} from a client that subscribes to nothing"),
+        }
+    }
+
+    /// Counts unfinished QoS 2 messages across connections, as strict servers do. Where there is room for one message
+    /// in all that leaves no way to go on in order, so then it does not.
+    fn counted_from_before(&self) -> HashMap<u16, QoS> {
+        let is_strict = self.connack.receive_maximum > 1;
+        let held = self.held.keys().filter(|_| is_strict);
+        held.map(|id| (*id, QoS::ExactlyOnce)).collect()
+    }
+
+    fn publish(&mut self, publish: &Publish) -> Option<Packet> {
+        let Some(id) = publish.packet_id.map(PacketId::get) else {
+            self.delivered.push((publish.payload.clone(), publish.qos));
+            return None;
+        };
+        self.unfinished.insert(id, publish.qos);
+        assert!(
+            self.unfinished.len() <= usize::from(self.connack.receive_maximum),
+            "more in flight than the Receive Maximum"
+        );
+        assert!(publish.qos <= self.connack.maximum_qos);
+        let reason = self.refusals.pop_front().unwrap_or(ReasonCode::Success);
+        let answer = acknowledge(id, reason);
+        if reason.is_error() {
+            self.unfinished.remove(&id);
+        }
+        if publish.qos == QoS::AtLeastOnce {
+            self.unfinished.remove(&id);
+            if !reason.is_error() {
+                self.delivered.push((publish.payload.clone(), publish.qos));
+            }
+            return Some(Packet::Puback(answer));
+        }
+        match self.held.get(&id) {
+            Some(held) => assert_eq!(
+                held, &publish.payload,
+                "id {id} of an unfinished message was given to another one: it is swallowed"
+            ),
+            None if reason.is_error() => {}
+            None => {
+                self.held.insert(id, publish.payload.clone());
+                if !self.delivers_on_release {
+                    self.delivered.push((publish.payload.clone(), publish.qos));
+                }
+            }
+        }
+        Some(Packet::Pubrec(answer))
+    }
+}
+
+/// All three, and the wire between.
+pub struct Sim {
+    pub now: Instant,
+    pub wall: WallTime,
+    pub options: Arc<BridgeOptions>,
+    pub core: Core,
+    pub log: ModelLog,
+    /// The gateway's own topics, said on each connection.
+    pub newest: Vec<Message>,
+    pub upstream: Upstream,
+    /// Another one, for bridges that move.
+    pub elsewhere: Upstream,
+    up: VecDeque<Packet>,
+    down: VecDeque<Packet>,
+    connected: bool,
+    pub address: usize,
+    pub closed: Vec<Cause>,
+    pub steps: usize,
+}
+
+impl Sim {
+    pub fn new(options: BridgeOptions) -> Self {
+        let options = Arc::new(options);
+        Self {
+            now: fieldgate::clock::now(),
+            wall: WALL,
+            core: Core::new(Arc::clone(&options)),
+            log: ModelLog::with_session(&options),
+            options,
+            newest: Vec::new(),
+            upstream: Upstream::default(),
+            elsewhere: Upstream::default(),
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            connected: false,
+            address: 0,
+            closed: Vec::new(),
+            steps: 0,
+        }
+    }
+
+    /// Everything that needs neither the wire nor a commit.
+    pub fn settle(&mut self) {
+        loop {
+            self.carry_out();
+            self.core.handle_progress(self.now, self.log.progress());
+            self.core.pump(self.now, self.wall, usize::MAX);
+            self.carry_out();
+            let Some(demand) = self.core.demand() else {
+                return;
+            };
+            let entries = self.log.read(demand.from, demand.messages);
+            self.core.handle_entries(demand, entries);
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Send(packet) => {
+                    self.check(&packet);
+                    self.up.push_back(packet);
+                }
+                Effect::Done { seq, outcome } => {
+                    let known = self.log.ram.remove(&seq);
+                    assert!(known.is_some(), "{seq:?} was done twice");
+                    if outcome == Outcome::Dropped {
+                        self.log.dropped.push(seq);
+                    }
+                }
+                Effect::Received(seq) => {
+                    self.log.ram.get_mut(&seq).unwrap().received = true;
+                    let commit = self.log.promise();
+                    self.core.handle_received(seq, commit);
+                }
+                Effect::ForgetReceived => {
+                    self.log.ram.values_mut().for_each(|e| e.received = false);
+                    let commit = self.log.promise();
+                    self.core.handle_kept(commit);
+                }
+                Effect::KeepSession(name) => {
+                    let commit = self.log.keep_session(name);
+                    self.core.handle_kept(commit);
+                }
+                Effect::Up { .. } => self.core.handle_latest(self.newest.clone()),
+                Effect::Dropped { .. } => {}
+                Effect::Close(cause) => {
+                    self.closed.push(cause);
+                    // Written before the close, so the upstream may read it.
+                    while let Some(packet) = self.up.pop_front() {
+                        self.upstream.handle(packet);
+                    }
+                    self.cut();
+                }
+            }
+        }
+    }
+
+    /// The rules about stable storage.
+    fn check(&self, packet: &Packet) {
+        let on_disk = |id: u16| {
+            self.log
+                .disk
+                .values()
+                .find(|e| 1 + e.seq.0 % 65_000 == u64::from(id))
+        };
+        match packet {
+            Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
+                let id = publish.packet_id.unwrap().get();
+                assert!(on_disk(id).is_some(), "QoS 2 sent before it was committed");
+                assert_eq!(
+                    self.log.session, self.log.stored_session,
+                    "QoS 2 sent before its session was committed"
+                );
+            }
+            Packet::Pubrel(pubrel) if pubrel.reason == ReasonCode::Success => {
+                let entry = on_disk(pubrel.packet_id.get()).unwrap();
+                assert!(entry.received, "PUBREL sent before PUBREC was committed");
+            }
+            _ => {}
+        }
+    }
+
+    pub fn connect(&mut self) {
+        self.connected = true;
+        let kept = self.log.session.clone();
+        self.core.connect(self.now, self.address, kept.as_deref());
+        self.settle();
+    }
+
+    /// The connection is lost with all that is on its way.
+    pub fn cut(&mut self) {
+        self.up.clear();
+        self.down.clear();
+        self.connected = false;
+        self.core.handle_closed();
+        self.settle();
+    }
+
+    /// The program is killed and starts again.
+    pub fn restart(&mut self) {
+        self.up.clear();
+        self.down.clear();
+        self.connected = false;
+        self.log.crash();
+        self.core = Core::new(Arc::clone(&self.options));
+        self.settle();
+    }
+
+    /// The program is killed, and starts again with the other upstream as its only address.
+    pub fn move_elsewhere(&mut self) {
+        std::mem::swap(&mut self.upstream, &mut self.elsewhere);
+        let options = Arc::make_mut(&mut self.options);
+        options.addresses[0].port ^= 1;
+        self.restart();
+    }
+
+    /// The core fails and is made anew; the log goes on.
+    pub fn fail(&mut self) {
+        self.up.clear();
+        self.down.clear();
+        self.connected = false;
+        self.core = self.core.anew(self.log.progress().appended);
+        self.settle();
+    }
+
+    pub fn commit(&mut self) {
+        self.log.commit();
+        self.settle();
+    }
+
+    /// The upstream says something by itself.
+    pub fn say(&mut self, packet: Packet) {
+        self.core.handle_packet(self.now, packet);
+        self.settle();
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.core.handle_timeout(self.now);
+        self.settle();
+    }
+
+    pub fn upstream_reads(&mut self) -> bool {
+        let Some(packet) = self.up.pop_front() else {
+            return false;
+        };
+        let answer = self.upstream.handle(packet);
+        self.down.extend(answer);
+        true
+    }
+
+    pub fn bridge_reads(&mut self) -> bool {
+        let Some(packet) = self.down.pop_front() else {
+            return false;
+        };
+        self.core.handle_packet(self.now, packet);
+        self.settle();
+        true
+    }
+
+    /// One thing happens; false where nothing is left to happen.
+    pub fn step(&mut self) -> bool {
+        self.steps += 1;
+        if !self.connected {
+            self.connect();
+            return true;
+        }
+        for turn in 0..3 {
+            let happened = match (self.steps + turn) % 3 {
+                0 => self.upstream_reads(),
+                1 => self.bridge_reads(),
+                _ if self.log.is_clean() => false,
+                _ => {
+                    self.commit();
+                    true
+                }
+            };
+            if happened {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub fn run(&mut self) {
+        while self.step() {
+            assert!(self.steps < 100_000, "it never comes to rest");
+        }
+    }
+
+    pub fn times_delivered(&self, text: &str) -> usize {
+        let elsewhere = self.elsewhere.delivered.iter();
+        self.upstream
+            .delivered
+            .iter()
+            .chain(elsewhere)
+            .filter(|(payload, _)| payload == text.as_bytes())
+            .count()
+    }
+
+    pub fn delivered_texts(&self) -> Vec<String> {
+        self.upstream
+            .delivered
+            .iter()
+            .map(|(payload, _)| String::from_utf8(payload.to_vec()).unwrap())
+            .collect()
+    }
+
+    /// The PUBLISH packets the upstream has seen.
+    pub fn publishes(&self) -> Vec<Publish> {
+        let publish = |packet: &Packet| match packet {
+            Packet::Publish(publish) => Some(publish.clone()),
+            _ => None,
+        };
+        self.upstream.seen.iter().filter_map(publish).collect()
+    }
+}
+
+pub fn user_property(publish: &Publish, name: &str) -> Option<ByteString> {
+    let properties = publish.properties.as_ref()?;
+    properties
+        .user_properties
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.clone())
+}

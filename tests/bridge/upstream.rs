@@ -1,0 +1,271 @@
+//! An upstream on a loopback socket, speaking our codec: keeps a session, answers, and cuts connections where told to.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::BytesMut;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use fieldgate::mqtt::{
+    Acknowledge, Connack, Connect, Decoder, Packet, ProtocolVersion, Publish, QoS, ReasonCode,
+};
+use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, server_config};
+
+/// How it behaves.
+#[derive(Clone)]
+pub struct Behaviour {
+    pub connack: ReasonCode,
+    /// Closes the connection at these PUBLISH packets, counted over all connections, before it looks at them.
+    pub cuts: Vec<usize>,
+    pub tls: Option<ServerTls>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            connack: ReasonCode::Success,
+            cuts: Vec::new(),
+            tls: None,
+        }
+    }
+}
+
+/// What it has seen.
+#[derive(Default)]
+pub struct Seen {
+    pub connects: Vec<Connect>,
+    pub delivered: Vec<Publish>,
+    pub disconnects: Vec<ReasonCode>,
+    publishes: usize,
+    held: HashSet<u16>,
+    has_session: bool,
+}
+
+impl Seen {
+    pub fn times(&self, text: &str) -> usize {
+        let is = |publish: &&Publish| publish.payload == text.as_bytes();
+        self.delivered.iter().filter(is).count()
+    }
+
+    pub fn texts(&self) -> HashSet<String> {
+        let text = |publish: &Publish| String::from_utf8(publish.payload.to_vec()).unwrap();
+        self.delivered.iter().map(text).collect()
+    }
+}
+
+pub struct Upstream {
+    pub port: u16,
+    pub seen: watch::Receiver<Seen>,
+}
+
+impl Upstream {
+    pub async fn start(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, seen) = watch::channel(Seen::default());
+        let tls = behaviour
+            .tls
+            .as_ref()
+            .map(|tls| TlsAcceptor::from(server_config(tls).unwrap()));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let connection = Connection {
+                    behaviour: &behaviour,
+                    seen: &sender,
+                    out: BytesMut::new(),
+                };
+                match &tls {
+                    None => connection.serve(stream).await,
+                    Some(tls) => match tls.accept(stream).await {
+                        Ok(stream) => connection.serve(stream).await,
+                        Err(_) => continue,
+                    },
+                }
+            }
+        });
+        Self { port, seen }
+    }
+}
+
+struct Connection<'a> {
+    behaviour: &'a Behaviour,
+    seen: &'a watch::Sender<Seen>,
+    out: BytesMut,
+}
+
+impl Connection<'_> {
+    async fn serve(mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let mut decoder = Decoder::new(None, 1 << 20);
+        let mut input = BytesMut::new();
+        loop {
+            match stream.read_buf(&mut input).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => decoder.push(input.split().freeze()),
+            }
+            let mut goes_on = true;
+            while goes_on {
+                let packet = match decoder.next_packet() {
+                    Ok(Some(packet)) => packet,
+                    Ok(None) => break,
+                    // A TLS client on a plain port.
+                    Err(_) => return,
+                };
+                goes_on = self.handle(packet, decoder.version().unwrap());
+            }
+            if stream.write_all_buf(&mut self.out).await.is_err() || !goes_on {
+                return;
+            }
+            if stream.flush().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&mut self, packet: &Packet, version: ProtocolVersion) {
+        packet.encode(version, &mut self.out).unwrap();
+    }
+
+    /// False: the connection ends.
+    fn handle(&mut self, packet: Packet, version: ProtocolVersion) -> bool {
+        match packet {
+            Packet::Connect(connect) => {
+                let mut session_present = false;
+                self.seen.send_modify(|seen| {
+                    if connect.clean_start {
+                        seen.has_session = false;
+                        seen.held.clear();
+                    }
+                    session_present = seen.has_session;
+                    seen.has_session = connect.session_expiry > 0;
+                    seen.connects.push(*connect);
+                });
+                let reason = self.behaviour.connack;
+                let accepted = reason == ReasonCode::Success;
+                let connack = Connack::new(reason, session_present && accepted);
+                self.answer(&Packet::Connack(Box::new(connack)), version);
+                accepted
+            }
+            Packet::Publish(publish) => self.publish(publish, version),
+            Packet::Pubrel(pubrel) => {
+                let id = pubrel.packet_id;
+                self.seen.send_modify(|seen| {
+                    seen.held.remove(&id.get());
+                });
+                let pubcomp = Acknowledge::new(id, ReasonCode::Success);
+                self.answer(&Packet::Pubcomp(pubcomp), version);
+                true
+            }
+            Packet::Pingreq => {
+                self.answer(&Packet::Pingresp, version);
+                true
+            }
+            Packet::Disconnect(disconnect) => {
+                self.seen
+                    .send_modify(|seen| seen.disconnects.push(disconnect.reason));
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn publish(&mut self, publish: Publish, version: ProtocolVersion) -> bool {
+        let mut cut = false;
+        let qos = publish.qos;
+        let id = publish.packet_id;
+        self.seen.send_modify(|seen| {
+            seen.publishes += 1;
+            cut = self.behaviour.cuts.contains(&seen.publishes);
+            let known = qos == QoS::ExactlyOnce
+                && !cut
+                && !seen.held.insert(id.expect("QoS 2 has an id").get());
+            if !cut && !known {
+                seen.delivered.push(publish);
+            }
+        });
+        if cut {
+            return false;
+        }
+        if let Some(id) = id {
+            let answer = Acknowledge::new(id, ReasonCode::Success);
+            let answer = match qos {
+                QoS::ExactlyOnce => Packet::Pubrec(answer),
+                _ => Packet::Puback(answer),
+            };
+            self.answer(&answer, version);
+        }
+        true
+    }
+}
+
+/// A CA, a server certificate for `localhost` and a client certificate, as files.
+pub struct Certificates {
+    dir: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Certificates {
+    pub fn new() -> Self {
+        Self::signed_by("test CA")
+    }
+
+    pub fn signed_by(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let ca = params.self_signed(&key).unwrap();
+        let made = Self {
+            dir: tempfile::tempdir().unwrap(),
+            issuer: Issuer::new(params, key),
+        };
+        fs::write(made.path("ca.pem"), ca.pem()).unwrap();
+        made.issue("server", "localhost", 2100);
+        made.issue("client", "gw", 2100);
+        made
+    }
+
+    /// Writes `NAME.crt` and `NAME.key`, valid to the first day of `year`.
+    pub fn issue(&self, name: &str, subject: &str, year: i32) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![subject.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        params.distinguished_name.push(DnType::CommonName, subject);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.path(&format!("{name}.crt")), certificate.pem()).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A server that wants a client certificate.
+    pub fn server(&self, name: &str) -> Behaviour {
+        Behaviour {
+            tls: Some(ServerTls {
+                certificate: self.path(&format!("{name}.crt")),
+                private_key: self.path(&format!("{name}.key")),
+                client_ca: Some(self.path("ca.pem")),
+                client_certificate: ClientCertificate::Required,
+                allow_tls12: true,
+            }),
+            ..Behaviour::default()
+        }
+    }
+
+    pub fn client(&self) -> ClientTls {
+        ClientTls {
+            ca: self.path("ca.pem"),
+            identity: Some((self.path("client.crt"), self.path("client.key"))),
+            server_name: None,
+            alpn: Vec::new(),
+        }
+    }
+}
