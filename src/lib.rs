@@ -23,5 +23,7 @@ pub mod auth;
 // the local broker
 pub mod broker;
 // the rooms with I/O; each knows only the rooms above
+pub mod adapter;
 pub mod bridge;
 pub mod listener;
+pub mod simulator;

@@ -1,0 +1,35 @@
+//! Adapters: field devices into the broker. One actor task per connection, with one outstanding request.
+//!
+//! `options` what to read; `plan` as which requests, `schedule` when, `health` how a device stands, `publish` what is said
+//! (all four without I/O); `modbus` the wire; `poller` the actor; `outbox` the bounded queue to the broker. Reasons of
+//! bad readings are listed in `reason`.
+//!
+//! Invariants: a value comes from the reply to its own request, checked in full, or there is none but a reason (P4);
+//! polling never waits for the broker (P3); one dead unit costs the others on its wire at most one timeout per back-off.
+
+mod cycle;
+#[cfg(test)]
+mod fixture;
+pub mod health;
+mod modbus;
+mod options;
+mod outbox;
+pub mod plan;
+mod poller;
+mod publish;
+mod reason;
+mod refusal;
+pub mod schedule;
+mod start;
+
+pub use health::{DeviceState, DeviceStatus};
+pub use options::{
+    ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, Table, TagOptions,
+    UnitId,
+};
+pub use outbox::{OutboxStats, Sink};
+pub use plan::PlanError;
+pub use reason::Reason;
+pub use start::{Adapter, AdapterStatus, NamedStatus};
+
+pub use crate::value::TagType;

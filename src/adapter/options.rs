@@ -1,0 +1,127 @@
+//! Options of connections, devices, groups and tags.
+
+use std::time::Duration;
+
+use crate::mqtt::QoS;
+use crate::topic::TopicName;
+use crate::value::TagType;
+
+/// One wire. Requests on it go strictly one at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConnectionOptions {
+    /// For logs.
+    pub name: String,
+    /// Modbus TCP: host name or address.
+    pub host: String,
+    /// Modbus TCP port.
+    pub port: u16,
+    /// Limit on connecting.
+    pub connect_timeout: Duration,
+    /// The devices on this wire.
+    pub devices: Vec<DeviceOptions>,
+}
+
+/// The Modbus Unit Identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitId(pub u8);
+
+/// One device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceOptions {
+    /// Its name in topics.
+    pub name: String,
+    /// Its unit on the wire.
+    pub unit_id: UnitId,
+    /// From request to the last byte of the reply.
+    pub response_timeout: Duration,
+    /// Further attempts after a timeout.
+    pub retries: u32,
+    /// Pause before each request.
+    pub request_delay: Duration,
+    /// Failures in a row, and at least 3 s, after which the device is offline.
+    pub offline_after: u32,
+    /// Wait between probes of an offline device.
+    pub probe_backoff: ProbeBackoff,
+    /// Most registers in one request, at most 125.
+    pub max_registers: u16,
+    /// Unused registers that may be read to save a request.
+    pub max_gap: u16,
+    /// Where `$status` goes.
+    pub status_topic: TopicName,
+    /// What is read together.
+    pub groups: Vec<GroupOptions>,
+}
+
+/// Wait between probes of an offline device; doubles from `min` to `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeBackoff {
+    /// First wait.
+    pub min: Duration,
+    /// Longest wait.
+    pub max: Duration,
+}
+
+/// Tags that are read and published together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupOptions {
+    /// Its name in topics.
+    pub name: String,
+    /// From one reading to the next, by absolute deadline.
+    pub interval: Duration,
+    /// How it is published.
+    pub payload: Payload,
+    /// QoS of its messages.
+    pub qos: QoS,
+    /// Whether they are retained.
+    pub retain: bool,
+    /// What is read.
+    pub tags: Vec<TagOptions>,
+}
+
+/// How a group is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// One JSON message a group, to this topic.
+    Json(TopicName),
+    /// One JSON message a tag, to each tag's own topic.
+    JsonPerTag,
+    /// The bare value, to each tag's own topic; while it is bad nothing, or where retained an empty message, which removes
+    /// the retained value.
+    Value,
+}
+
+/// The tables of a Modbus device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Function code 1.
+    Coils,
+    /// Function code 2.
+    DiscreteInputs,
+    /// Function code 3.
+    HoldingRegisters,
+    /// Function code 4.
+    InputRegisters,
+}
+
+/// One value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TagOptions {
+    /// Its name in payloads and topics.
+    pub name: String,
+    /// Which table.
+    pub table: Table,
+    /// The 0-based number on the wire.
+    pub address: u16,
+    /// What the bits mean.
+    pub kind: TagType,
+    /// Order of the bytes of a multi-register value.
+    pub byte_order: crate::value::ByteOrder,
+    /// Multiplied with the raw number; 1.0: the raw number itself, an integer staying one.
+    pub scale: f64,
+    /// Digits after the point that are published; `None`: as many as the value has.
+    pub decimals: Option<u8>,
+    /// Told in per-tag JSON.
+    pub unit: Option<String>,
+    /// The tag's own topic, for [`Payload::JsonPerTag`] and [`Payload::Value`].
+    pub topic: TopicName,
+}

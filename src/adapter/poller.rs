@@ -1,0 +1,300 @@
+//! The actor of one wire: asks the schedule, makes the request, judges the reply, hands over the readings.
+//!
+//! Invariants: exactly one outstanding request; nothing here waits for the broker (messages go into the outbox); every
+//! group says something at its deadline, values or reasons; a tag's value comes from the reply of its own request.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::cycle::{Cycle, Plans};
+use super::health::Health;
+use super::modbus::{Attempt, Reply, Wire};
+use super::options::ConnectionOptions;
+use super::outbox::Outbox;
+use super::plan::ReadRequest;
+use super::publish::{group_messages, status_message};
+use super::reason::Reason;
+use super::refusal::{Change, Refusals, remedy};
+use super::schedule::{Job, Schedule, Step};
+use super::start::AdapterStatus;
+use crate::clock;
+
+/// How long the actor sleeps where nothing is scheduled.
+const NOTHING_TO_DO: Duration = Duration::from_secs(3600);
+
+/// The actor.
+#[derive(Debug)]
+pub(super) struct Poller {
+    options: Arc<ConnectionOptions>,
+    plans: Arc<Plans>,
+    wire: Wire,
+    schedule: Schedule,
+    health: Vec<Health>,
+    cycles: Vec<Vec<Cycle>>,
+    refusals: Refusals,
+    outbox: Outbox,
+    status: watch::Sender<AdapterStatus>,
+}
+
+impl Poller {
+    pub(super) fn new(
+        options: Arc<ConnectionOptions>,
+        plans: Arc<Plans>,
+        outbox: Outbox,
+        status: watch::Sender<AdapterStatus>,
+    ) -> Self {
+        let now = clock::now();
+        let devices = &options.devices;
+        let intervals: Vec<Vec<_>> = devices
+            .iter()
+            .map(|device| device.groups.iter().map(|group| group.interval).collect())
+            .collect();
+        let cycles = devices
+            .iter()
+            .map(|device| {
+                device
+                    .groups
+                    .iter()
+                    .map(|group| Cycle::new(group.tags.len()))
+                    .collect()
+            })
+            .collect();
+        Self {
+            wire: Wire::new(&options, now),
+            schedule: Schedule::new(&intervals, now, fastrand::u64(..)),
+            health: devices.iter().map(Health::new).collect(),
+            cycles,
+            refusals: Refusals::default(),
+            options,
+            plans,
+            outbox,
+            status,
+        }
+    }
+
+    /// Polls for ever; may be dropped at any point, which drops the connection too.
+    pub(super) async fn run(mut self) {
+        loop {
+            let now = clock::now();
+            match self.schedule.next(now) {
+                Step::Poll(job) => self.poll(job).await,
+                Step::Probe(device) => self.probe(device).await,
+                Step::Wait(until) => self.wait(until, now).await,
+                Step::Idle => self.wait(now + NOTHING_TO_DO, now).await,
+            }
+            if self.wire.came_back() {
+                self.schedule.probe_all(clock::now());
+            }
+            self.tell();
+        }
+    }
+
+    async fn wait(&mut self, until: Instant, now: Instant) {
+        let tell = self.health.iter().filter_map(|health| {
+            // Only a change that waits for its second; a mere repetition may wait for the next reading.
+            health.change_at(now)
+        });
+        let wake = tell
+            .chain(self.wire.reconnect_at())
+            .fold(until, Instant::min);
+        tokio::time::sleep_until(wake.into()).await;
+        if self
+            .wire
+            .reconnect_at()
+            .is_some_and(|at| at <= clock::now())
+        {
+            self.wire.connect().await;
+        }
+    }
+
+    /// One request of a group; the whole group where it is done or cannot be asked.
+    async fn poll(&mut self, job: Job) {
+        let plans = Arc::clone(&self.plans);
+        let (Some(group), Some(cycle)) = (plans.group(job), self.cycle(job)) else {
+            return;
+        };
+        let request = cycle.request(group);
+        let number = cycle.request_number();
+        let offline = self.schedule.is_suspended(job.device);
+        let result = match request {
+            Some(request) if !offline => Some(self.request(job.device, request, true).await),
+            _ => None,
+        };
+        if let (Some(request), Some(result)) = (request, &result) {
+            let outcome = result.as_ref().map(|_| ()).map_err(|reason| *reason);
+            if let Some(change) = self.refusals.observe(job, number, outcome) {
+                self.log_refusal(job, request, change);
+            }
+        }
+        let Some(cycle) = self.cycle(job) else {
+            return;
+        };
+        match result {
+            Some(Ok(reply)) => cycle.take(group, &reply),
+            Some(Err(reason)) if reason.proves_alive() => cycle.fail(group, reason),
+            // A device that does not speak is not asked for the rest of the group: one timeout, not five.
+            Some(Err(reason)) => cycle.abandon(group, reason),
+            None => cycle.abandon(group, Reason::Offline),
+        }
+        if cycle.request(group).is_none() {
+            self.finish(job);
+        }
+    }
+
+    /// Asks one device and keeps its health.
+    async fn request(
+        &mut self,
+        device: usize,
+        request: &ReadRequest,
+        with_retries: bool,
+    ) -> Result<Reply, Reason> {
+        let (Some(options), Some(health)) = (
+            self.options.devices.get(device),
+            self.health.get_mut(device),
+        ) else {
+            return Err(Reason::Offline);
+        };
+        let attempt = Attempt {
+            unit: options.unit_id,
+            request,
+            timeout: options.response_timeout,
+            delay: options.request_delay,
+            // A device that did not answer the last time costs the others one timeout, not several.
+            retries: if with_retries && !health.is_failing() {
+                options.retries
+            } else {
+                0
+            },
+        };
+        let result = self.wire.read(attempt, health).await;
+        let now = clock::now();
+        match &result {
+            Ok(reply) => health.replied(reply.at),
+            Err(reason) => {
+                if health.failed(*reason, now, clock::wall()) {
+                    let probe_at = health.next_probe(now);
+                    self.schedule.suspend(device, probe_at, now);
+                    tracing::warn!(device = %options.name, %reason, "device is offline; probing with back-off");
+                }
+            }
+        }
+        result
+    }
+
+    /// One request to an offline device; put off, not failed, while there is no way to it.
+    async fn probe(&mut self, device: usize) {
+        let now = clock::now();
+        if let Some(until) = self.wire.down_until(now) {
+            self.schedule.suspend(device, until, now);
+            return;
+        }
+        let plans = Arc::clone(&self.plans);
+        let alive = match plans.probe(device) {
+            Some(request) => match self.request(device, request, false).await {
+                Ok(_) => true,
+                Err(reason) => reason.proves_alive(),
+            },
+            None => false,
+        };
+        let now = clock::now();
+        let Some(health) = self.health.get_mut(device) else {
+            return;
+        };
+        if alive {
+            health.revived(clock::wall());
+            self.schedule.resume(device, now);
+            if let Some(options) = self.options.devices.get(device) {
+                tracing::info!(device = %options.name, "device is back");
+            }
+        } else {
+            self.schedule.suspend(device, health.next_probe(now), now);
+        }
+    }
+
+    /// Hands the readings of a group over and starts it anew.
+    fn finish(&mut self, job: Job) {
+        let Some(options) = self
+            .options
+            .devices
+            .get(job.device)
+            .and_then(|device| device.groups.get(job.group))
+        else {
+            return;
+        };
+        let fresh = Cycle::new(options.tags.len());
+        let Some(cycle) = self
+            .cycles
+            .get_mut(job.device)
+            .and_then(|groups| groups.get_mut(job.group))
+            .map(|cycle| std::mem::replace(cycle, fresh))
+        else {
+            return;
+        };
+        let at = cycle.replied_at.unwrap_or_else(clock::wall);
+        group_messages(options, &cycle.readings, at, |message| {
+            self.outbox.push(message)
+        });
+        // The group that found the device silent has said why; like the others it then says once that it is offline.
+        let found_offline = self.schedule.is_suspended(job.device)
+            && cycle
+                .failure
+                .is_some_and(|reason| reason != Reason::Offline);
+        if !found_offline {
+            self.schedule.finished(job, clock::now());
+        }
+        if let Some(health) = self.health.get_mut(job.device) {
+            health.set_overruns(self.schedule.overruns(job.device));
+            health.group_read(job.group, cycle.failure, at);
+        }
+    }
+
+    /// Tells `$status` where it is due, and whoever watches.
+    fn tell(&mut self) {
+        let now = clock::now();
+        for (health, device) in self.health.iter_mut().zip(&self.options.devices) {
+            if health.status_at(now).is_some_and(|at| at <= now) {
+                self.outbox
+                    .push(status_message(&device.status_topic, health.status()));
+                health.status_told(now);
+            }
+        }
+        self.status.send_modify(|status| {
+            status.connected = self.wire.is_connected();
+            status.connects = self.wire.connects();
+            if status.error.as_deref() != self.wire.error() {
+                status.error = self.wire.error().map(str::to_owned);
+            }
+            status.outbox = self.outbox.stats();
+            for (told, health) in status.devices.iter_mut().zip(&self.health) {
+                told.status.clone_from(health.status());
+            }
+        });
+    }
+
+    fn log_refusal(&self, job: Job, request: &ReadRequest, change: Change) {
+        let Some(device) = self.options.devices.get(job.device) else {
+            return;
+        };
+        let group = device.groups.get(job.group).map(|group| &*group.name);
+        let (device, function) = (&device.name, request.table.read_function());
+        let ReadRequest {
+            address, quantity, ..
+        } = *request;
+        match change {
+            Change::Refused(reason) => tracing::warn!(
+                %device, group, function, address, quantity, %reason,
+                "the device refuses a request: {}", remedy(reason)
+            ),
+            Change::Answered => tracing::info!(
+                %device, group, function, address, quantity,
+                "a request that the device refused is answered again"
+            ),
+        }
+    }
+
+    fn cycle(&mut self, job: Job) -> Option<&mut Cycle> {
+        self.cycles.get_mut(job.device)?.get_mut(job.group)
+    }
+}

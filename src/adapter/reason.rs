@@ -1,0 +1,171 @@
+//! Why a reading is bad: every reason, with the word that payloads carry. No I/O.
+//!
+//! | word | what happened |
+//! |---|---|
+//! | `timeout` | no whole reply within `response_timeout` |
+//! | `offline` | the device was silent before; it is only probed, see `$status` |
+//! | `connect_failed` | no TCP connection: refused, no route, no such host, or not within `connect_timeout` |
+//! | `connection_closed` | the peer closed or reset the connection instead of replying |
+//! | `exception_NN` | the device refused the request; NN is the exception code as manuals print it: 01 to 0B, hexadecimal |
+//! | `wrong_count` | a reply with fewer or more bits or registers than were asked for |
+//! | `wrong_unit` | a reply of another unit |
+//! | `wrong_function` | a reply to another function |
+//! | `wrong_transaction` | a reply to another request: late, or the gateway before the device mixes replies up |
+//! | `garbled` | bytes that are no Modbus reply |
+//! | `not_a_number` | the float in the registers is NaN or infinite |
+//! | `not_text` | the bytes in the registers are no UTF-8 |
+
+use std::fmt;
+
+use crate::value::Unfit;
+
+/// Why a reading is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No whole reply in time.
+    Timeout,
+    /// Not asked, because it was silent before.
+    Offline,
+    /// No connection.
+    ConnectFailed,
+    /// Closed or reset by the peer.
+    ConnectionClosed,
+    /// A Modbus exception code.
+    Exception(u8),
+    /// Not as many bits or registers as asked for.
+    WrongCount,
+    /// Of another unit.
+    WrongUnit,
+    /// To another function.
+    WrongFunction,
+    /// To another request.
+    WrongTransaction,
+    /// No Modbus reply.
+    Garbled,
+    /// NaN or infinite.
+    NotANumber,
+    /// No UTF-8.
+    NotText,
+}
+
+/// The gateway before the device cannot reach its line.
+const GATEWAY_PATH_UNAVAILABLE: u8 = 0x0A;
+/// The gateway before the device had no reply from it.
+const GATEWAY_TARGET_FAILED: u8 = 0x0B;
+/// The device has no time now.
+pub(super) const DEVICE_BUSY: u8 = 0x06;
+
+impl Reason {
+    /// Whether the device itself has spoken, so that it cannot be offline. The two exceptions that a gateway sends in
+    /// the name of a device that did not answer prove the opposite.
+    #[must_use]
+    pub fn proves_alive(self) -> bool {
+        match self {
+            Self::Exception(code) => {
+                code != GATEWAY_PATH_UNAVAILABLE && code != GATEWAY_TARGET_FAILED
+            }
+            Self::WrongCount | Self::NotANumber | Self::NotText => true,
+            _ => false,
+        }
+    }
+}
+
+impl Reason {
+    /// Whether the device only has no time now.
+    pub(super) fn is_busy(self) -> bool {
+        self == Self::Exception(DEVICE_BUSY)
+    }
+}
+
+impl From<Unfit> for Reason {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::WrongCount => Self::WrongCount,
+            Unfit::NotANumber => Self::NotANumber,
+            Unfit::NotText => Self::NotText,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self {
+            Self::Exception(code) => return write!(formatter, "exception_{code:02X}"),
+            Self::Timeout => "timeout",
+            Self::Offline => "offline",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectionClosed => "connection_closed",
+            Self::WrongCount => "wrong_count",
+            Self::WrongUnit => "wrong_unit",
+            Self::WrongFunction => "wrong_function",
+            Self::WrongTransaction => "wrong_transaction",
+            Self::Garbled => "garbled",
+            Self::NotANumber => "not_a_number",
+            Self::NotText => "not_text",
+        };
+        formatter.write_str(word)
+    }
+}
+
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../config/docs/topics.md");
+
+    /// The reason after this one, so that a new variant cannot be left out of the page: this match would not compile.
+    fn next(reason: Reason) -> Option<Reason> {
+        Some(match reason {
+            Reason::Timeout => Reason::Offline,
+            Reason::Offline => Reason::ConnectFailed,
+            Reason::ConnectFailed => Reason::ConnectionClosed,
+            Reason::ConnectionClosed => Reason::Exception(0x01),
+            Reason::Exception(0x06) => Reason::Exception(0x08),
+            Reason::Exception(0x08) => Reason::Exception(0x0A),
+            Reason::Exception(0x0B) => Reason::WrongCount,
+            Reason::Exception(code) => Reason::Exception(code + 1),
+            Reason::WrongCount => Reason::WrongUnit,
+            Reason::WrongUnit => Reason::WrongFunction,
+            Reason::WrongFunction => Reason::WrongTransaction,
+            Reason::WrongTransaction => Reason::Garbled,
+            Reason::Garbled => Reason::NotANumber,
+            Reason::NotANumber => Reason::NotText,
+            Reason::NotText => return None,
+        })
+    }
+
+    #[test]
+    fn the_page_of_topics_explains_every_reason_in_this_order() {
+        let words: Vec<_> = std::iter::successors(Some(Reason::Timeout), |reason| next(*reason))
+            .map(|reason| reason.to_string())
+            .collect();
+        let (_, table) = PAGE.split_once("## Reasons").unwrap();
+        let rows: Vec<_> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(word, _)| word)
+            .collect();
+        assert_eq!(rows, words);
+    }
+
+    #[test]
+    fn exceptions_read_as_in_manuals() {
+        assert_eq!(Reason::Exception(2).to_string(), "exception_02");
+        assert_eq!(Reason::Exception(0x0B).to_string(), "exception_0B");
+    }
+
+    #[test]
+    fn a_gateway_that_speaks_for_a_silent_device_proves_nothing() {
+        assert!(Reason::Exception(2).proves_alive());
+        assert!(Reason::Exception(6).proves_alive());
+        assert!(!Reason::Exception(0x0A).proves_alive());
+        assert!(!Reason::Exception(0x0B).proves_alive());
+        assert!(!Reason::Timeout.proves_alive());
+    }
+}

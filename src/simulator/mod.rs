@@ -1,0 +1,13 @@
+//! Simulated field devices: a Modbus TCP server with register maps in memory, for the demo and for tests, on a real
+//! socket; and a device that answers wrongly on purpose ([`FaultyDevice`]).
+//!
+//! Invariants: at most [`CONNECTIONS_MAX`] connections; a register that was not mapped is refused with exception 02, a
+//! unit that is not there with 0B, as a gateway would.
+
+mod fault;
+mod map;
+mod server;
+
+pub use fault::{Fault, FaultyDevice};
+pub use map::{DeviceMap, Signal, SimulatedTable};
+pub use server::{CONNECTIONS_MAX, Simulator, SimulatorHandle};

@@ -1,0 +1,13 @@
+//! The Modbus TCP adapter against simulated devices over real sockets on loopback: every table and type, every fault.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod faults;
+mod outages;
+mod support;
+mod values;

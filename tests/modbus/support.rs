@@ -1,0 +1,146 @@
+//! Options, a sink in place of the broker, and waiting for messages.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fieldgate::adapter::{
+    Adapter, ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, Sink, Table,
+    TagOptions, TagType, UnitId,
+};
+use fieldgate::broker::LinkClosed;
+use fieldgate::mqtt::{Message, QoS};
+use fieldgate::shutdown::Shutdown;
+use fieldgate::topic::TopicName;
+use fieldgate::value::ByteOrder;
+use serde_json::Value as Json;
+use tokio::sync::mpsc;
+
+/// Nothing here takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// Stands where the broker's link would.
+pub struct Channel(pub mpsc::Sender<Message>);
+
+impl Sink for Channel {
+    async fn publish(&mut self, message: Message) -> Result<(), LinkClosed> {
+        self.0.send(message).await.map_err(|_| LinkClosed)
+    }
+}
+
+/// An adapter and what it published.
+pub struct Running {
+    pub adapter: Adapter,
+    pub messages: mpsc::Receiver<Message>,
+    pub shutdown: Shutdown,
+}
+
+pub fn start(options: ConnectionOptions) -> Running {
+    let (sender, messages) = mpsc::channel(1);
+    let shutdown = Shutdown::default();
+    let adapter = Adapter::start(options, Channel(sender), shutdown.stop()).unwrap();
+    Running {
+        adapter,
+        messages,
+        shutdown,
+    }
+}
+
+impl Running {
+    /// The next message to `topic`, whatever comes to others.
+    pub async fn next(&mut self, topic: &str) -> Json {
+        self.until(topic, |_| true).await
+    }
+
+    /// The first message to `topic` that `accept` takes.
+    pub async fn until(&mut self, topic: &str, accept: impl Fn(&Json) -> bool) -> Json {
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let message = self.messages.recv().await.expect("the adapter has ended");
+                if message.topic.as_str() == topic {
+                    let json = serde_json::from_slice(&message.payload).unwrap();
+                    if accept(&json) {
+                        return json;
+                    }
+                }
+            }
+        });
+        found
+            .await
+            .unwrap_or_else(|_| panic!("no such message to {topic}"))
+    }
+}
+
+pub fn topic(text: &str) -> TopicName {
+    TopicName::try_from(text).unwrap()
+}
+
+pub fn tag(name: &str, table: Table, address: u16, kind: TagType) -> TagOptions {
+    TagOptions {
+        name: name.to_owned(),
+        table,
+        address,
+        kind,
+        byte_order: ByteOrder::ABCD,
+        scale: 1.0,
+        decimals: None,
+        unit: None,
+        topic: topic(&format!("g/tag/{name}")),
+    }
+}
+
+pub fn word(name: &str, address: u16) -> TagOptions {
+    tag(name, Table::HoldingRegisters, address, TagType::Uint16)
+}
+
+/// Published to `g/DEVICE/GROUP`.
+pub fn group(device: &str, name: &str, interval_ms: u64, tags: Vec<TagOptions>) -> GroupOptions {
+    GroupOptions {
+        name: name.to_owned(),
+        interval: Duration::from_millis(interval_ms),
+        payload: Payload::Json(topic(&format!("g/{device}/{name}"))),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        tags,
+    }
+}
+
+/// A patient device: nothing on loopback comes late by itself.
+pub fn device(name: &str, unit: u8, groups: Vec<GroupOptions>) -> DeviceOptions {
+    DeviceOptions {
+        name: name.to_owned(),
+        unit_id: UnitId(unit),
+        response_timeout: Duration::from_secs(10),
+        retries: 0,
+        request_delay: Duration::ZERO,
+        offline_after: 3,
+        probe_backoff: ProbeBackoff {
+            min: Duration::from_millis(100),
+            max: Duration::from_millis(200),
+        },
+        max_registers: 125,
+        max_gap: 0,
+        status_topic: topic(&format!("g/{name}/$status")),
+        groups,
+    }
+}
+
+/// The same that gives up soon, for devices that will not answer.
+pub fn hasty(device: DeviceOptions) -> DeviceOptions {
+    DeviceOptions {
+        response_timeout: Duration::from_millis(200),
+        ..device
+    }
+}
+
+pub fn connection(address: SocketAddr, devices: Vec<DeviceOptions>) -> ConnectionOptions {
+    ConnectionOptions {
+        name: "line".to_owned(),
+        host: address.ip().to_string(),
+        port: address.port(),
+        connect_timeout: Duration::from_secs(5),
+        devices,
+    }
+}
