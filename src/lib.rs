@@ -27,3 +27,5 @@ pub mod adapter;
 pub mod bridge;
 pub mod listener;
 pub mod simulator;
+// YAML to options; the only room with serde_yaml
+pub mod config;

@@ -1,0 +1,350 @@
+//! `bridges:`: the ways to the upstreams.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::address::{addresses, is_host};
+use super::limits::EXPIRY_MAX;
+use super::route::{check_order, route};
+use super::topics::bad_template;
+use super::{Names, below, each, gateway_status, name, seconds, texts, time, wait};
+use crate::bridge::{Backoff, BridgeOptions};
+use crate::broker::{ForwardRoute, RetainPolicy};
+use crate::config::context::Context;
+use crate::config::error::Code;
+use crate::config::excerpt::quoted;
+use crate::config::place::Place;
+use crate::config::raw;
+use crate::config::section::Section;
+use crate::config::units::show_size;
+use crate::config::{Bridge, Gateway, StoreSettings};
+use crate::mqtt::{Message, ProtocolVersion, QoS};
+use crate::net::ClientTls;
+use crate::store::LogOptions;
+use crate::topic::Template;
+
+/// Each stage of dialling.
+const STAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Packet ids above are for SUBSCRIBE and UNSUBSCRIBE.
+const INFLIGHT_MAX: u16 = 65_000;
+
+pub(super) fn bridges(
+    context: &mut Context<'_>,
+    root: &Section<raw::Root>,
+    gateway: &Gateway,
+    store: &StoreSettings,
+) -> Vec<Bridge> {
+    let mut names = Names::default();
+    let mut bridges: Vec<Bridge> = Vec::new();
+    for section in each::<raw::Bridge>(context, root.raw.bridges.as_ref(), &root.at("bridges")) {
+        let name = name(context, &section, section.raw.name.as_ref(), "cloud");
+        let name = name.filter(|name| is_folder(context, name, &section.at("name")));
+        let free = name
+            .as_ref()
+            .is_none_or(|name| names.take(context, "bridge", name, &section.at("name")));
+        let options = options(context, &section, name.clone().unwrap_or_default(), gateway);
+        let log = log(
+            context,
+            &section,
+            name.as_deref().unwrap_or_default(),
+            gateway,
+            store,
+        );
+        let Some(options) = options else { continue };
+        if free && name.is_some() {
+            check_client(context, &section, &bridges, &options);
+            bridges.push(Bridge { options, log });
+        }
+    }
+    bridges
+}
+
+/// A bridge's name is the folder of its backlog too.
+fn is_folder(context: &mut Context<'_>, name: &str, place: &Place) -> bool {
+    let sound = !name.starts_with('.') && !name.contains('\\');
+    if !sound {
+        let message = "a bridge's name is the folder of its backlog too: no leading `.`, no `\\`";
+        context.error(
+            Code::BadName,
+            place,
+            message,
+            "use letters, digits, `-` and `_`",
+        );
+    }
+    sound
+}
+
+/// Two clients of one name at one upstream would throw each other out for ever.
+fn check_client(
+    context: &mut Context<'_>,
+    section: &Section<raw::Bridge>,
+    others: &[Bridge],
+    options: &BridgeOptions,
+) {
+    let shared = |other: &&Bridge| {
+        other.options.client_id == options.client_id
+            && other
+                .options
+                .addresses
+                .iter()
+                .any(|address| options.addresses.contains(address))
+    };
+    if let Some(other) = others.iter().find(shared) {
+        let (first, id) = (quoted(&other.options.name), quoted(&options.client_id));
+        let message = format!(
+            "the bridge `{first}` is the client `{id}` of the same upstream; they would throw each other out"
+        );
+        let key = if section.has("client_id") {
+            "client_id"
+        } else {
+            "name"
+        };
+        let remedy = "give this bridge a `client_id` of its own";
+        context.error(Code::DuplicateName, &section.at(key), message, remedy);
+    }
+}
+
+fn options(
+    context: &mut Context<'_>,
+    section: &Section<raw::Bridge>,
+    name: String,
+    gateway: &Gateway,
+) -> Option<BridgeOptions> {
+    let raw = &section.raw;
+    let addresses = addresses(context, section);
+    let encrypted = addresses.iter().any(|address| address.tls);
+    let tls = tls(context, section, encrypted, !addresses.is_empty());
+    let protocol = raw.protocol.map_or(ProtocolVersion::V5, |word| word.0);
+    let client_id = client_id(context, section, &gateway.id);
+    let user = raw.user.clone().filter(|user| !user.is_empty());
+    let password = raw.password.clone().filter(|password| !password.is_empty());
+    if password.is_some() && user.is_none() && protocol != ProtocolVersion::V5 {
+        let message = "MQTT 3.1.1 knows no password without a user";
+        context.error_at_key(
+            Code::Contradiction,
+            &section.at("password"),
+            message,
+            "add `user`",
+        );
+    }
+    let keep_alive = Duration::from_secs(5)..=Duration::from_secs(65_535);
+    let keep_alive = seconds(context, section, "keep_alive", raw.keep_alive, keep_alive);
+    let expiry = Duration::from_secs(60)..=EXPIRY_MAX;
+    let session_expiry = seconds(
+        context,
+        section,
+        "session_expiry",
+        raw.session_expiry,
+        expiry,
+    );
+    let inflight = section.within(
+        context,
+        "inflight",
+        raw.inflight,
+        1..=INFLIGHT_MAX,
+        |number| number.to_string(),
+    );
+    let backoff = below::<raw::Backoff>(context, section, "backoff", raw.backoff.as_ref());
+    let defaults = (Duration::from_secs(1), Duration::from_secs(120));
+    let (min, max) = wait(
+        context,
+        &backoff,
+        (backoff.raw.min, backoff.raw.max),
+        defaults,
+        Duration::from_secs(1),
+    );
+    let forward = forward(context, section, gateway);
+    Some(BridgeOptions {
+        name,
+        gateway: gateway.id.clone(),
+        addresses,
+        protocol,
+        client_id: client_id?,
+        user,
+        password,
+        keep_alive: keep_alive.unwrap_or(Duration::from_secs(60)),
+        session_expiry: session_expiry.unwrap_or(Duration::from_secs(7 * 86_400)),
+        tls,
+        will: will(&gateway.id, &forward),
+        forward,
+        inflight: inflight.unwrap_or(100),
+        backoff: Backoff { min, max },
+        stage_timeout: STAGE_TIMEOUT,
+    })
+}
+
+fn tls(
+    context: &mut Context<'_>,
+    section: &Section<raw::Bridge>,
+    encrypted: bool,
+    known: bool,
+) -> Option<ClientTls> {
+    if !section.has("tls") {
+        if encrypted {
+            let message = "mqtts:// needs `tls:` with `ca`, who signs the upstream's certificate";
+            context.error_at_key(
+                Code::MissingKey,
+                &section.place,
+                message,
+                "add `tls: { ca: certs/cloud-ca.pem }`",
+            );
+        }
+        return None;
+    }
+    if known && !encrypted {
+        let message = "`tls` has no effect: no url begins with mqtts://";
+        context.error_at_key(
+            Code::Contradiction,
+            &section.at("tls"),
+            message,
+            "write `mqtts://`, or remove `tls`",
+        );
+    }
+    let tls = below::<raw::BridgeTls>(context, section, "tls", section.raw.tls.as_ref());
+    let raw = &tls.raw;
+    let ca = tls.required(context, "ca", raw.ca.as_ref(), "certs/cloud-ca.pem");
+    let ca = ca.map(|name| context.file(name, &tls.at("ca")));
+    let file = |context: &mut Context<'_>, key, name: Option<&String>| -> Option<PathBuf> {
+        name.map(|name| context.file(name, &tls.at(key)))
+    };
+    let certificate = file(context, "certificate", raw.certificate.as_ref());
+    let private_key = file(context, "private_key", raw.private_key.as_ref());
+    for (given, missing) in [
+        ("certificate", "private_key"),
+        ("private_key", "certificate"),
+    ] {
+        if tls.has(given) && !tls.has(missing) {
+            let message = format!("`{given}` needs `{missing}`");
+            context.error_at_key(
+                Code::MissingKey,
+                &tls.at(given),
+                message,
+                format!("add `{missing}`"),
+            );
+        }
+    }
+    if let Some(name) = &raw.server_name {
+        is_host(context, name, &tls.at("server_name"));
+    }
+    let alpn = texts(context, raw.alpn.as_ref(), &tls.at("alpn"));
+    for (protocol, place) in &alpn {
+        if protocol.is_empty() || protocol.len() > 255 {
+            let message = "an ALPN protocol name has 1 to 255 bytes";
+            context.error(
+                Code::OutOfRange,
+                place,
+                message,
+                "write a name such as mqtt",
+            );
+        }
+    }
+    Some(ClientTls {
+        ca: ca?,
+        identity: certificate.zip(private_key),
+        server_name: raw.server_name.clone(),
+        alpn: alpn.into_iter().map(|(protocol, _)| protocol).collect(),
+    })
+}
+
+fn client_id(
+    context: &mut Context<'_>,
+    section: &Section<raw::Bridge>,
+    gateway: &str,
+) -> Option<String> {
+    let text = section.raw.client_id.as_deref().unwrap_or("{gateway}");
+    let place = section.at("client_id");
+    let filled = match Template::parse(text, &["gateway"], false) {
+        Ok(template) => template.fill(|_| Some(gateway.to_owned())).text()?,
+        Err(error) => {
+            bad_template(context, &error, &place, &["gateway"]);
+            return None;
+        }
+    };
+    if text.is_empty() || filled.len() > usize::from(u16::MAX) || filled.contains('\0') {
+        let message = "the session at the upstream belongs to the client id, so there must be one";
+        context.error(
+            Code::OutOfRange,
+            &place,
+            message,
+            "remove it for `{gateway}`, or write one",
+        );
+    }
+    Some(filled)
+}
+
+fn forward(
+    context: &mut Context<'_>,
+    section: &Section<raw::Bridge>,
+    gateway: &Gateway,
+) -> Vec<ForwardRoute> {
+    let routes = section.required(
+        context,
+        "forward",
+        section.raw.forward.as_ref(),
+        "[{ filter: \"{gateway}/#\" }]",
+    );
+    if routes.is_some_and(Vec::is_empty) {
+        let message = "a bridge without routes sends nothing";
+        context.error(
+            Code::MissingKey,
+            &section.at("forward"),
+            message,
+            "add `- filter: \"{gateway}/#\"`",
+        );
+    }
+    let mut built = Vec::new();
+    for entry in each::<raw::Route>(context, routes, &section.at("forward")) {
+        if let Some(route) = route(context, &entry, &gateway.id) {
+            built.push((route, entry.place));
+        }
+    }
+    check_order(context, &built);
+    built.into_iter().map(|(route, _)| route).collect()
+}
+
+/// What the upstream says of us when the link breaks: the gateway's status, as the first route that takes it would send
+/// it; none where no route does.
+fn will(gateway: &str, routes: &[ForwardRoute]) -> Option<Message> {
+    let status = gateway_status(gateway)?;
+    let route = routes.iter().find(|route| {
+        route.filter.matches(&status)
+            && !route
+                .except
+                .iter()
+                .any(|exception| exception.matches(&status))
+    })?;
+    Some(Message {
+        topic: route.topic.apply(&status).ok()?,
+        payload: Bytes::from_static(br#"{"state":"offline"}"#),
+        qos: QoS::AtLeastOnce.min(route.qos),
+        retain: route.retain == RetainPolicy::Keep,
+        properties: None,
+    })
+}
+
+fn log(
+    context: &mut Context<'_>,
+    section: &Section<raw::Bridge>,
+    name: &str,
+    gateway: &Gateway,
+    store: &StoreSettings,
+) -> LogOptions {
+    let backlog = below::<raw::Backlog>(context, section, "backlog", section.raw.backlog.as_ref());
+    let defaults = LogOptions::new(gateway.data_dir.join("backlog").join(name));
+    let size = backlog.raw.max_bytes.map(|size| size.0);
+    let age = Duration::from_secs(60)..=Duration::from_secs(3650 * 86_400);
+    LogOptions {
+        commit_interval: store.commit_interval,
+        hold_for_upstream: store.hold_for_upstream,
+        hold_bytes: store.hold_bytes,
+        max_bytes: backlog
+            .within(context, "max_bytes", size, 1 << 20..=1 << 50, show_size)
+            .unwrap_or(defaults.max_bytes),
+        max_age: time(context, &backlog, "max_age", backlog.raw.max_age, age)
+            .unwrap_or(defaults.max_age),
+        dir: defaults.dir,
+    }
+}

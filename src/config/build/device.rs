@@ -1,0 +1,314 @@
+//! `defaults:`, `templates:`, `devices:`: what a device inherits, and what it reads.
+//!
+//! The nearest to the tag counts: tag, group, device, template, `defaults`, then what this file has as default.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::assembly::Assembly;
+use super::connection::{Wire, wires};
+use super::tag::{GroupDraft, Publication, REGISTERS_MAX, Said, groups, publication};
+use super::topics::Writers;
+use super::{Names, below, dangling, each, name, qos, time, wait};
+use crate::adapter::{ConnectionOptions, DeviceOptions, ProbeBackoff, UnitId};
+use crate::config::context::Context;
+use crate::config::error::Code;
+use crate::config::excerpt::quoted;
+use crate::config::raw;
+use crate::config::section::Section;
+use crate::topic::TopicName;
+use crate::value::ByteOrder;
+
+/// How a device is asked; a device's own settings count before its template's.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Asking {
+    pub(super) byte_order: Option<ByteOrder>,
+    pub(super) max_registers: Option<u16>,
+    pub(super) max_gap: Option<u16>,
+    pub(super) response_timeout: Option<Duration>,
+    pub(super) retries: Option<u32>,
+    pub(super) request_delay: Option<Duration>,
+}
+
+/// The [`Asking`] of a device or a template.
+macro_rules! asking {
+    ($context:expr, $section:expr) => {{
+        let (context, section) = (&mut *$context, &$section);
+        let reply = Duration::from_millis(10)..=Duration::from_secs(60);
+        let pause = Duration::ZERO..=Duration::from_secs(60);
+        let count = |number: u16| number.to_string();
+        Asking {
+            byte_order: section.raw.byte_order.map(|word| word.0),
+            max_registers: section.within(
+                context,
+                "max_registers",
+                section.raw.max_registers,
+                1..=REGISTERS_MAX,
+                count,
+            ),
+            max_gap: section.within(
+                context,
+                "max_gap",
+                section.raw.max_gap,
+                0..=REGISTERS_MAX,
+                count,
+            ),
+            response_timeout: time(
+                context,
+                section,
+                "response_timeout",
+                section.raw.response_timeout,
+                reply,
+            ),
+            retries: section.within(context, "retries", section.raw.retries, 0..=10, |number| {
+                number.to_string()
+            }),
+            request_delay: time(
+                context,
+                section,
+                "request_delay",
+                section.raw.request_delay,
+                pause,
+            ),
+        }
+    }};
+}
+
+struct Template {
+    publication: Publication,
+    asking: Asking,
+    groups: Vec<GroupDraft>,
+}
+
+/// What all devices share while they are built.
+struct Site<'a> {
+    gateway: &'a str,
+    defaults: Publication,
+    templates: BTreeMap<String, Template>,
+    names: Names,
+    writers: Writers,
+}
+
+/// The connections, each with its devices.
+pub(super) fn connections(
+    context: &mut Context<'_>,
+    root: &Section<raw::Root>,
+    gateway: &str,
+) -> Vec<ConnectionOptions> {
+    let mut wires = wires(context, root);
+    let defaults = below::<raw::Defaults>(context, root, "defaults", root.raw.defaults.as_ref());
+    let mut site = Site {
+        gateway,
+        defaults: publication!(context, defaults),
+        templates: templates(context, root),
+        names: Names::default(),
+        writers: Writers::default(),
+    };
+    let (mut used, mut dangling) = (Vec::new(), false);
+    for section in each::<raw::Device>(context, root.raw.devices.as_ref(), &root.at("devices")) {
+        let device = device(context, &mut site, &section);
+        let Some(wire) = wire(context, &section, &mut wires) else {
+            dangling = true;
+            continue;
+        };
+        used.push(wire.0.clone());
+        if let (Some(options), Some(device)) = (&mut wire.2, device) {
+            check_unit(context, &section, options, &device);
+            options.devices.push(device);
+        }
+    }
+    // A device whose connection is misspelt probably means one of those that seem unused.
+    for (name, place, _) in wires
+        .iter()
+        .filter(|(name, _, options)| options.is_some() && !dangling && !used.contains(name))
+    {
+        let message = format!("no device uses the connection `{}`", quoted(name));
+        context.warning(
+            Code::NoEffect,
+            place,
+            message,
+            "add a device with it, or remove it",
+        );
+    }
+    wires
+        .into_iter()
+        .filter_map(|(_, _, options)| options)
+        .collect()
+}
+
+/// The connection that the device names.
+fn wire<'w>(
+    context: &mut Context<'_>,
+    section: &Section<raw::Device>,
+    wires: &'w mut [Wire],
+) -> Option<&'w mut Wire> {
+    let name = section.required(
+        context,
+        "connection",
+        section.raw.connection.as_ref(),
+        "line1",
+    )?;
+    let Some(index) = wires.iter().position(|(known, _, _)| known == name) else {
+        let known = wires.iter().map(|(known, _, _)| known.as_str());
+        dangling(
+            context,
+            "connection",
+            name,
+            &section.at("connection"),
+            known,
+        );
+        return None;
+    };
+    wires.get_mut(index)
+}
+
+fn check_unit(
+    context: &mut Context<'_>,
+    section: &Section<raw::Device>,
+    wire: &ConnectionOptions,
+    device: &DeviceOptions,
+) {
+    if let Some(first) = wire
+        .devices
+        .iter()
+        .find(|first| first.unit_id == device.unit_id)
+    {
+        let unit = device.unit_id.0;
+        let message = format!(
+            "unit {unit} of `{}` is the device `{}` already",
+            quoted(&wire.name),
+            quoted(&first.name)
+        );
+        let remedy = "correct `unit_id`; one device may have several groups";
+        context.warning(Code::DuplicateName, &section.at("unit_id"), message, remedy);
+    }
+}
+
+fn templates(context: &mut Context<'_>, root: &Section<raw::Root>) -> BTreeMap<String, Template> {
+    let place = root.at("templates");
+    let mut templates = BTreeMap::new();
+    for (name, value) in root.raw.templates.iter().flatten() {
+        let Some(name) = name.as_str() else { continue };
+        let section = Section::<raw::Template>::read(context, value, place.key(name));
+        let template = Template {
+            publication: publication!(context, section),
+            asking: asking!(context, section),
+            groups: groups(context, section.raw.groups.as_ref(), &section.at("groups")),
+        };
+        templates.insert(name.to_owned(), template);
+    }
+    templates
+}
+
+fn device(
+    context: &mut Context<'_>,
+    site: &mut Site<'_>,
+    section: &Section<raw::Device>,
+) -> Option<DeviceOptions> {
+    let raw = &section.raw;
+    let name = name(context, section, raw.name.as_ref(), "meter1");
+    if let Some(name) = &name {
+        site.names
+            .take(context, "device", name, &section.at("name"));
+    }
+    let unit_id = section.required(context, "unit_id", raw.unit_id, "1");
+    let own = groups(context, raw.groups.as_ref(), &section.at("groups"));
+    let template = template(context, &site.templates, section);
+    let mut asking = asking!(context, *section);
+    let mut publication = publication!(context, *section);
+    if let Some(template) = template {
+        asking = asking.over(template.asking);
+        publication = publication.over(&template.publication);
+    }
+    publication = publication.over(&site.defaults);
+    let offline_after =
+        section.within(context, "offline_after", raw.offline_after, 1..=1000, |n| {
+            n.to_string()
+        });
+    let probe_backoff = probe_backoff(context, section);
+    let drafts: Vec<&GroupDraft> = template
+        .iter()
+        .flat_map(|template| &template.groups)
+        .chain(&own)
+        .collect();
+    let nothing = drafts.is_empty() && !section.has("groups");
+    if nothing && (template.is_some() || !section.has("template")) {
+        let remedy = "add `groups:` with tags, or a `template` that has them";
+        context.error_at_key(
+            Code::MissingKey,
+            &section.place,
+            "the device reads nothing: it has no groups",
+            remedy,
+        );
+    }
+    let name = name?;
+    let mut assembly = Assembly {
+        gateway: site.gateway,
+        device: &name,
+        place: &section.place,
+        asking,
+        publication,
+        writers: &mut site.writers,
+    };
+    let groups = assembly.groups(context, &drafts);
+    Some(DeviceOptions {
+        status_topic: TopicName::try_from(format!("{}/{name}/$status", site.gateway)).ok()?,
+        name,
+        unit_id: UnitId(unit_id?),
+        response_timeout: asking.response_timeout.unwrap_or(Duration::from_secs(1)),
+        retries: asking.retries.unwrap_or(1),
+        request_delay: asking.request_delay.unwrap_or(Duration::ZERO),
+        offline_after: offline_after.unwrap_or(3),
+        probe_backoff,
+        max_registers: asking.max_registers.unwrap_or(REGISTERS_MAX),
+        max_gap: asking.max_gap.unwrap_or(0),
+        groups,
+    })
+}
+
+/// The template that the device names.
+fn template<'s>(
+    context: &mut Context<'_>,
+    templates: &'s BTreeMap<String, Template>,
+    section: &Section<raw::Device>,
+) -> Option<&'s Template> {
+    let name = section.raw.template.as_ref()?;
+    let template = templates.get(name);
+    if template.is_none() {
+        let known = templates.keys().map(String::as_str);
+        dangling(context, "template", name, &section.at("template"), known);
+    }
+    template
+}
+
+fn probe_backoff(context: &mut Context<'_>, section: &Section<raw::Device>) -> ProbeBackoff {
+    let section = below::<raw::ProbeBackoff>(
+        context,
+        section,
+        "probe_backoff",
+        section.raw.probe_backoff.as_ref(),
+    );
+    let defaults = (Duration::from_secs(1), Duration::from_secs(30));
+    let given = (section.raw.min, section.raw.max);
+    let (min, max) = wait(
+        context,
+        &section,
+        given,
+        defaults,
+        Duration::from_millis(100),
+    );
+    ProbeBackoff { min, max }
+}
+
+impl Asking {
+    fn over(self, base: Self) -> Self {
+        Self {
+            byte_order: self.byte_order.or(base.byte_order),
+            max_registers: self.max_registers.or(base.max_registers),
+            max_gap: self.max_gap.or(base.max_gap),
+            response_timeout: self.response_timeout.or(base.response_timeout),
+            retries: self.retries.or(base.retries),
+            request_delay: self.request_delay.or(base.request_delay),
+        }
+    }
+}

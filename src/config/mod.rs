@@ -1,0 +1,255 @@
+//! The configuration: `fieldgate.yaml` to the rooms' option structs, or every fault of it at once, each with line, column,
+//! path and remedy. The only room with serde_yaml.
+//!
+//! Three steps. `document` reads the text into a tree of values. `section` reads each section of the tree into a plain
+//! struct of `raw`, each key on its own, so that one typo does not hide the next. `build` applies defaults, inheritance
+//! and every rule that spans keys, and makes the options. Faults are noted by path on the way; `locate` finds line and
+//! column of those few paths at the end.
+//!
+//! Invariants: no input panics; nothing in the file is ignored silently (what this version does not build yet has an error
+//! of its own, in `later`); no value that came from `${env:...}` or `${file:...}` is shown in a fault.
+//!
+//! It reads the file, the files that `${file:...}` names, and looks whether named files are there. It opens no socket and
+//! checks no certificate.
+
+mod build;
+mod context;
+mod document;
+mod environment;
+mod error;
+mod excerpt;
+mod later;
+mod locate;
+mod place;
+mod raw;
+#[cfg(test)]
+mod reference;
+mod section;
+mod suggest;
+mod units;
+mod wording;
+
+pub use environment::{Environment, SUBSTITUTE_BYTES_MAX, System};
+pub use error::{Code, Fault, Faults, Severity};
+pub use excerpt::Excerpt;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::adapter::ConnectionOptions;
+use crate::bridge::BridgeOptions;
+use crate::broker::BrokerOptions;
+use crate::listener::ListenerOptions;
+use crate::store::LogOptions;
+use context::{Context, Noted};
+use place::Place;
+
+/// The largest configuration file, in bytes.
+pub const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// The most faults that are placed and shown; the rest is counted. Each costs one run of the parser.
+const FAULTS_MAX: usize = 50;
+
+/// A whole configuration, ready for the rooms. Two are compared to see what a reload changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Who we are and where we keep things.
+    pub gateway: Gateway,
+    /// The local broker.
+    pub broker: BrokerOptions,
+    /// Its listeners.
+    pub listeners: Vec<ListenerOptions>,
+    /// Its users; `None`: there are none.
+    pub users_file: Option<PathBuf>,
+    /// What all logs share.
+    pub store: StoreSettings,
+    /// The wires, each with its devices.
+    pub connections: Vec<ConnectionOptions>,
+    /// The ways up.
+    pub bridges: Vec<Bridge>,
+}
+
+/// Who we are and where we keep things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// One level of a topic; default: the host name.
+    pub id: String,
+    /// Default: `$STATE_DIRECTORY`, else `data` in the working directory.
+    pub data_dir: PathBuf,
+}
+
+/// What all logs share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Group commit.
+    pub commit_interval: Duration,
+    /// How long QoS 1 is kept in RAM for the upstream's acknowledgement; zero: not at all.
+    pub hold_for_upstream: Duration,
+    /// RAM for that, per log, in bytes.
+    pub hold_bytes: usize,
+}
+
+/// A bridge and the log of its backlog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// The bridge.
+    pub options: BridgeOptions,
+    /// Its backlog, in `data_dir/backlog/NAME`.
+    pub log: LogOptions,
+}
+
+/// A configuration that can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is probably not meant so.
+    pub warnings: Vec<Fault>,
+}
+
+/// Loads the configuration at `path`. Relative paths in it are relative to its folder. Blocks.
+///
+/// # Errors
+/// All faults at once, warnings among them.
+pub fn load(path: &Path) -> Result<Loaded, Faults> {
+    match environment::read_text(path, FILE_BYTES_MAX) {
+        Ok(text) => parse(&text, path, &System),
+        Err(error) => Err(Faults {
+            list: vec![unreadable(path, &error)],
+            more: 0,
+        }),
+    }
+}
+
+/// Reads a configuration from `text`; `file` is its name in faults, and the folder of relative paths.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<Loaded, Faults> {
+    let document = match document::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            return Err(Faults {
+                list: vec![no_yaml(text, file, &error)],
+                more: 0,
+            });
+        }
+    };
+    let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut context = Context::new(environment, folder);
+    for place in &document.repeated {
+        let remedy = "remove one of the two; the first counts until then";
+        context.error_at_key(
+            Code::DuplicateKey,
+            place,
+            "this key was given already",
+            remedy,
+        );
+    }
+    for place in &document.tagged {
+        context.error(
+            Code::WrongType,
+            place,
+            "YAML tags (`!name`) mean nothing here",
+            "remove the tag, or use quotes",
+        );
+    }
+    let config = build::build(&mut context, &document.root);
+    let faults = placed(text, file, context.into_noted());
+    if faults.more > 0
+        || faults
+            .list
+            .iter()
+            .any(|fault| fault.severity == Severity::Error)
+    {
+        return Err(faults);
+    }
+    Ok(Loaded {
+        config,
+        warnings: faults.list,
+    })
+}
+
+/// Gives each fault its line and column, and sorts by them.
+fn placed(text: &str, file: &Path, noted: impl Iterator<Item = Noted>) -> Faults {
+    let mut noted: Vec<Noted> = noted.collect();
+    // Should not all be shown, then errors before warnings.
+    noted.sort_by_key(|noted| noted.severity);
+    let more = noted.len().saturating_sub(FAULTS_MAX);
+    noted.truncate(FAULTS_MAX);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut list: Vec<Fault> = noted
+        .into_iter()
+        .map(|noted| {
+            let at = locate::position(text, &noted.place, noted.spot);
+            fault(file, &lines, at, noted)
+        })
+        .collect();
+    list.sort_by(|one, other| {
+        (one.line, one.column, one.code).cmp(&(other.line, other.column, other.code))
+    });
+    Faults { list, more }
+}
+
+fn fault(file: &Path, lines: &[&str], (line, column): (usize, usize), noted: Noted) -> Fault {
+    let text = line.checked_sub(1).and_then(|index| lines.get(index));
+    Fault {
+        file: file.to_path_buf(),
+        line,
+        column,
+        path: excerpt::quoted_path(&noted.place.to_string()),
+        message: noted.message,
+        remedy: noted.remedy,
+        code: noted.code,
+        severity: noted.severity,
+        excerpt: text.map(|text| Excerpt::new(text, column)),
+    }
+}
+
+fn no_yaml(text: &str, file: &Path, error: &serde_yaml::Error) -> Fault {
+    let lines: Vec<&str> = text.lines().collect();
+    let (line, column) = error
+        .location()
+        .map_or((1, 1), |location| (location.line(), location.column()));
+    // At the end of the text the parser names a line that is not there.
+    let line = line.clamp(1, lines.len().max(1));
+    let at = |line: usize| lines.get(line.wrapping_sub(1)).copied().unwrap_or_default();
+    let before = (1..line).rev().map(at).find(|line| !line.trim().is_empty());
+    let (message, remedy) =
+        wording::no_yaml(&error.to_string(), at(line), before.unwrap_or_default());
+    let noted = Noted {
+        place: Place::default(),
+        spot: locate::Spot::Value,
+        code: Code::Syntax,
+        severity: Severity::Error,
+        message,
+        remedy,
+    };
+    fault(file, &lines, (line, column), noted)
+}
+
+fn unreadable(file: &Path, error: &std::io::Error) -> Fault {
+    let (message, remedy) = match error.kind() {
+        std::io::ErrorKind::NotFound => (
+            "there is no such file".to_owned(),
+            "name the file (`check FILE`, `run -c FILE`); /etc/fieldgate/fieldgate.yaml comes first, where it exists",
+        ),
+        std::io::ErrorKind::PermissionDenied => (
+            "it may not be read".to_owned(),
+            "give the user of fieldgate the right",
+        ),
+        std::io::ErrorKind::InvalidData => (error.to_string(), "save the file as UTF-8"),
+        _ => (error.to_string(), "name a text file"),
+    };
+    Fault {
+        file: file.to_path_buf(),
+        line: 0,
+        column: 0,
+        path: String::new(),
+        message,
+        remedy: remedy.to_owned(),
+        code: Code::Unreadable,
+        severity: Severity::Error,
+        excerpt: None,
+    }
+}

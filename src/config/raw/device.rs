@@ -1,0 +1,185 @@
+//! `defaults:`, `connections:`, `templates:` and `devices:`.
+
+use serde::Deserialize;
+use serde_yaml::Value;
+
+use super::{OneOf, Time, Words};
+use crate::adapter::Table;
+use crate::value::ByteOrder;
+
+/// `defaults:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Defaults {
+    pub(in crate::config) topic: Option<String>,
+    pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
+    pub(in crate::config) qos: Option<u8>,
+    pub(in crate::config) retain: Option<bool>,
+    pub(in crate::config) interval: Option<Time>,
+}
+
+/// An entry of `connections`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Connection {
+    pub(in crate::config) name: Option<String>,
+    pub(in crate::config) modbus_tcp: Option<Value>,
+}
+
+/// `modbus_tcp:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ModbusTcp {
+    pub(in crate::config) host: Option<String>,
+    pub(in crate::config) port: Option<u16>,
+    pub(in crate::config) connect_timeout: Option<Time>,
+}
+
+/// An entry of `templates`: what a device may say of itself but for its name, connection and unit.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Template {
+    pub(in crate::config) byte_order: Option<OneOf<ByteOrder>>,
+    pub(in crate::config) max_registers: Option<u16>,
+    pub(in crate::config) max_gap: Option<u16>,
+    pub(in crate::config) response_timeout: Option<Time>,
+    pub(in crate::config) retries: Option<u32>,
+    pub(in crate::config) request_delay: Option<Time>,
+    pub(in crate::config) topic: Option<String>,
+    pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
+    pub(in crate::config) qos: Option<u8>,
+    pub(in crate::config) retain: Option<bool>,
+    pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) groups: Option<Vec<Value>>,
+}
+
+/// An entry of `devices`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Device {
+    pub(in crate::config) name: Option<String>,
+    pub(in crate::config) connection: Option<String>,
+    pub(in crate::config) unit_id: Option<u8>,
+    pub(in crate::config) template: Option<String>,
+    pub(in crate::config) byte_order: Option<OneOf<ByteOrder>>,
+    pub(in crate::config) max_registers: Option<u16>,
+    pub(in crate::config) max_gap: Option<u16>,
+    pub(in crate::config) response_timeout: Option<Time>,
+    pub(in crate::config) retries: Option<u32>,
+    pub(in crate::config) request_delay: Option<Time>,
+    pub(in crate::config) offline_after: Option<u32>,
+    pub(in crate::config) probe_backoff: Option<Value>,
+    pub(in crate::config) topic: Option<String>,
+    pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
+    pub(in crate::config) qos: Option<u8>,
+    pub(in crate::config) retain: Option<bool>,
+    pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) groups: Option<Vec<Value>>,
+}
+
+/// `probe_backoff:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ProbeBackoff {
+    pub(in crate::config) min: Option<Time>,
+    pub(in crate::config) max: Option<Time>,
+}
+
+/// An entry of `groups`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Group {
+    pub(in crate::config) name: Option<String>,
+    pub(in crate::config) topic: Option<String>,
+    pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
+    pub(in crate::config) qos: Option<u8>,
+    pub(in crate::config) retain: Option<bool>,
+    pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) tags: Option<Vec<Value>>,
+}
+
+/// An entry of `tags`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Tag {
+    pub(in crate::config) name: Option<String>,
+    pub(in crate::config) register: Option<OneOf<Table>>,
+    pub(in crate::config) address: Option<u16>,
+    pub(in crate::config) reference: Option<u32>,
+    pub(in crate::config) r#type: Option<OneOf<Kind>>,
+    pub(in crate::config) length: Option<u16>,
+    pub(in crate::config) byte_order: Option<OneOf<ByteOrder>>,
+    pub(in crate::config) scale: Option<f64>,
+    pub(in crate::config) decimals: Option<u8>,
+    pub(in crate::config) unit: Option<String>,
+    pub(in crate::config) topic: Option<String>,
+    pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
+    pub(in crate::config) qos: Option<u8>,
+    pub(in crate::config) retain: Option<bool>,
+    pub(in crate::config) interval: Option<Time>,
+}
+
+/// How values are published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::config) enum PayloadKind {
+    #[default]
+    Json,
+    JsonPerTag,
+    Value,
+}
+
+/// `type:` of a tag; `string` gets its length from another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Kind {
+    Bool,
+    Int16,
+    Uint16,
+    Int32,
+    Uint32,
+    Int64,
+    Uint64,
+    Float32,
+    Float64,
+    Text,
+}
+
+impl Words for PayloadKind {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("json", Self::Json),
+        ("json_per_tag", Self::JsonPerTag),
+        ("value", Self::Value),
+    ];
+}
+
+impl Words for Kind {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("bool", Self::Bool),
+        ("int16", Self::Int16),
+        ("uint16", Self::Uint16),
+        ("int32", Self::Int32),
+        ("uint32", Self::Uint32),
+        ("int64", Self::Int64),
+        ("uint64", Self::Uint64),
+        ("float32", Self::Float32),
+        ("float64", Self::Float64),
+        ("string", Self::Text),
+    ];
+}
+
+impl Words for Table {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("coil", Self::Coils),
+        ("discrete", Self::DiscreteInputs),
+        ("input", Self::InputRegisters),
+        ("holding", Self::HoldingRegisters),
+    ];
+}
+
+impl Words for ByteOrder {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("ABCD", Self::ABCD),
+        ("CDAB", Self::CDAB),
+        ("BADC", Self::BADC),
+        ("DCBA", Self::DCBA),
+    ];
+}

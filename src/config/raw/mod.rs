@@ -1,0 +1,69 @@
+//! The file as it is written: one struct a section, every key optional, nothing tagged, flattened or untagged. What
+//! stands below a section is left as a value and read as a section of its own. No rules here; those are in `build`.
+
+mod bridge;
+mod broker;
+mod device;
+mod scalar;
+
+pub(super) use bridge::{Backlog, Backoff, Bridge, BridgeTls, Route};
+pub(super) use broker::{Broker, Limits, Listener, ListenerTls, Store, TlsVersion, UserFrom};
+pub(super) use device::{
+    Connection, Defaults, Device, Group, Kind, ModbusTcp, PayloadKind, ProbeBackoff, Tag, Template,
+};
+pub(super) use scalar::{OneOf, Size, Time, Words};
+
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value};
+
+#[cfg(test)]
+use super::section::{Shape, shape};
+
+/// The document.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Root {
+    pub(super) gateway: Option<Value>,
+    pub(super) broker: Option<Value>,
+    pub(super) store: Option<Value>,
+    pub(super) defaults: Option<Value>,
+    pub(super) connections: Option<Vec<Value>>,
+    pub(super) templates: Option<Mapping>,
+    pub(super) devices: Option<Vec<Value>>,
+    pub(super) bridges: Option<Vec<Value>>,
+}
+
+/// `gateway:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) id: Option<String>,
+    pub(super) data_dir: Option<String>,
+}
+
+/// Each section's path as the reference writes it, and its keys.
+#[cfg(test)]
+pub(super) fn sections() -> Vec<(&'static str, Shape)> {
+    vec![
+        ("", shape::<Root>()),
+        ("gateway", shape::<Gateway>()),
+        ("broker", shape::<Broker>()),
+        ("broker.listeners[]", shape::<Listener>()),
+        ("broker.listeners[].tls", shape::<ListenerTls>()),
+        ("broker.limits", shape::<Limits>()),
+        ("store", shape::<Store>()),
+        ("defaults", shape::<Defaults>()),
+        ("connections[]", shape::<Connection>()),
+        ("connections[].modbus_tcp", shape::<ModbusTcp>()),
+        ("templates.NAME", shape::<Template>()),
+        ("devices[]", shape::<Device>()),
+        ("devices[].probe_backoff", shape::<ProbeBackoff>()),
+        ("devices[].groups[]", shape::<Group>()),
+        ("devices[].groups[].tags[]", shape::<Tag>()),
+        ("bridges[]", shape::<Bridge>()),
+        ("bridges[].tls", shape::<BridgeTls>()),
+        ("bridges[].forward[]", shape::<Route>()),
+        ("bridges[].backlog", shape::<Backlog>()),
+        ("bridges[].backoff", shape::<Backoff>()),
+    ]
+}

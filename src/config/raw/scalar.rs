@@ -1,0 +1,97 @@
+//! Scalars as they stand in the file: quantities with their unit, and words out of a short list.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use crate::config::excerpt::quoted;
+use crate::config::suggest;
+use crate::config::units::{self, UnitError};
+use crate::config::wording::PART;
+
+/// `500ms`, `2s`, `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) struct Time(pub(in crate::config) Duration);
+
+/// `40B`, `64KiB`, `2GiB`, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) struct Size(pub(in crate::config) u64);
+
+/// One of the words that stand for values of `T`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) struct OneOf<T>(pub(in crate::config) T);
+
+/// The words of a key and what they stand for.
+pub(in crate::config) trait Words: Copy + 'static {
+    /// All of them, in the order they are listed in.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = |text: &str| units::duration(text).map(Self);
+        deserializer.deserialize_any(Read("a duration such as 500ms, 2s, 10min or 7d", read))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = |text: &str| units::size(text).map(Self);
+        deserializer.deserialize_any(Read("a size such as 64KiB or 2GiB", read))
+    }
+}
+
+impl<'de, T: Words> Deserialize<'de> for OneOf<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = PhantomData::<T>;
+        deserializer.deserialize_any(Read("one of a few words", |text: &str| choose(text, words)))
+    }
+}
+
+fn choose<T: Words>(text: &str, _: PhantomData<T>) -> Result<OneOf<T>, UnitError> {
+    if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
+        return Ok(OneOf(*value));
+    }
+    let words = T::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>();
+    Err(UnitError {
+        message: format!("`{}` is none of {}", quoted(text), words.join(", ")),
+        remedy: match suggest::nearest(text, words.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("write one of {}", words.join(", ")),
+        },
+    })
+}
+
+/// Reads a scalar from its text; numbers are written out first, because `protocol: 5` and `keep_alive: 60` are numbers.
+struct Read<F>(&'static str, F);
+
+impl<T, F: Fn(&str) -> Result<T, UnitError>> Visitor<'_> for Read<F> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.1)(text)
+            .map_err(|error| E::custom(format!("{}{PART}{}", error.message, error.remedy)))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+}

@@ -1,0 +1,126 @@
+//! `config/docs/configuration.md` against the program: keys, defaults, codes; and that what comes later is not there yet.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+const REFERENCE: &str = include_str!("../../config/docs/configuration.md");
+
+/// The rows of each section of the reference: key and default.
+fn reference() -> BTreeMap<String, Vec<(String, String)>> {
+    let mut sections = BTreeMap::<String, Vec<_>>::new();
+    let mut section = String::new();
+    for line in REFERENCE.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            section = heading.replace("top level", "").replace('`', "");
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if let ["", key, default, ..] = cells.as_slice()
+            && let Some(key) = key.strip_prefix('`').and_then(|key| key.strip_suffix('`'))
+        {
+            let row = (key.to_owned(), (*default).to_owned());
+            sections.entry(section.clone()).or_default().push(row);
+        }
+    }
+    sections
+}
+
+#[test]
+fn the_reference_has_the_keys_of_the_program_in_their_order() {
+    let reference = reference();
+    for (path, shape) in raw::sections() {
+        let keys = reference.get(path).map(Vec::as_slice).unwrap_or_default();
+        let keys: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, shape.fields, "section `{path}`");
+    }
+    assert_eq!(reference.len(), raw::sections().len());
+}
+
+#[test]
+fn the_reference_explains_every_code() {
+    for code in Code::ALL {
+        assert!(REFERENCE.contains(&format!("| {code} |")), "{code}");
+    }
+}
+
+#[test]
+fn the_defaults_of_the_reference_are_those_of_the_program() {
+    const DEVICE: &str = "connections: [{name: a, modbus_tcp: {host: h, TCP}}]\ndevices: [{name: d, connection: a, \
+        unit_id: 1, DEVICE, probe_backoff: {PROBE}, groups: [{name: g, tags: [{name: t, register: coil, address: 0}]}]}]";
+    const BRIDGE: &str = "bridges: [{name: b, url: 'mqtts://h', tls: {ca: c}, BRIDGE, backlog: {LOG}, backoff: {WAIT}, \
+        forward: [{filter: a, ROUTE}]}]";
+    const LISTENER: &str = "broker: {users_file: u, limits: {LIMITS}, listeners: [{bind: '[::1]:1', LISTENER, tls: \
+        {certificate: c, private_key: k, TLS}}]}";
+    let text = format!("{DEVICE}\n{BRIDGE}\n{LISTENER}\nstore: {{STORE}}\ndefaults: {{ALL}}\n");
+    let sections = [
+        ("TCP", "connections[].modbus_tcp"),
+        ("DEVICE", "devices[]"),
+        ("PROBE", "devices[].probe_backoff"),
+        ("BRIDGE", "bridges[]"),
+        ("LOG", "bridges[].backlog"),
+        ("WAIT", "bridges[].backoff"),
+        ("ROUTE", "bridges[].forward[]"),
+        ("LIMITS", "broker.limits"),
+        ("LISTENER", "broker.listeners[]"),
+        ("TLS", "broker.listeners[].tls"),
+        ("STORE", "store"),
+        ("ALL", "defaults"),
+    ];
+    let reference = reference();
+    let (mut short, mut long, mut count) = (text.clone(), text, 0);
+    for (mark, section) in sections {
+        let said: Vec<String> = reference[section]
+            .iter()
+            .filter_map(|(key, default)| {
+                let default = default.strip_prefix('`')?.strip_suffix('`')?;
+                (!default.contains('`')).then(|| format!("{key}: {default}"))
+            })
+            .collect();
+        count += said.len();
+        long = long.replace(mark, &said.join(", "));
+        short = short.replace(&format!(", {mark}"), "").replace(mark, "");
+    }
+    let read = |text: &str| match parse(text, Path::new("/etc/fieldgate.yaml"), &Everything) {
+        Ok(loaded) => loaded.config,
+        Err(faults) => panic!("{faults}\n{text}"),
+    };
+    assert!(count > 45, "{count}");
+    assert_eq!(read(&long), read(&short));
+}
+
+/// Every file is there.
+struct Everything;
+
+impl Environment for Everything {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn read(&self, _: &Path) -> std::io::Result<String> {
+        Ok(String::new())
+    }
+
+    fn is_file(&self, _: &Path) -> bool {
+        true
+    }
+
+    fn host_name(&self) -> Option<String> {
+        None
+    }
+}
+
+#[test]
+fn what_comes_later_is_not_built_already() {
+    let sections = raw::sections();
+    for (section, key) in later::keys() {
+        let shape = sections
+            .iter()
+            .map(|(_, shape)| shape)
+            .find(|shape| shape.name == section);
+        let shape = shape.unwrap_or_else(|| panic!("no section {section}"));
+        assert!(
+            !shape.fields.contains(&key),
+            "{section} has {key}: delete its line in `later`"
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! From a value to a raw struct, one section at a time and each key on its own, so that one typo does not hide the next.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
+use serde_yaml::{Mapping, Value};
+
+use super::context::Context;
+use super::error::Code;
+use super::excerpt::quoted;
+use super::place::Place;
+use super::{later, suggest, wording};
+
+/// A section as read: what was well formed of it.
+pub(super) struct Section<T> {
+    /// The well-formed keys.
+    pub(super) raw: T,
+    /// Where it stands.
+    pub(super) place: Place,
+    given: BTreeSet<String>,
+}
+
+impl<T: DeserializeOwned + Default> Section<T> {
+    /// Reads the section at `place`; what is wrong in it is noted and left out.
+    pub(super) fn read(context: &mut Context<'_>, value: &Value, place: Place) -> Self {
+        let mut section = Self {
+            raw: T::default(),
+            place,
+            given: BTreeSet::new(),
+        };
+        let Value::Mapping(mapping) = value else {
+            let message = format!("expected keys and values, found {}", wording::found(value));
+            let remedy = format!("keys here: {}", shape::<T>().fields.join(", "));
+            context.error(Code::WrongType, &section.place, message, remedy);
+            return section;
+        };
+        let shape = shape::<T>();
+        let mut sound = Mapping::new();
+        for (key, value) in mapping {
+            let Some(key) = key.as_str() else { continue };
+            if section.place.steps().is_empty() && value.is_null() && shape.knows(key, value) {
+                continue; // an empty section of the file, all its keys commented out
+            }
+            section.given.insert(key.to_owned());
+            let place = section.at(key);
+            if shape.fields.contains(&key) {
+                let value = known::<T>(context, &shape, key, value, &place);
+                sound.extend(value.map(|value| (Value::from(key), value)));
+            } else if let Some(meant) = unknown(context, &shape, key, value, &place) {
+                // What is misspelt is not missing as well.
+                section.given.insert(meant.to_owned());
+            }
+        }
+        // Each key was read alone before, so the whole cannot fail.
+        section.raw = serde_yaml::from_value(Value::Mapping(sound)).unwrap_or_default();
+        section
+    }
+}
+
+/// The value of a key as it will be read, where it is sound.
+fn known<T: DeserializeOwned>(
+    context: &mut Context<'_>,
+    shape: &Shape,
+    key: &str,
+    value: &Value,
+    place: &Place,
+) -> Option<Value> {
+    if let Some(message) = later::value(shape.name, key, value) {
+        let remedy = "remove it, or write what this version has";
+        context.error(Code::NotAvailable, place, message, remedy);
+        return None;
+    }
+    let alone = |value: Value| {
+        let mut mapping = Mapping::new();
+        mapping.insert(Value::from(key), value);
+        serde_yaml::from_value::<T>(Value::Mapping(mapping))
+    };
+    context.settle(value, place, alone).map(|(value, _)| value)
+}
+
+/// Notes a key that this section does not have; the key that was probably meant, if any.
+fn unknown(
+    context: &mut Context<'_>,
+    shape: &Shape,
+    key: &str,
+    value: &Value,
+    place: &Place,
+) -> Option<&'static str> {
+    match later::key(shape.name, key, value) {
+        Some(Ok(())) => return None,
+        Some(Err((message, remedy))) => {
+            context.error_at_key(Code::NotAvailable, place, message, remedy);
+            return None;
+        }
+        None => {}
+    }
+    let meant = suggest::nearest(key, shape.fields.iter().copied());
+    let remedy = match meant {
+        _ if key == "<<" => {
+            "YAML's merge key is not applied; use `templates:` for what repeats".to_owned()
+        }
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("keys here: {}", shape.fields.join(", ")),
+    };
+    let message = format!("unknown key `{}`", quoted(key));
+    context.error_at_key(Code::UnknownKey, place, message, remedy);
+    meant
+}
+
+impl<T> Section<T> {
+    /// A section that the file does not have.
+    pub(super) fn absent(place: Place) -> Self
+    where
+        T: Default,
+    {
+        Self {
+            raw: T::default(),
+            place,
+            given: BTreeSet::new(),
+        }
+    }
+
+    /// Where the value of `key` stands.
+    pub(super) fn at(&self, key: &str) -> Place {
+        self.place.key(key)
+    }
+
+    /// Whether the key was given, well formed or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.given.contains(key)
+    }
+
+    /// `value` of `key`; its absence is noted, unless it was there and is noted as wrong already.
+    pub(super) fn required<V>(
+        &self,
+        context: &mut Context<'_>,
+        key: &str,
+        value: Option<V>,
+        example: &str,
+    ) -> Option<V> {
+        if value.is_none() && !self.has(key) {
+            let remedy = format!("add `{key}: {example}`");
+            context.error_at_key(
+                Code::MissingKey,
+                &self.place,
+                format!("`{key}` is missing"),
+                remedy,
+            );
+        }
+        value
+    }
+
+    /// `value` of `key` where it is within `range`; else that is noted.
+    pub(super) fn within<V: PartialOrd + Copy>(
+        &self,
+        context: &mut Context<'_>,
+        key: &str,
+        value: Option<V>,
+        range: RangeInclusive<V>,
+        show: impl Fn(V) -> String,
+    ) -> Option<V> {
+        let value = value?;
+        if range.contains(&value) {
+            return Some(value);
+        }
+        let (least, most) = (show(*range.start()), show(*range.end()));
+        let message = format!("`{key}` is {}, outside its range", show(value));
+        let remedy = format!("write {least} to {most}");
+        context.error(Code::OutOfRange, &self.at(key), message, remedy);
+        None
+    }
+}
+
+/// Name and keys of a raw struct, as serde knows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    pub(super) fields: &'static [&'static str],
+}
+
+impl Shape {
+    fn knows(self, key: &str, value: &Value) -> bool {
+        self.fields.contains(&key) || later::key(self.name, key, value).is_some()
+    }
+}
+
+/// The shape of `T`, a struct that derives `Deserialize`.
+pub(super) fn shape<T: DeserializeOwned>() -> Shape {
+    let mut shape = Shape::default();
+    // The answer is in `shape`; the probe has no value to give, so the result is always its error.
+    drop(T::deserialize(Probe(&mut shape)));
+    shape
+}
+
+struct Probe<'a>(&'a mut Shape);
+
+impl<'de> Deserializer<'de> for Probe<'_> {
+    type Error = de::value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = Shape { name, fields };
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(de::Error::custom("no value"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
+        seq tuple tuple_struct map enum identifier ignored_any
+    }
+}

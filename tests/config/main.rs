@@ -1,0 +1,16 @@
+//! The configuration as its users meet it: the files that are shipped, the texts of faults, and what happens to a file
+//! when somebody slips.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
+mod examples;
+mod faults;
+mod mutations;
+mod support;
+mod values;

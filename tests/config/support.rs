@@ -1,0 +1,68 @@
+//! Surroundings made of a few names, and short ways to read a text.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use fieldgate::config::{self, Environment, Faults, Loaded};
+
+/// Files and variables that a test says there are.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) variables: BTreeMap<&'static str, &'static str>,
+    pub(crate) texts: BTreeMap<&'static str, &'static str>,
+    pub(crate) missing: Vec<&'static str>,
+}
+
+impl Environment for Surroundings {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|text| (*text).to_owned())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let text = path.to_str().and_then(|path| self.texts.get(path));
+        text.map(|text| (*text).to_owned())
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        !self
+            .missing
+            .iter()
+            .any(|missing| Path::new(missing) == path)
+    }
+
+    fn host_name(&self) -> Option<String> {
+        Some("box7\n".to_owned())
+    }
+}
+
+/// Reads `text` where every file is there and no variable set.
+pub(crate) fn read(text: &str) -> Result<Loaded, Faults> {
+    read_in(text, &Surroundings::default())
+}
+
+pub(crate) fn read_in(text: &str, surroundings: &Surroundings) -> Result<Loaded, Faults> {
+    config::parse(text, Path::new("fieldgate.yaml"), surroundings)
+}
+
+/// The faults of `text`, one line each: `LINE:COLUMN CODE PATH: MESSAGE (REMEDY)`.
+pub(crate) fn faults(text: &str) -> Vec<String> {
+    faults_in(text, &Surroundings::default())
+}
+
+pub(crate) fn faults_in(text: &str, surroundings: &Surroundings) -> Vec<String> {
+    let list = match read_in(text, surroundings) {
+        Ok(loaded) => loaded.warnings,
+        Err(faults) => faults.list,
+    };
+    list.into_iter()
+        .map(|fault| {
+            let (line, column, code) = (fault.line, fault.column, fault.code);
+            format!(
+                "{line}:{column} {code} {}: {} ({})",
+                fault.path, fault.message, fault.remedy
+            )
+        })
+        .collect()
+}

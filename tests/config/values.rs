@@ -1,0 +1,342 @@
+//! What a sound file means: defaults, inheritance, topics, references.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fieldgate::adapter::{Payload, Table, TagType, UnitId};
+use fieldgate::bridge::Address;
+use fieldgate::broker::RetainPolicy;
+use fieldgate::config::{self, Config};
+use fieldgate::listener::Bind;
+use fieldgate::mqtt::{ProtocolVersion, QoS};
+use fieldgate::net::ClientCertificate;
+use fieldgate::value::ByteOrder;
+
+use crate::support::{Surroundings, read, read_in};
+
+#[track_caller]
+fn sound(text: &str) -> Config {
+    read(text)
+        .unwrap_or_else(|faults| panic!("{faults}"))
+        .config
+}
+
+#[test]
+fn an_empty_file_is_a_local_broker() {
+    let config = sound("");
+    assert_eq!(config.gateway.id, "box7");
+    assert_eq!(config.gateway.data_dir, PathBuf::from("data"));
+    let [listener] = config.listeners.as_slice() else {
+        panic!("{:?}", config.listeners)
+    };
+    let Bind::Tcp(address) = &listener.bind;
+    assert_eq!(address.to_string(), "127.0.0.1:1883");
+    assert!(listener.anonymous && listener.tls.is_none());
+    assert_eq!(sound("broker: { listeners: [] }").listeners, []);
+}
+
+#[test]
+fn the_data_folder_is_systemds_unless_said() {
+    let surroundings = Surroundings {
+        variables: [("STATE_DIRECTORY", "/var/lib/fieldgate:/var/lib/other")].into(),
+        ..Surroundings::default()
+    };
+    let folder = |text: &str| {
+        let loaded = config::parse(
+            text,
+            Path::new("/etc/fieldgate/fieldgate.yaml"),
+            &surroundings,
+        )
+        .unwrap();
+        loaded.config.gateway.data_dir
+    };
+    assert_eq!(folder(""), Path::new("/var/lib/fieldgate"));
+    assert_eq!(folder("gateway: { data_dir: /srv/x }"), Path::new("/srv/x"));
+    assert_eq!(
+        folder("gateway: { data_dir: x }"),
+        Path::new("/etc/fieldgate/x")
+    );
+}
+
+#[test]
+fn references_are_resolved_and_take_the_type_of_their_key() {
+    let surroundings = Surroundings {
+        variables: [
+            ("PORT", "1502"),
+            ("FLAG", "true"),
+            ("WAIT", "5s"),
+            ("FILTER", "a/b"),
+        ]
+        .into(),
+        texts: [("secret", "0123\n")].into(),
+        ..Surroundings::default()
+    };
+    let text = "\
+broker:
+  listeners: [{ bind: 127.0.0.1:1, anonymous: \"${env:FLAG}\" }]
+connections: [{ name: a, modbus_tcp: { host: h, port: \"${env:PORT}\", connect_timeout: \"${env:WAIT}\" } }]
+bridges:
+  - name: b
+    url: mqtts://h
+    tls: { ca: ca }
+    password: ${file:secret}
+    forward: [{ filter: \"#\", except: [\"${env:FILTER}\"] }]
+";
+    let config = read_in(text, &surroundings)
+        .unwrap_or_else(|faults| panic!("{faults}"))
+        .config;
+    assert!(config.listeners[0].anonymous);
+    assert_eq!(config.connections[0].port, 1502);
+    assert_eq!(
+        config.connections[0].connect_timeout,
+        Duration::from_secs(5)
+    );
+    let bridge = &config.bridges[0].options;
+    assert_eq!(bridge.password.as_deref(), Some("0123"), "text stays text");
+    assert_eq!(bridge.forward[0].except[0].as_str(), "a/b");
+}
+
+#[test]
+fn listeners_by_tls() {
+    let config = sound("\
+broker:
+  listeners:
+    - bind: 0.0.0.0:8883
+      tls: { certificate: c, private_key: /k, client_ca: ca, user_from: common_name, minimum_version: 1.3 }
+    - bind: \"[::1]:8884\"
+      anonymous: true
+      tls: { certificate: c, private_key: k }
+");
+    let tls = config.listeners[0].tls.as_ref().unwrap();
+    assert_eq!(
+        (tls.certificate.as_path(), tls.private_key.as_path()),
+        (Path::new("c"), Path::new("/k"))
+    );
+    assert_eq!(
+        tls.client_certificate,
+        ClientCertificate::Required,
+        "a CA for clients means it"
+    );
+    assert!(config.listeners[0].user_from_common_name && !tls.allow_tls12);
+    assert_eq!(config.listeners[0].name, "0.0.0.0:8883");
+    let tls = config.listeners[1].tls.as_ref().unwrap();
+    assert_eq!(tls.client_certificate, ClientCertificate::Off);
+    assert!(tls.allow_tls12);
+}
+
+const DEVICES: &str = "\
+gateway: { id: g }
+defaults: { interval: 2s, qos: 0 }
+connections: [{ name: a, modbus_tcp: { host: h } }]
+templates:
+  t:
+    byte_order: CDAB
+    max_registers: 10
+    interval: 3s
+    groups:
+      - { name: one, tags: [{ name: x, reference: 40108, type: int32, scale: 0.5, decimals: 1 }] }
+      - { name: two, interval: 4s, tags: [{ name: y, register: input, address: 0, type: string, length: 4, byte_order: BADC }] }
+devices:
+  - name: d
+    connection: a
+    unit_id: 17
+    template: t
+    max_registers: 20
+    retain: true
+    groups:
+      - name: three
+        payload: json_per_tag
+        tags:
+          - { name: z, register: discrete, address: 9 }
+          - { name: w, register: holding, address: 9, type: bool, qos: 2, payload: value, topic: \"plant/{tag}\" }
+";
+
+#[test]
+fn the_setting_nearest_to_the_tag_counts() {
+    let config = sound(DEVICES);
+    let device = &config.connections[0].devices[0];
+    assert_eq!(
+        (
+            device.unit_id,
+            device.max_registers,
+            device.status_topic.as_str()
+        ),
+        (UnitId(17), 20, "g/d/$status")
+    );
+    let groups: Vec<_> = device
+        .groups
+        .iter()
+        .map(|group| {
+            (
+                group.name.as_str(),
+                group.interval.as_secs(),
+                group.qos,
+                group.retain,
+                group.tags.len(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        groups,
+        [
+            ("one", 3, QoS::AtMostOnce, true, 1),
+            ("two", 4, QoS::AtMostOnce, true, 1),
+            ("three", 3, QoS::AtMostOnce, true, 1),
+            ("three", 3, QoS::ExactlyOnce, true, 1),
+        ]
+    );
+    let tag = &device.groups[0].tags[0];
+    assert_eq!(
+        (tag.table, tag.address, tag.kind),
+        (Table::HoldingRegisters, 107, TagType::Int32)
+    );
+    assert_eq!(
+        (tag.byte_order, tag.scale, tag.decimals),
+        (ByteOrder::CDAB, 0.5, Some(1))
+    );
+    let tag = &device.groups[1].tags[0];
+    assert_eq!(
+        (tag.kind, tag.byte_order, tag.scale),
+        (TagType::Text(4), ByteOrder::BADC, 1.0)
+    );
+    assert_eq!(
+        device.groups[2].tags[0].kind,
+        TagType::Bool,
+        "a bit is a bool without a word"
+    );
+}
+
+#[test]
+fn topics_are_made_of_names() {
+    let config = sound(DEVICES);
+    let groups = &config.connections[0].devices[0].groups;
+    assert_eq!(
+        groups[0].payload,
+        Payload::Json("g/d/one".try_into().unwrap())
+    );
+    assert_eq!(groups[0].tags[0].topic.as_str(), "g/d/one/x");
+    assert_eq!(groups[2].payload, Payload::JsonPerTag);
+    assert_eq!(groups[2].tags[0].topic.as_str(), "g/d/three/z");
+    assert_eq!(groups[3].payload, Payload::Value);
+    assert_eq!(groups[3].tags[0].topic.as_str(), "plant/w");
+}
+
+#[test]
+fn a_bridge_is_built_from_its_few_lines() {
+    let config = sound("\
+gateway: { id: g, data_dir: /data }
+store: { commit_interval: 50ms, hold_for_upstream: 0ms }
+bridges:
+  - name: cloud
+    urls: [\"mqtts://a\", \"mqtts://[fd00::1]:8884/\", mqtts://c:1]
+    tls: { ca: ca, certificate: c, private_key: k }
+    protocol: 3.1.1
+    client_id: \"edge-{gateway}\"
+    user: \"\"
+    forward:
+      - { filter: \"{gateway}/a/#\", topic: \"x/{gateway}/{2..}\", qos: 1, raise_qos0: true, retain: never }
+      - { filter: \"{gateway}/#\", topic: \"up/{topic}\", qos: 0 }
+    backlog: { max_bytes: 1GiB, max_age: 1h }
+");
+    let bridge = &config.bridges[0];
+    let address = |host: &str, port| Address {
+        host: host.to_owned(),
+        port,
+        tls: true,
+    };
+    assert_eq!(
+        bridge.options.addresses,
+        [
+            address("a", 8883),
+            address("fd00::1", 8884),
+            address("c", 1)
+        ]
+    );
+    assert_eq!(
+        (bridge.options.protocol, bridge.options.client_id.as_str()),
+        (ProtocolVersion::V311, "edge-g")
+    );
+    assert_eq!(bridge.options.user, None, "an empty user is none");
+    let route = &bridge.options.forward[0];
+    assert_eq!(
+        (route.filter.as_str(), route.qos, route.raise_qos0),
+        ("g/a/#", QoS::AtLeastOnce, true)
+    );
+    assert_eq!(route.retain, RetainPolicy::Never);
+    assert_eq!(
+        route
+            .topic
+            .apply(&"g/a/b".try_into().unwrap())
+            .unwrap()
+            .as_str(),
+        "x/g/a/b"
+    );
+    let will = bridge.options.will.as_ref().unwrap();
+    assert_eq!(will.topic.as_str(), "up/g/$status");
+    assert_eq!(
+        (&will.payload[..], will.qos, will.retain),
+        (&br#"{"state":"offline"}"#[..], QoS::AtMostOnce, true)
+    );
+    assert_eq!(bridge.log.dir, Path::new("/data/backlog/cloud"));
+    assert_eq!(
+        (bridge.log.max_bytes, bridge.log.max_age),
+        (1 << 30, Duration::from_secs(3600))
+    );
+    assert_eq!(
+        (bridge.log.commit_interval, bridge.log.hold_for_upstream),
+        (Duration::from_millis(50), Duration::ZERO)
+    );
+}
+
+#[test]
+fn a_will_is_left_only_where_a_route_takes_the_status() {
+    let will = |route: &str| {
+        let text = format!(
+            "gateway: {{ id: g }}\nbridges: [{{ name: b, url: \"mqtts://h\", tls: {{ ca: c }}, forward: [{{ {route} }}] }}]\n"
+        );
+        sound(&text).bridges[0]
+            .options
+            .will
+            .as_ref()
+            .map(|will| will.topic.to_string())
+    };
+    assert_eq!(will("filter: \"#\""), Some("g/$status".to_owned()));
+    assert_eq!(will("filter: g/+/x"), None);
+    assert_eq!(will("filter: g/#, except: [g/$status]"), None);
+}
+
+#[test]
+fn what_later_versions_say_is_accepted_where_it_happens_anyway() {
+    let text = "\
+console: { bind: \"off\" }
+store: { durability: strict }
+broker: { when_queue_full: drop_oldest }
+bridges:
+  - name: b
+    url: mqtts://h
+    tls: { ca: c }
+    profile: generic
+    receive: []
+    rate: { messages_per_second: 0, bytes_per_second: 0 }
+    backlog: { when_full: drop_oldest }
+    forward: [{ filter: a, live_first: false }]
+";
+    let without =
+        "bridges: [{ name: b, url: \"mqtts://h\", tls: { ca: c }, forward: [{ filter: a }] }]\n";
+    assert_eq!(sound(text), sound(without));
+}
+
+#[test]
+fn windows_line_ends_and_a_byte_order_mark_do_not_matter() {
+    let text = "gateway:\r\n  id: g\r\n";
+    assert_eq!(sound(text).gateway.id, "g");
+    assert_eq!(sound(&format!("\u{feff}{text}")).gateway.id, "g");
+}
+
+#[test]
+fn configurations_compare() {
+    let one = sound(DEVICES);
+    let other = sound(&DEVICES.replace("scale: 0.5", "scale: 0.6"));
+    assert_ne!(one, other);
+    assert_eq!(one.bridges, other.bridges);
+}
