@@ -29,3 +29,7 @@ pub mod listener;
 pub mod simulator;
 // YAML to options; the only room with serde_yaml
 pub mod config;
+// wiring, supervision, shutdown order
+pub mod app;
+// the commands a person types
+pub mod cli;

@@ -1,0 +1,12 @@
+//! The gateway put together: which part starts after which, who tells whom, and in what order all of it stops.
+//!
+//! Start: stores (what was kept before anything new comes), broker, bridges, adapters, listeners. Stop, so that
+//! nothing acknowledged is left behind: listeners (nothing new), adapters (their last readings still go out), broker
+//! (clients are told), bridges (what is in flight gets its acknowledgement), stores (everything left is committed).
+
+pub mod files;
+mod gateway;
+pub mod logging;
+mod report;
+
+pub use gateway::{Gateway, StartError};

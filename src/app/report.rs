@@ -1,0 +1,136 @@
+//! The gateway's own status topics: `{gateway}/$status` and `{gateway}/$bridge/{bridge}`, retained.
+//!
+//! A change of state is told at once. Figures alone are told rarely, because where a bridge's routes take these topics
+//! each of them costs bytes on a metered link.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::broker::{Link, LinkClosed};
+use crate::clock::{self, WallTime};
+use crate::mqtt::{Message, QoS};
+use crate::shutdown::Stop;
+use crate::status::{BridgeStatus, LinkState};
+use crate::topic::TopicName;
+
+/// Between two reports of figures while a bridge's link is down or its backlog drains: somebody is probably looking.
+const FIGURES_IN_TROUBLE: Duration = Duration::from_secs(5);
+/// Between two reports of figures while all is well.
+const FIGURES_AT_EASE: Duration = Duration::from_secs(60);
+/// Fewer messages than this are in flight, not a backlog.
+const BACKLOG: u64 = 100;
+
+/// Publishes `{gateway}/$status` as online, then every minute for its uptime, and as offline at the end.
+pub(super) async fn gateway(mut link: Link, topic: TopicName, started: WallTime, mut stop: Stop) {
+    let body = |state: &str| gateway_body(state, started, clock::wall());
+    let mut tick = tokio::time::interval(FIGURES_AT_EASE);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.requested() => break,
+            _ = tick.tick() => {}
+        }
+        if publish(&mut link, &topic, &body("online")).await.is_err() {
+            return;
+        }
+    }
+    if publish(&mut link, &topic, &body("offline")).await.is_err() {
+        tracing::debug!("the broker ended before it could be told that the gateway stops");
+    }
+}
+
+/// Publishes the status of one bridge until the bridge ends or `stop`.
+pub(super) async fn bridge(
+    mut link: Link,
+    topic: TopicName,
+    mut status: watch::Receiver<BridgeStatus>,
+    mut stop: Stop,
+) {
+    let mut last = None;
+    loop {
+        let now = status.borrow_and_update().clone();
+        if last.as_ref() != Some(&now)
+            && publish(&mut link, &topic, &bridge_body(&now))
+                .await
+                .is_err()
+        {
+            return;
+        }
+        let at_ease = is_at_ease(&now);
+        let interval = if at_ease {
+            FIGURES_AT_EASE
+        } else {
+            FIGURES_IN_TROUBLE
+        };
+        let changed = status.wait_for(|next| {
+            next.link != now.link
+                || next.error != now.error
+                || next.store_error != now.store_error
+                || (!at_ease && is_at_ease(next))
+        });
+        tokio::select! {
+            () = stop.requested() => return,
+            changed = changed => if changed.is_err() { return },
+            () = tokio::time::sleep(interval) => {}
+        }
+        last = Some(now);
+    }
+}
+
+fn is_at_ease(status: &BridgeStatus) -> bool {
+    status.link == LinkState::Up
+        && status.backlog_messages < BACKLOG
+        && status.store_error.is_none()
+}
+
+fn gateway_body(state: &str, started: WallTime, now: WallTime) -> Value {
+    let uptime = now.millis_since(started) / 1000;
+    json!({"state": state, "version": env!("CARGO_PKG_VERSION"), "since": started.0, "uptime_s": uptime})
+}
+
+fn bridge_body(status: &BridgeStatus) -> Value {
+    let oldest_age = status
+        .oldest
+        .map(|oldest| clock::wall().millis_since(oldest) / 1000);
+    let mut body = json!(status);
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("oldest");
+        fields.insert("oldest_age_s".to_owned(), json!(oldest_age));
+    }
+    body
+}
+
+async fn publish(link: &mut Link, topic: &TopicName, body: &Value) -> Result<(), LinkClosed> {
+    let payload = Bytes::from(body.to_string());
+    link.publish(Message::new(topic.clone(), payload, QoS::AtLeastOnce, true))
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_topics_shows_what_is_published() {
+        let page = include_str!("../../config/docs/topics.md");
+        let started = WallTime(1_800_000_000_123);
+        let gateway = gateway_body("online", started, WallTime(started.0 + 3_600_000));
+        let bridge = bridge_body(&BridgeStatus {
+            link: LinkState::Up,
+            since: started,
+            delivered: 1200,
+            connects: 1,
+            ..BridgeStatus::default()
+        });
+        for body in [gateway, bridge] {
+            let text = body.to_string().replace(env!("CARGO_PKG_VERSION"), "0.1.0");
+            assert!(page.lines().any(|line| line == text), "{text}");
+            for field in body.as_object().unwrap().keys() {
+                assert!(page.contains(&format!("| `{field}` |")), "{field}");
+            }
+        }
+    }
+}

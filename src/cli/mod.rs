@@ -1,0 +1,81 @@
+//! The commands a person types, and their exit status: 0 well, 1 failed, 2 usage, 78 the configuration is at fault.
+//!
+//! Prints for people: results to stdout, faults and logs to stderr.
+
+mod check;
+mod demo;
+mod run;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The configuration is at fault; a unit file does not restart on it (EX_CONFIG of sysexits.h).
+const EXIT_CONFIG: u8 = 78;
+
+/// The command line is at fault; clap uses the same.
+const EXIT_USAGE: u8 = 2;
+
+/// Where the configuration is looked for when none is named, in order.
+const CONFIG_FILES: [&str; 2] = ["/etc/fieldgate/fieldgate.yaml", "config/fieldgate.yaml"];
+
+/// IoT edge gateway: a local MQTT broker, field devices by YAML, a store-and-forward bridge to the cloud.
+#[derive(Debug, Parser)]
+#[command(name = "fieldgate", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until it is told to stop (SIGINT or SIGTERM).
+    Run {
+        /// The configuration; default: /etc/fieldgate/fieldgate.yaml, else config/fieldgate.yaml.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Tell every fault of a configuration with its place and remedy, and what it would do.
+    Check {
+        /// The configuration; default as for `run`.
+        #[arg(value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Show the whole path with no hardware and no cloud: a simulated device, the gateway, a stand-in upstream.
+    Demo(demo::Arguments),
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config } => run::run(&config.unwrap_or_else(default_config)),
+        Command::Check { config } => check::check(&config.unwrap_or_else(default_config)),
+        Command::Demo(arguments) => demo::demo(&arguments),
+    }
+}
+
+/// The first of [`CONFIG_FILES`] that exists, else the last of them, so that the error names a file that can be made.
+fn default_config() -> PathBuf {
+    let [installed, local] = CONFIG_FILES.map(PathBuf::from);
+    if installed.exists() { installed } else { local }
+}
+
+/// Prints a line. A reader who went away (`| head`) is no fault.
+fn say(line: impl Display) {
+    if let Err(error) = writeln!(io::stdout(), "{line}") {
+        tracing::debug!(%error, "nobody reads what is printed");
+    }
+}
+
+/// The runtime of everything but the broker, which has a thread of its own.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("fieldgate")
+        .enable_all()
+        .build()
+}

@@ -1,0 +1,90 @@
+//! `fieldgate run`: the gateway in the foreground.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::EXIT_CONFIG;
+use super::check::refuse_files;
+use crate::app::{Gateway, logging};
+use crate::config;
+
+pub(super) fn run(file: &Path) -> ExitCode {
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if let Some(code) = refuse_files(&loaded.config) {
+        return code;
+    }
+    logging::start(logging::Verbosity::Info);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match super::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("fieldgate: cannot start its threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(serve(loaded.config))
+}
+
+async fn serve(config: config::Config) -> ExitCode {
+    // Before anything is started, so that a signal never finds the default: death without a farewell.
+    let mut signals = match StopSignals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("fieldgate: cannot listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match Gateway::start(config).await {
+        Ok(gateway) => {
+            signals.asked().await;
+            tokio::select! {
+                () = gateway.stop() => ExitCode::SUCCESS,
+                () = signals.asked() => {
+                    eprintln!("fieldgate: asked twice to stop: ends without waiting; what was acknowledged is kept");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        Err(error) => {
+            eprintln!("fieldgate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// SIGINT and SIGTERM; one that came since [`Self::listen`] is not missed.
+#[derive(Debug)]
+pub(super) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn listen() -> io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self {
+            interrupt,
+            terminate,
+        })
+    }
+
+    /// Waits for either. Cancel safe.
+    pub(super) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            _ = self.terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The real program as a person meets it: `check`, `run`, `demo`, what they print and how they end. No peer is needed;
+//! the same with real peers is in `tests/rigs`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+const FIVE_FAULTS: &str = "\
+gateway: { id: line/3 }
+broker:
+  listeners:
+    - { name: local, bind: 127.0.0.1:0, anonymus: true }
+connections:
+  - { name: wire, modbus_tcp: { host: 127.0.0.1, port: many } }
+devices:
+  - name: meter
+    connection: wier
+    unit_id: 1
+    groups:
+      - { name: power, tags: [{ name: u, register: input, address: 0, type: float23 }] }
+";
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fieldgate"));
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+fn write(folder: &Path, text: &str) -> PathBuf {
+    let file = folder.join("fieldgate.yaml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn check(file: &Path) -> Output {
+    program().arg("check").arg(file).output().unwrap()
+}
+
+/// A gateway in a process of its own, killed when dropped.
+struct Running {
+    child: Child,
+    log: BufReader<ChildStderr>,
+}
+
+impl Running {
+    fn start(file: &Path) -> Self {
+        let mut command = program();
+        command.args(["run", "-c"]).arg(file).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self { child, log }
+    }
+
+    /// Reads the log up to a line with `wanted` in it; gives that line, or all there was before the log ended.
+    fn until(&mut self, wanted: &str) -> Result<String, String> {
+        let mut all = String::new();
+        loop {
+            let mut line = String::new();
+            if self.log.read_line(&mut line).unwrap() == 0 {
+                return Err(all);
+            }
+            if line.contains(wanted) {
+                return Ok(line);
+            }
+            all.push_str(&line);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn check_tells_five_faults_with_line_and_column_and_exits_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), FIVE_FAULTS);
+    let output = check(&file);
+    assert_eq!(output.status.code(), Some(78));
+    let told = text(&output.stderr);
+    let places: Vec<&str> = told
+        .lines()
+        .filter_map(|line| line.strip_prefix(file.to_str().unwrap()))
+        .filter_map(|line| line.split_once(": error").map(|(place, _)| place))
+        .collect();
+    assert_eq!(
+        places,
+        [":1:16", ":4:41", ":6:56", ":9:17", ":12:77"],
+        "{told}"
+    );
+}
+
+#[test]
+fn run_refuses_a_configuration_at_fault_with_the_same_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), FIVE_FAULTS);
+    let output = program().args(["run", "-c"]).arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(text(&output.stderr), text(&check(&file).stderr));
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("none.yaml");
+    let output = check(&file);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains(file.to_str().unwrap()));
+}
+
+#[test]
+fn the_shipped_configuration_is_well() {
+    let output = check(Path::new("config/fieldgate.yaml"));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_unknown_command_is_a_usage_error() {
+    let output = program().arg("chekc").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn sigterm_ends_a_running_gateway_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(
+        folder.path(),
+        "gateway: { id: g1, data_dir: data }\nbroker: { listeners: [{ name: local, bind: \"127.0.0.1:0\", anonymous: true }] }\n",
+    );
+    let mut gateway = Running::start(&file);
+    gateway.until("running").unwrap();
+    let pid = gateway.child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    gateway.until("stopped").unwrap();
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_address_in_use_is_named_and_is_no_fault_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let file = write(
+        folder.path(),
+        &format!(
+            "gateway: {{ id: g1, data_dir: data }}\nbroker: {{ listeners: [{{ name: local, bind: \"{address}\", anonymous: true }}] }}\n"
+        ),
+    );
+    let mut gateway = Running::start(&file);
+    let line = gateway.until(&address.to_string()).unwrap();
+    assert!(line.contains("in use"), "{line}");
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(1));
+}
+
+/// The whole path in one process: device, gateway, cut link, upstream with mutual TLS.
+#[test]
+fn the_demo_loses_and_duplicates_nothing() {
+    for qos in ["1", "2"] {
+        let output = program()
+            .args(["demo", "--for", "5", "--cut", "2", "--qos", qos])
+            .output()
+            .unwrap();
+        let told = text(&output.stdout);
+        let verdict = told.lines().last().unwrap();
+        assert!(
+            verdict.contains("lost 0  duplicated 0"),
+            "QoS {qos}: {told}"
+        );
+        assert!(!verdict.contains("published 0"), "QoS {qos}: {told}");
+        assert!(told.contains("the link is cut"), "QoS {qos}: {told}");
+        assert_eq!(output.status.code(), Some(0), "QoS {qos}");
+    }
+}
+
+#[test]
+fn what_is_wrong_inside_a_named_file_is_a_fault_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("users"), "plc7:secret\n").unwrap();
+    let file = write(
+        folder.path(),
+        "gateway: { id: g1, data_dir: data }\nbroker: { users_file: users }\n",
+    );
+    let output = check(&file);
+    assert_eq!(output.status.code(), Some(78));
+    let told = text(&output.stderr);
+    assert!(told.contains("users:1:"), "{told}");
+    let output = program().args(["run", "-c"]).arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(text(&output.stderr), told);
+}
+
+#[test]
+fn a_cut_that_does_not_fit_into_the_demo_is_a_usage_error() {
+    let output = program()
+        .args(["demo", "--for", "5", "--cut", "10"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--for 12"));
+}
+
+#[test]
+fn a_closed_pipe_is_no_fault() {
+    let mut command = program();
+    command
+        .args(["check", "config/fieldgate.yaml"])
+        .stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
