@@ -1,0 +1,108 @@
+"""A Modbus TCP device for the rigs: pymodbus's server, unit 1. Arguments: PORT MODE_FILE READS_FILE.
+
+Input registers 1000-1001 count, high word first: each request that reads them gets the next number, which is written
+to READS_FILE with the time in ms, so that a rig can tell which reading is missing and when it was made. The count
+goes on after a restart. The other registers are constant: see TABLES.
+
+MODE_FILE holds how requests are answered from now on:
+  ok         as the standard has it
+  silent     not at all
+  short      with one register less than was asked for
+  unit       in the name of another unit
+  late       each reply only when the next request comes on the same connection, under its old transaction id
+  exception  with exception 04, server device failure
+"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from pymodbus.constants import ExcCodes
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+COUNTER = 1000
+
+
+def tables():
+    """(coils, discrete inputs, holding registers, input registers)"""
+    registers = [
+        SimData(0, values=[0xFFFE, 1234], datatype=DataType.REGISTERS),
+        SimData(10, values=[-100_000], datatype=DataType.INT32),
+        SimData(12, values=[4_000_000_000], datatype=DataType.UINT32),
+        SimData(20, values=[-5_000_000_000], datatype=DataType.INT64),
+        SimData(24, values=[18_000_000_000_000_000_000], datatype=DataType.UINT64),
+        SimData(28, values=[0, 0], datatype=DataType.REGISTERS),  # a gap that may be read
+        SimData(30, values=[21.7], datatype=DataType.FLOAT32),
+        SimData(40, values=[-0.1], datatype=DataType.FLOAT64),
+        SimData(50, values="pump 7  ", datatype=DataType.STRING),
+        SimData(60, values=[0x3333, 0x41AD], datatype=DataType.REGISTERS),  # 21.65 as CDAB
+        SimData(62, values=[0xAD41, 0x3333], datatype=DataType.REGISTERS),  # 21.65 as BADC
+        SimData(64, values=[0x3333, 0xAD41], datatype=DataType.REGISTERS),  # 21.65 as DCBA
+    ]
+    counter = [SimData(COUNTER, values=[0, 0], datatype=DataType.REGISTERS)]
+    bits = [SimData(0, values=[True, False, True, True, False, False, True, False], datatype=DataType.BITS)]
+    inputs = [SimData(0, values=[0xFFFE, 1234], datatype=DataType.REGISTERS), *counter]
+    inverse = [SimData(0, values=[False, True] * 4, datatype=DataType.BITS)]
+    return bits, inverse, registers, inputs
+
+
+class Answers:
+    """What the server calls for each request and reply."""
+
+    def __init__(self, mode_file, reads_file):
+        self.mode_file = mode_file
+        self.reads_file = reads_file
+        lines = reads_file.read_text().splitlines() if reads_file.exists() else []
+        self.count = int(lines[-1].split()[0]) if lines else 0
+        self.held = None
+
+    def mode(self):
+        return self.mode_file.read_text().strip()
+
+    async def access(self, function, start, address, count, registers, values):
+        if self.mode() == "exception":
+            return ExcCodes.DEVICE_FAILURE
+        if function == 4 and address <= COUNTER < address + count:
+            self.count += 1
+            at = COUNTER - start
+            registers[at : at + 2] = [self.count >> 16, self.count & 0xFFFF]
+            with self.reads_file.open("a") as reads:
+                reads.write(f"{self.count} {time.time_ns() // 1_000_000}\n")
+        return None
+
+    def connection(self, _opened):
+        self.held = None
+
+    def packet(self, sending, data):
+        if not sending:
+            return data
+        match self.mode():
+            case "silent":
+                return b""
+            case "unit":
+                return data[:6] + bytes([data[6] + 1]) + data[7:]
+            case "short" if len(data) > 11:
+                length = (len(data) - 6 - 2).to_bytes(2, "big")
+                return data[:4] + length + data[6:8] + bytes([data[8] - 2]) + data[9:-2]
+            case "late":
+                data, self.held = self.held or b"", data
+        return data
+
+
+async def main():
+    port, mode_file, reads_file = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+    answers = Answers(mode_file, reads_file)
+    device = SimDevice(1, simdata=tables(), action=answers.access)
+    server = ModbusTcpServer(
+        device,
+        address=("127.0.0.1", port),
+        ignore_missing_devices=True,
+        trace_packet=answers.packet,
+        trace_connect=answers.connection,
+    )
+    await server.serve_forever()
+
+
+asyncio.run(main())
