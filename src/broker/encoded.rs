@@ -5,8 +5,8 @@
 
 use std::rc::Rc;
 
-use super::core::SubscriptionIds;
 use super::outbox::{Outbox, Spare};
+use crate::mqtt::SubscriptionIds;
 use crate::mqtt::{EncodeError, EncodedPublish, Extra, Message, PacketId, ProtocolVersion, QoS};
 
 /// A message on its way to one receiver.

@@ -23,6 +23,7 @@ mod publish;
 mod reader;
 mod reason;
 mod subscribe;
+mod subscription_ids;
 mod unsubscribe;
 mod writer;
 
@@ -37,6 +38,7 @@ pub use packet::{
 };
 pub use property::PropertyId;
 pub use reason::ReasonCode;
+pub use subscription_ids::SubscriptionIds;
 
 use std::fmt;
 use std::num::NonZeroU16;

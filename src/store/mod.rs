@@ -33,12 +33,17 @@ mod tail;
 #[cfg(test)]
 mod testing;
 mod varint;
+mod wanted;
 mod writer;
 
 pub use directory::{Directory, Folder};
 pub use error::StoreError;
 pub use log::Log;
 pub use options::LogOptions;
+pub use wanted::{
+    Mark, SessionEntry, SessionNumber, SessionStanding, StateChange, StoredPresence, StoredSession,
+    StoredSubscription, Want,
+};
 
 use crate::clock::WallTime;
 use crate::mqtt::Message;

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::SubscriptionIds;
-use crate::mqtt::{Message, PublishProperties, QoS};
+use crate::mqtt::{Message, PublishProperties, QoS, SubscriptionIds};
 
 /// A message for one session, not yet sent or not yet acknowledged. What it holds owns its storage: the buffer it was
 /// read into is not pinned.

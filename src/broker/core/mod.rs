@@ -32,7 +32,7 @@ mod trie;
 mod will;
 
 pub use connect::AuthRefusal;
-pub use effect::{CloseCause, ConnId, Effect, LogId, SubscriptionIds};
+pub use effect::{CloseCause, ConnId, Effect, LogId};
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;

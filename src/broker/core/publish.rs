@@ -7,12 +7,12 @@ use std::time::Instant;
 use bytestring::ByteString;
 
 use super::ack_queue::{Answer, Kind, Tickets};
-use super::effect::{Effect, SubscriptionIds};
+use super::effect::Effect;
 use super::held::Held;
 use super::route::{AttachedLog, mapped};
 use super::session::SessionKey;
 use super::{Core, Limits, Origin};
-use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode};
+use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode, SubscriptionIds};
 use crate::session::{Taken, Violation};
 use crate::store::Record;
 
