@@ -77,8 +77,10 @@ impl Shell {
                     peer.close(cause);
                 }
             }
-            Effect::Append { log, seq, record } => {
-                if let Some(attachment) = self.attachments.get(log.0) {
+            Effect::Append {
+                log, seq, record, ..
+            } => {
+                if let Some(attachment) = self.attachment(log) {
                     attachment.log.append(at.now, seq, record);
                     if !attachment.log.has_room() {
                         self.full.set(Some(log));
@@ -86,10 +88,22 @@ impl Shell {
                 }
             }
             Effect::Latest { log, message } => {
-                if let Some(attachment) = self.attachments.get(log.0) {
+                if let Some(attachment) = self.attachment(log) {
                     attachment.latest.put(message);
                 }
             }
+            // Without a store no session is kept.
+            Effect::Keep { .. }
+            | Effect::Done { .. }
+            | Effect::Received { .. }
+            | Effect::Sent { .. }
+            | Effect::Skip { .. }
+            | Effect::Unmark { .. }
+            | Effect::Forget { .. }
+            | Effect::Fetch { .. }
+            | Effect::State { .. }
+            | Effect::Pause { .. }
+            | Effect::Resume { .. } => {}
         }
     }
 

@@ -211,7 +211,7 @@ impl Serving {
     }
 
     fn wait_for_room(&self, log: LogId) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
-        let log = self.shell.attachments.get(log.0)?.log.clone();
+        let log = self.shell.attachment(log)?.log.clone();
         Some(Box::pin(async move { log.room().await }))
     }
 }

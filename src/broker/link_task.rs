@@ -308,7 +308,7 @@ impl Serving<'_> {
 
     /// What the link says next, as packets; none where only the state has changed. `None`: the link is gone.
     async fn next(&mut self) -> Option<Vec<Packet>> {
-        let attachment = self.full.and_then(|log| self.shell.attachments.get(log.0));
+        let attachment = self.full.and_then(|log| self.shell.attachment(log));
         let room = async {
             match attachment {
                 Some(attachment) => attachment.log.room().await,

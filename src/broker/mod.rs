@@ -32,7 +32,7 @@ mod thread;
 pub use figures::BrokerStats;
 pub use handle::{Attachment, Broker, BrokerHandle, IncomingConnection, Stream};
 pub use link::{Link, LinkClosed, LinkOptions};
-pub use options::{BrokerOptions, Limits};
+pub use options::{BrokerOptions, Limits, WhenQueueFull};
 pub use route::{ForwardRoute, Latest, RetainPolicy};
 
 /// Where a message came from: for audit, loop rules, and the rule that the gateway's own `$` topics never enter a backlog.

@@ -9,6 +9,19 @@ use crate::mqtt::QoS;
 pub struct BrokerOptions {
     /// Limits on clients.
     pub limits: Limits,
+    /// What happens when the queue of a session is full.
+    pub when_queue_full: WhenQueueFull,
+}
+
+/// What happens when a message would be one too many, or too many bytes, for the queue of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenQueueFull {
+    /// The oldest that were not sent yet give way; counted.
+    #[default]
+    DropOldest,
+    /// Nobody gets the message: its publisher is told so (MQTT 5), or not read until there is room and closed after 30 s
+    /// (3.1.1). What nobody could be refused for, such as a will, drops the oldest.
+    Refuse,
 }
 
 /// Limits on clients; the defaults are those of the configuration and suit a 1 GiB Raspberry Pi.

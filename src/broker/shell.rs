@@ -107,7 +107,7 @@ impl Shell {
         let mut core = Core::new(options, seed);
         for (number, attachment) in attachments.iter().enumerate() {
             let next_seq = attachment.log.next_seq();
-            core.attach_log(LogId(number), next_seq, attachment.routes.clone());
+            core.attach_log(LogId::Bridge(number), next_seq, attachment.routes.clone());
         }
         Self {
             core: RefCell::new(core),
@@ -171,6 +171,14 @@ impl Shell {
         }
         drop(peers);
         self.guarded(|| self.finish());
+    }
+
+    /// A bridge's log.
+    pub(super) fn attachment(&self, log: LogId) -> Option<&Attachment> {
+        match log {
+            LogId::Bridge(number) => self.attachments.get(number),
+            LogId::Sessions | LogId::State => None,
+        }
     }
 
     pub(super) fn peer(&self, conn: ConnId) -> Option<Rc<Peer>> {

@@ -76,7 +76,7 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
         stop.clone(),
     ));
     spawn_local(keep_time(Rc::clone(&shell)));
-    for log in (0..logs).map(LogId) {
+    for log in (0..logs).map(LogId::Bridge) {
         spawn_local(follow(Rc::clone(&shell), log));
     }
     let (clients, links) = (Rc::new(Room::default()), Rc::new(Room::default()));
@@ -159,7 +159,7 @@ async fn keep_time(shell: Rc<Shell>) {
 
 /// Tells the core what a log has covered.
 async fn follow(shell: Rc<Shell>, log: LogId) {
-    let Some(attachment) = shell.attachments.get(log.0) else {
+    let Some(attachment) = shell.attachment(log) else {
         return;
     };
     let mut progress = attachment.log.progress();

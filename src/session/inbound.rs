@@ -19,13 +19,25 @@ pub struct Inbound {
     taken: HashMap<PacketId, Step>,
 }
 
-/// Where a QoS 2 id stands.
+/// A QoS 2 id that is taken.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// A PUBREC was sent, on this connection or an earlier one.
-    answered: bool,
+    stage: Stage,
     /// Its PUBLISH came on this connection, so it counts towards the Receive Maximum and its PUBREC is on its way.
     current: bool,
+}
+
+/// What became of a QoS 2 message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It is known from before a restart; some who should have it may not, and nobody knows whether a PUBREC was sent.
+    Restored,
+    /// Published; no PUBREC was sent.
+    Unanswered,
+    /// A PUBREC was sent, on this connection or an earlier one.
+    Answered,
+    /// PUBREL came; no PUBCOMP was sent.
+    Released,
 }
 
 /// What a PUBLISH is.
@@ -33,12 +45,25 @@ struct Step {
 pub enum Taken {
     /// To be published, then answered.
     New,
+    /// It was taken before a restart: to be published to those that do not have it, then answered.
+    Restored,
     /// Published, and PUBREC was sent before: send it again at once.
     Answered,
     /// Published, and its PUBREC is on its way on this connection: nothing to do.
     Pending,
     /// Published on an earlier connection that ended before the PUBREC: answer it now, do not publish it again.
     Unanswered,
+}
+
+/// What a PUBREL is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// Forget what is kept of the message, call [`Inbound::completed`], send PUBCOMP.
+    Known,
+    /// It came before and that is not finished yet: nothing to send.
+    Pending,
+    /// The id is not known: PUBCOMP goes out, with 0x92.
+    Unknown,
 }
 
 impl Inbound {
@@ -61,6 +86,21 @@ impl Inbound {
             .for_each(|step| step.current = false);
     }
 
+    /// An id that was taken before a restart, as far as is known: its PUBREL or its PUBLISH comes next.
+    pub fn restore(&mut self, id: PacketId) {
+        let step = Step {
+            stage: Stage::Restored,
+            current: false,
+        };
+        self.taken.insert(id, step);
+    }
+
+    /// Whether the id is taken by a QoS 2 message.
+    #[must_use]
+    pub fn contains(&self, id: PacketId) -> bool {
+        self.taken.contains_key(&id)
+    }
+
     /// QoS 1 and 2 messages of this connection that still count.
     #[must_use]
     pub fn in_flight(&self) -> u16 {
@@ -75,7 +115,7 @@ impl Inbound {
         let full = self.in_flight >= self.receive_maximum;
         match (qos, self.taken.entry(id)) {
             (QoS::ExactlyOnce, Entry::Occupied(mut known)) => {
-                let Step { answered, current } = *known.get();
+                let Step { stage, current } = *known.get();
                 if !current {
                     if full {
                         return Err(Violation::ReceiveMaximumExceeded);
@@ -83,17 +123,21 @@ impl Inbound {
                     known.get_mut().current = true;
                     self.in_flight += 1;
                 }
-                return Ok(match (answered, current) {
-                    (true, _) => Taken::Answered,
-                    (false, true) => Taken::Pending,
-                    (false, false) => Taken::Unanswered,
+                return Ok(match (stage, current) {
+                    (Stage::Restored, _) => {
+                        known.get_mut().stage = Stage::Unanswered;
+                        Taken::Restored
+                    }
+                    (Stage::Answered | Stage::Released, _) => Taken::Answered,
+                    (Stage::Unanswered, true) => Taken::Pending,
+                    (Stage::Unanswered, false) => Taken::Unanswered,
                 });
             }
             (_, Entry::Occupied(_)) => return Err(Violation::PacketIdInUse(id)),
             (_, Entry::Vacant(_)) if full => return Err(Violation::ReceiveMaximumExceeded),
             (QoS::ExactlyOnce, Entry::Vacant(vacant)) => {
                 vacant.insert(Step {
-                    answered: false,
+                    stage: Stage::Unanswered,
                     current: true,
                 });
             }
@@ -113,23 +157,31 @@ impl Inbound {
         if refused {
             self.forget(id);
         } else if let Some(step) = self.taken.get_mut(&id) {
-            step.answered = true;
+            step.stage = Stage::Answered;
         }
     }
 
-    /// PUBREL came: PUBCOMP goes out, with 0x92 where this is false: the id is not known.
+    /// PUBREL came.
     ///
     /// # Errors
     /// Where the message was taken but no PUBREC told the peer so.
-    pub fn release(&mut self, id: PacketId) -> Result<bool, Violation> {
-        match self.taken.get(&id) {
-            None => Ok(false),
-            Some(step) if !step.answered => Err(Violation::OutOfStep(id)),
-            Some(_) => {
-                self.forget(id);
-                Ok(true)
+    pub fn release(&mut self, id: PacketId) -> Result<Released, Violation> {
+        let Some(step) = self.taken.get_mut(&id) else {
+            return Ok(Released::Unknown);
+        };
+        match step.stage {
+            Stage::Unanswered => Err(Violation::OutOfStep(id)),
+            Stage::Released => Ok(Released::Pending),
+            Stage::Restored | Stage::Answered => {
+                step.stage = Stage::Released;
+                Ok(Released::Known)
             }
         }
+    }
+
+    /// PUBCOMP is sent: the id is free.
+    pub fn completed(&mut self, id: PacketId) {
+        self.forget(id);
     }
 
     fn forget(&mut self, id: PacketId) {
@@ -162,8 +214,11 @@ mod tests {
         assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Answered));
         inbound.reconnected(10);
         assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Answered));
-        assert_eq!(inbound.release(id(1)), Ok(true));
-        assert_eq!(inbound.release(id(1)), Ok(false));
+        assert_eq!(inbound.release(id(1)), Ok(Released::Known));
+        assert_eq!(inbound.release(id(1)), Ok(Released::Pending));
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Answered));
+        inbound.completed(id(1));
+        assert_eq!(inbound.release(id(1)), Ok(Released::Unknown));
         assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::New));
     }
 
@@ -178,8 +233,23 @@ mod tests {
         assert_eq!(inbound.publish(id(3), QOS2), exceeded);
         inbound.acknowledged();
         inbound.release(id(2)).unwrap();
+        assert_eq!(inbound.in_flight(), 1, "until the PUBCOMP");
+        inbound.completed(id(2));
         assert_eq!(inbound.in_flight(), 0);
         assert_eq!(inbound.publish(id(3), QOS1), Ok(Taken::New));
+    }
+
+    #[test]
+    fn a_restored_id_is_published_again_once_or_released() {
+        let mut inbound = Inbound::new(10);
+        inbound.restore(id(1));
+        inbound.restore(id(2));
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Restored));
+        assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Pending));
+        assert_eq!(inbound.release(id(1)), Err(Violation::OutOfStep(id(1))));
+        assert_eq!(inbound.release(id(2)), Ok(Released::Known));
+        inbound.completed(id(2));
+        assert_eq!(inbound.in_flight(), 1);
     }
 
     #[test]

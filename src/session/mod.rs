@@ -5,8 +5,8 @@
 //! and how much of the Receive Maximum is used up. [`PacketIds`] hands out ids.
 //!
 //! They never see packets, sockets, clocks or a store. Whoever owns one sends what its answers say. Where a step must be
-//! durable before the next packet may go out (the bridge's PUBREC), the step is two calls: [`Outbound::received`] when
-//! it is known, [`Outbound::released`] when it is on stable storage.
+//! durable before the next packet may go out, the step is two calls: [`Outbound::received`] when a PUBREC is known and
+//! [`Outbound::released`] when it is on stable storage, [`Inbound::release`] and [`Inbound::completed`] likewise.
 //!
 //! Invariants: an id is in flight once; the order of delivery is the order of [`Outbound::sent`]; nothing here grows
 //! beyond the window it was given, or beyond the 65535 ids there are.
@@ -15,7 +15,7 @@ mod inbound;
 mod outbound;
 mod packet_ids;
 
-pub use inbound::{Inbound, Taken};
+pub use inbound::{Inbound, Released, Taken};
 pub use outbound::{Outbound, Received, Resend};
 pub use packet_ids::PacketIds;
 

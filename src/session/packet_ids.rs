@@ -9,6 +9,14 @@ pub struct PacketIds {
 }
 
 impl PacketIds {
+    /// Goes on after the last one that was given out.
+    #[must_use]
+    pub fn after(last: Option<PacketId>) -> Self {
+        Self {
+            last: last.map_or(0, PacketId::get),
+        }
+    }
+
     /// The next id that is not in use; `None` where all 65535 are. An id that was just freed is the last to come again,
     /// so that a late acknowledgement of the old message does not hit the new one.
     pub fn next(&mut self, in_use: impl Fn(PacketId) -> bool) -> Option<PacketId> {
@@ -37,7 +45,7 @@ mod tests {
         let mut ids = PacketIds::default();
         assert_eq!(ids.next(|_| false), Some(id(1)));
         assert_eq!(ids.next(|_| false), Some(id(2)));
-        let mut ids = PacketIds { last: u16::MAX };
+        let mut ids = PacketIds::after(PacketId::new(u16::MAX));
         assert_eq!(ids.next(|_| false), Some(id(1)));
     }
 

@@ -29,6 +29,7 @@ mod ranges;
 mod record;
 mod segment;
 mod shared;
+mod state;
 mod tail;
 #[cfg(test)]
 mod testing;
@@ -40,6 +41,7 @@ pub use directory::{Directory, Folder};
 pub use error::StoreError;
 pub use log::Log;
 pub use options::LogOptions;
+pub use state::{Restored, RestoredRetained, RestoredSession, State, StateOptions, StateStats};
 pub use wanted::{
     Mark, SessionEntry, SessionNumber, SessionStanding, StateChange, StoredPresence, StoredSession,
     StoredSubscription, Want,

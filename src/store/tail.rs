@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Record;
-use crate::mqtt::QoS;
+use crate::mqtt::{Message, QoS};
 
 /// RAM of a position besides its message's own bytes.
 pub(super) const SLOT_BYTES: usize = size_of::<Option<Kept>>();
@@ -31,7 +31,11 @@ impl Kept {
 
 /// RAM that a record takes besides its slot, about.
 pub(super) fn record_bytes(record: &Record) -> usize {
-    let message = &record.message;
+    message_bytes(&record.message)
+}
+
+/// RAM that a message takes besides its slot, about.
+pub(super) fn message_bytes(message: &Message) -> usize {
     let properties = message.properties.as_deref().map_or(0, |properties| {
         let pairs = properties.user_properties.iter();
         size_of_val(properties)

@@ -65,6 +65,8 @@ pub struct SessionStanding {
     pub bytes: u64,
     /// The last packet id that was given out.
     pub last_packet_id: Option<PacketId>,
+    /// The highest position that may have been sent to it.
+    pub sent: Seq,
     /// Its QoS 2 messages to us whose PUBREL has not come.
     pub marks: Vec<PacketId>,
 }

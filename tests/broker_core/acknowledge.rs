@@ -9,8 +9,12 @@ use crate::story::{QOS0, QOS1, QOS2, Story, publish, route, v5, v311};
 /// Log 0 takes `a/#`, log 1 takes `#`.
 fn two_logs() -> Story {
     let mut story = Story::new();
-    story.core.attach_log(LogId(0), Seq(11), vec![route("a/#")]);
-    story.core.attach_log(LogId(1), Seq(1), vec![route("#")]);
+    story
+        .core
+        .attach_log(LogId::Bridge(0), Seq(11), vec![route("a/#")]);
+    story
+        .core
+        .attach_log(LogId::Bridge(1), Seq(1), vec![route("#")]);
     story
 }
 
@@ -50,7 +54,7 @@ fn mqtt_4_6_0_2_acknowledgements_go_out_in_the_order_of_the_messages() {
     let mut story = Story::new();
     story
         .core
-        .attach_log(LogId(0), Seq(1), vec![route("kept/#")]);
+        .attach_log(LogId::Bridge(0), Seq(1), vec![route("kept/#")]);
     let conn = story.connect_with(v311("p", true));
     let other = story.client("q");
     story.told();
@@ -79,7 +83,7 @@ fn a_qos_0_append_never_delays_an_acknowledgement() {
     let mut story = Story::new();
     let mut low = route("#");
     low.qos = QoS::AtMostOnce;
-    story.core.attach_log(LogId(0), Seq(1), vec![low]);
+    story.core.attach_log(LogId::Bridge(0), Seq(1), vec![low]);
     let conn = story.client("p");
     story.publish(conn, "t", "x", QOS1);
     assert_eq!(story.told(), ["log0 @1 up/t=x q0", "1 PUBACK 1"]);
@@ -158,7 +162,9 @@ fn a_pubrel_before_its_pubrec_breaks_the_protocol() {
 #[test]
 fn waiting_answers_count_towards_the_receive_maximum() {
     let mut story = Story::with(|limits| limits.receive_maximum = 2);
-    story.core.attach_log(LogId(0), Seq(1), vec![route("#")]);
+    story
+        .core
+        .attach_log(LogId::Bridge(0), Seq(1), vec![route("#")]);
     let conn = story.client("p");
     story.publish(conn, "t", "1", QOS1);
     story.publish(conn, "t", "2", QOS1);

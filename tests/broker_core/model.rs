@@ -108,7 +108,7 @@ impl World {
     fn new() -> Self {
         let mut story = Story::with(|limits| limits.inflight = 2);
         let routes = vec![route("a/#"), route("$c/#")];
-        story.core.attach_log(LogId(0), Seq(1), routes);
+        story.core.attach_log(LogId::Bridge(0), Seq(1), routes);
         Self {
             story,
             clients: (0..CLIENTS).map(|_| Client::default()).collect(),
@@ -254,7 +254,7 @@ impl World {
                     let current = self.clients.iter().any(|client| client.conn == Some(conn));
                     assert!(!current, "closed for {cause}");
                 }
-                Effect::Latest { .. } => panic!("clients own no gateway topics"),
+                other => panic!("without a store, and of clients: {other:?}"),
             }
         }
     }

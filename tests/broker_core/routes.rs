@@ -10,7 +10,7 @@ use crate::story::{QOS0, QOS1, QOS2, Story, publish, route, v5};
 
 fn story(routes: Vec<ForwardRoute>) -> Story {
     let mut story = Story::new();
-    story.core.attach_log(LogId(0), Seq(1), routes);
+    story.core.attach_log(LogId::Bridge(0), Seq(1), routes);
     story
 }
 

@@ -12,7 +12,7 @@ use fieldgate::mqtt::{
     Acknowledge, Connect, Disconnect, Message, Packet, PacketId, ProtocolVersion, Publish, QoS,
     ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe, Will,
 };
-use fieldgate::store::Seq;
+use fieldgate::store::{Mark, Seq, StateChange, StoredPresence};
 use fieldgate::topic::{Template, TopicFilter, TopicName};
 
 pub const QOS0: QoS = QoS::AtMostOnce;
@@ -36,7 +36,11 @@ impl Story {
     pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
-        let mut core = Core::new(BrokerOptions { limits }, 7);
+        let options = BrokerOptions {
+            limits,
+            ..BrokerOptions::default()
+        };
+        let mut core = Core::new(options, 7);
         let (now, wall) = (fieldgate::clock::now(), WallTime(1_800_000_000_000));
         core.tell_time(now, wall);
         Self {
@@ -144,7 +148,7 @@ impl Story {
     }
 
     pub fn covered(&mut self, log: usize, upto: u64) {
-        self.core.covered(self.now, LogId(log), Seq(upto));
+        self.core.covered(self.now, LogId::Bridge(log), Seq(upto));
     }
 
     /// Time passes; what becomes due happens when it does.
@@ -285,16 +289,111 @@ fn tell(effect: &Effect) -> String {
             told
         }
         Effect::Close { conn, cause } => format!("{} closed {cause:?}", conn.0),
-        Effect::Append { log, seq, record } => {
+        Effect::Append {
+            log,
+            seq,
+            record,
+            mark,
+        } => {
             let Message { qos, retain, .. } = record.message;
             let retained = if retain { " retained" } else { "" };
             let told = tell_message(&record.message, qos);
-            format!("log{} @{} {told}{retained}", log.0, seq.0)
+            let mark = tell_mark(mark.as_ref());
+            format!("{} @{} {told}{retained}{mark}", tell_log(*log), seq.0)
         }
         Effect::Latest { log, message } => {
-            format!("log{} latest {}", log.0, tell_message(message, message.qos))
+            let told = tell_message(message, message.qos);
+            format!("{} latest {told}", tell_log(*log))
         }
+        other => tell_store(other),
     }
+}
+
+/// What is for the store: `s1` is the session of number 1.
+fn tell_store(effect: &Effect) -> String {
+    match effect {
+        Effect::Keep {
+            seq,
+            message,
+            wants,
+            mark,
+            hold,
+        } => {
+            let mut told = format!("keep @{} {}", seq.0, tell_message(message, message.qos));
+            for want in wants {
+                let (session, id, qos) = (want.session.0, want.packet_id.get(), want.qos as u8);
+                told += &format!(" s{session}#{id}q{qos}");
+            }
+            told += &tell_mark(mark.as_ref());
+            told + if *hold { " hold" } else { "" }
+        }
+        Effect::Done {
+            session,
+            seq,
+            outcome,
+        } => format!("s{} done @{} {outcome:?}", session.0, seq.0),
+        Effect::Received { session, seq } => format!("s{} received @{}", session.0, seq.0),
+        Effect::Sent { session, seq } => format!("s{} sent @{}", session.0, seq.0),
+        Effect::Skip { session, count } => format!("s{} skip {count}", session.0),
+        Effect::Unmark { log, mark } => {
+            format!("{} unmark{}", tell_log(*log), tell_mark(Some(mark)))
+        }
+        Effect::Forget { session } => format!("s{} forget", session.0),
+        Effect::Fetch { session, after } => format!("s{} fetch after @{}", session.0, after.0),
+        Effect::State {
+            seq,
+            change,
+            urgent,
+        } => {
+            let urgent = if *urgent { " urgent" } else { "" };
+            format!("state @{} {}{urgent}", seq.0, tell_change(change))
+        }
+        Effect::Pause { conn } => format!("{} paused", conn.0),
+        Effect::Resume { conn } => format!("{} resumed", conn.0),
+        other => format!("{other:?}"),
+    }
+}
+
+fn tell_change(change: &StateChange) -> String {
+    match change {
+        StateChange::Session(number, session) => {
+            let presence = match session.presence {
+                StoredPresence::Connected => "there".to_owned(),
+                StoredPresence::Away {
+                    expires_in,
+                    will_in,
+                } => {
+                    let secs = |left: Option<Duration>| left.map(|left| left.as_secs());
+                    format!("away {:?} {:?}", secs(expires_in), secs(will_in))
+                }
+            };
+            let will = if session.will.is_some() { " will" } else { "" };
+            format!("s{} {} {presence}{will}", number.0, session.client_id)
+        }
+        StateChange::SessionGone(number) => format!("s{} gone", number.0),
+        StateChange::Subscription(number, filter, stored) => {
+            let replaying = if stored.replaying { " replaying" } else { "" };
+            format!("s{} {filter} q{}{replaying}", number.0, stored.qos as u8)
+        }
+        StateChange::SubscriptionGone(number, filter) => format!("s{} {filter} gone", number.0),
+        StateChange::Retained(message, publisher) => {
+            format!("{} of {publisher}", tell_message(message, message.qos))
+        }
+        StateChange::RetainedGone(topic) => format!("{topic} cleared"),
+    }
+}
+
+fn tell_log(log: LogId) -> String {
+    match log {
+        LogId::Bridge(number) => format!("log{number}"),
+        LogId::Sessions => "sessions".to_owned(),
+        LogId::State => "state".to_owned(),
+    }
+}
+
+fn tell_mark(mark: Option<&Mark>) -> String {
+    let mark = mark.map(|mark| format!(" mark s{}#{}", mark.session.0, mark.packet_id.get()));
+    mark.unwrap_or_default()
 }
 
 fn tell_message(message: &Message, qos: QoS) -> String {

@@ -129,7 +129,7 @@ fn a_will_can_be_retained_and_forwarded() {
     let mut story = Story::new();
     story
         .core
-        .attach_log(LogId(0), Seq(1), vec![route("will/#")]);
+        .attach_log(LogId::Bridge(0), Seq(1), vec![route("will/#")]);
     let mut connect = with_will(v5("a"), "will/a", 0);
     connect.will.as_mut().unwrap().message.retain = true;
     let conn = story.connect_with(connect);
@@ -144,7 +144,9 @@ fn a_will_can_be_retained_and_forwarded() {
 #[test]
 fn shutdown_ends_all_sessions_and_so_publishes_all_wills_to_the_logs() {
     let mut story = Story::new();
-    story.core.attach_log(LogId(0), Seq(1), vec![route("#")]);
+    story
+        .core
+        .attach_log(LogId::Bridge(0), Seq(1), vec![route("#")]);
     let away = story.connect_with(with_will(v5("a"), "will/a", 30));
     story.connect_with(with_will(v5("b"), "will/b", 30));
     story.cut(away);

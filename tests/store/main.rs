@@ -16,4 +16,7 @@ mod drop_oldest;
 mod kill;
 mod restart;
 mod session;
+mod state;
+mod state_damage;
+mod state_kill;
 mod support;

@@ -1,83 +1,115 @@
-//! PUBACK, PUBREC, PUBREL, PUBCOMP, both ways.
+//! PUBACK, PUBREC, PUBREL, PUBCOMP, both ways, and every other answer that waits.
 //!
-//! What we owe a publisher waits in its `AckQueue` until the logs have covered the message. What a receiver tells us
+//! What we owe a client waits in its `Answers` until the store has covered what it depends on. What a receiver tells us
 //! moves its window on.
 
 use std::time::Instant;
 
-use super::ack_queue::{Answer, Kind};
+use super::answers::{Answer, OTHERS_MAX, Reply, Tickets};
 use super::effect::Effect;
-use super::session::{Presence, SessionKey};
+use super::session::{Presence, Session, SessionKey};
+use super::store::watermark;
 use super::{Core, LogId};
 use crate::mqtt::{Acknowledge, Packet, PacketId, ReasonCode};
-use crate::session::{Received, Violation};
-use crate::store::Seq;
+use crate::session::{Received, Released, Violation};
+use crate::store::{Mark, Outcome, Seq};
 
 impl Core {
-    /// A log has covered all its messages up to `upto`: what waited for that is acknowledged.
+    /// A part of the store has covered everything up to `upto`: what waited for that is answered.
     pub fn covered(&mut self, now: Instant, log: LogId, upto: Seq) {
         self.now = Some(now);
-        let Some(place) = self.logs.iter().position(|known| known.id == log) else {
+        let Some(known) = watermark(&mut self.logs, &mut self.store, log) else {
             return;
         };
-        if let Some(log) = self.logs.get_mut(place) {
-            log.covered = log.covered.max(upto);
+        known.cover(upto);
+        while let Some(key) =
+            watermark(&mut self.logs, &mut self.store, log).and_then(|known| known.pop_covered())
+        {
+            self.settle(now, key);
         }
-        while let Some(key) = self.logs.get_mut(place).and_then(|log| log.pop_covered()) {
-            self.settle(key);
+        if log == LogId::Sessions {
+            self.store.tell_replayed(&mut self.effects);
         }
     }
 
-    /// A publisher is owed an answer.
-    pub(super) fn answer(&mut self, key: SessionKey, answer: Answer) {
+    /// A client is owed an answer.
+    pub(super) fn answer(&mut self, now: Instant, key: SessionKey, reply: Reply, tickets: Tickets) {
         let session = self.sessions.get_mut(key.0);
-        let connection = session.and_then(|session| session.connection_mut());
-        if connection.is_some_and(|connection| connection.answers.push(answer)) {
-            self.settle(key);
+        let Some(connection) = session.and_then(Session::connection_mut) else {
+            return;
+        };
+        if connection.answers.push(Answer { reply, tickets }) {
+            return self.settle(now, key);
+        }
+        if connection.answers.others() > OTHERS_MAX {
+            self.pause(key);
         }
     }
 
-    /// Sends the answers that wait for nothing (any more), oldest first; the first that still waits is noted at its log.
-    fn settle(&mut self, key: SessionKey) {
+    /// Sends the answers that wait for nothing (any more), oldest first.
+    fn settle(&mut self, now: Instant, key: SessionKey) {
+        while let Some(reply) = self.ready_answer(key) {
+            self.send_answer(now, key, reply);
+        }
+        self.resume_reading(key);
+    }
+
+    /// The oldest answer, if it waits for nothing; else it is noted where it waits.
+    fn ready_answer(&mut self, key: SessionKey) -> Option<Reply> {
+        let session = self.sessions.get_mut(key.0)?;
+        let answers = &mut session.connection_mut()?.answers;
+        for &(log, seq) in answers.front()?.tickets.as_slice() {
+            let known = watermark(&mut self.logs, &mut self.store, log);
+            if let Some(known) = known.filter(|known| !known.is_covered(seq)) {
+                known.wait(seq, key);
+                return None;
+            }
+        }
+        answers.pop().map(|answer| answer.reply)
+    }
+
+    fn send_answer(&mut self, now: Instant, key: SessionKey, reply: Reply) {
         let Some(session) = self.sessions.get_mut(key.0) else {
             return;
         };
         let Presence::Online(connection) = &mut session.presence else {
             return;
         };
-        while let Some(front) = connection.answers.front() {
-            for &(log, seq) in front.tickets.as_slice() {
-                let log = self.logs.iter_mut().find(|known| known.id == log);
-                if let Some(log) = log.filter(|log| log.covered < seq) {
-                    return log.wait(seq, key);
-                }
+        // What a CONNACK or a SUBACK lets go follows it.
+        let mut lets_go = false;
+        let packet = match reply {
+            Reply::Puback(id, reason) => {
+                session.inbound.acknowledged();
+                Packet::Puback(Acknowledge::new(id, reason))
             }
-            let Some(answer) = connection.answers.pop() else {
-                return;
-            };
-            let acknowledge = Acknowledge::new(answer.id, answer.reason);
-            let packet = match answer.kind {
-                Kind::Puback => {
-                    session.inbound.acknowledged();
-                    Packet::Puback(acknowledge)
-                }
-                Kind::Pubrec => {
-                    let refused = answer.reason.is_error();
-                    session.inbound.received(answer.id, refused);
-                    Packet::Pubrec(acknowledge)
-                }
-            };
-            self.effects.push(Effect::Send {
-                conn: connection.conn,
-                packet,
-            });
+            Reply::Pubrec(id, reason) => {
+                session.inbound.received(id, reason.is_error());
+                Packet::Pubrec(Acknowledge::new(id, reason))
+            }
+            Reply::Connack(connack) => {
+                connection.greeted = true;
+                lets_go = true;
+                Packet::Connack(connack)
+            }
+            Reply::Packet(packet) => {
+                lets_go = matches!(*packet, Packet::Suback(_));
+                *packet
+            }
+        };
+        self.effects.push(Effect::Send {
+            conn: connection.conn,
+            packet,
+        });
+        if lets_go {
+            self.flush(now, key);
         }
     }
 
     /// The client sent a QoS 2 message again whose PUBREC it had been sent: it gets another, and nothing is published.
     pub(super) fn pubrec_again(&mut self, key: SessionKey, id: PacketId) -> Result<(), ReasonCode> {
         let pubrec = Acknowledge::new(id, ReasonCode::Success);
-        self.answer_now(key, Packet::Pubrec(pubrec))
+        self.answer_now(key, Packet::Pubrec(pubrec));
+        Ok(())
     }
 
     pub(super) fn puback(
@@ -86,11 +118,13 @@ impl Core {
         key: SessionKey,
         puback: &Acknowledge,
     ) -> Result<(), ReasonCode> {
-        let Some(session) = self.sessions.get_mut(key.0) else {
+        let Some((session, mut out)) = self.with_session(now, key) else {
             return Ok(());
         };
-        let done = session.outbound.acknowledged(puback.packet_id);
-        tolerate_unknown(done.map(drop))?;
+        match session.outbound.acknowledged(puback.packet_id) {
+            Ok(held) => session.finish(&held, Outcome::Delivered, &mut out),
+            Err(violation) => tolerate_unknown(violation)?,
+        }
         self.flush(now, key);
         Ok(())
     }
@@ -101,18 +135,25 @@ impl Core {
         key: SessionKey,
         pubrec: &Acknowledge,
     ) -> Result<(), ReasonCode> {
-        let Some(session) = self.sessions.get_mut(key.0) else {
+        let Some((session, mut out)) = self.with_session(now, key) else {
             return Ok(());
         };
         let id = pubrec.packet_id;
         let reason = match session.outbound.received(id, pubrec.reason.is_error()) {
-            Ok(Received::Release(_)) => {
-                // Sessions live in memory: there is nothing to commit before the PUBREL.
+            Ok(Received::Release(held)) => {
+                if let (Some(durable), Some(place)) = (&session.durable, held.place) {
+                    // The PUBREL follows when this is committed: `committed_received`.
+                    let (session, seq) = (durable.number, place.seq);
+                    out.effects.push(Effect::Received { session, seq });
+                    return Ok(());
+                }
                 session.outbound.released(id).map_err(Violation::reason)?;
                 ReasonCode::Success
             }
-            Ok(Received::Again | Received::Pending) => ReasonCode::Success,
-            Ok(Received::Refused(_)) => {
+            Ok(Received::Again) => ReasonCode::Success,
+            Ok(Received::Pending) => return Ok(()),
+            Ok(Received::Refused(held)) => {
+                session.finish(&held, Outcome::Delivered, &mut out);
                 self.flush(now, key);
                 return Ok(());
             }
@@ -121,7 +162,8 @@ impl Core {
             Err(Violation::NotInFlight(_)) => ReasonCode::PacketIdentifierNotFound,
             Err(violation) => return Err(violation.reason()),
         };
-        self.answer_now(key, Packet::Pubrel(Acknowledge::new(id, reason)))
+        self.answer_now(key, Packet::Pubrel(Acknowledge::new(id, reason)));
+        Ok(())
     }
 
     pub(super) fn pubcomp(
@@ -130,15 +172,19 @@ impl Core {
         key: SessionKey,
         pubcomp: &Acknowledge,
     ) -> Result<(), ReasonCode> {
-        let Some(session) = self.sessions.get_mut(key.0) else {
+        let Some((session, mut out)) = self.with_session(now, key) else {
             return Ok(());
         };
-        let done = session.outbound.completed(pubcomp.packet_id);
-        tolerate_unknown(done.map(drop))?;
+        match session.outbound.completed(pubcomp.packet_id) {
+            Ok(held) => session.finish(&held, Outcome::Delivered, &mut out),
+            Err(violation) => tolerate_unknown(violation)?,
+        }
         self.flush(now, key);
         Ok(())
     }
 
+    /// The marks of the message go; when that is committed everywhere, PUBCOMP says so. Sooner, a crash would find a mark
+    /// under an id that the client has given to its next message, and swallow that.
     pub(super) fn pubrel(
         &mut self,
         key: SessionKey,
@@ -147,21 +193,58 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key.0) else {
             return Ok(());
         };
-        let known = session.inbound.release(pubrel.packet_id);
-        let reason = if known.map_err(Violation::reason)? {
-            ReasonCode::Success
-        } else {
-            ReasonCode::PacketIdentifierNotFound
+        let id = pubrel.packet_id;
+        let reason = match session.inbound.release(id).map_err(Violation::reason)? {
+            Released::Pending => return Ok(()),
+            Released::Unknown => ReasonCode::PacketIdentifierNotFound,
+            Released::Known => {
+                if let Some(durable) = &mut session.durable
+                    && let Some(logs) = durable.marks.remove(&id)
+                {
+                    let mark = durable.mark(id);
+                    let unmark = logs.iter().map(|&log| Effect::Unmark { log, mark });
+                    self.effects.extend(unmark);
+                    durable.unmarking.insert(id, logs);
+                    return Ok(());
+                }
+                session.inbound.completed(id);
+                ReasonCode::Success
+            }
         };
-        let pubcomp = Acknowledge::new(pubrel.packet_id, reason);
-        self.answer_now(key, Packet::Pubcomp(pubcomp))
+        self.answer_now(key, Packet::Pubcomp(Acknowledge::new(id, reason)));
+        Ok(())
+    }
+
+    /// [`Effect::Unmark`] is committed.
+    pub fn unmarked(&mut self, now: Instant, log: LogId, mark: Mark) {
+        self.now = Some(now);
+        let Some(key) = self.store.session(mark.session) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return;
+        };
+        let id = mark.packet_id;
+        let Some(durable) = &mut session.durable else {
+            return;
+        };
+        let Some(logs) = durable.unmarking.get_mut(&id) else {
+            return;
+        };
+        logs.retain(|known| *known != log);
+        if logs.is_empty() {
+            durable.unmarking.remove(&id);
+            session.inbound.completed(id);
+            let pubcomp = Acknowledge::new(id, ReasonCode::Success);
+            self.answer_now(key, Packet::Pubcomp(pubcomp));
+        }
     }
 }
 
 /// An acknowledgement of something unknown may come after a lost session and does no harm.
-fn tolerate_unknown(done: Result<(), Violation>) -> Result<(), ReasonCode> {
-    match done {
-        Ok(()) | Err(Violation::NotInFlight(_)) => Ok(()),
-        Err(violation) => Err(violation.reason()),
+fn tolerate_unknown(violation: Violation) -> Result<(), ReasonCode> {
+    match violation {
+        Violation::NotInFlight(_) => Ok(()),
+        violation => Err(violation.reason()),
     }
 }

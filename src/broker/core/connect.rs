@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
-use super::ack_queue::AckQueue;
+use super::answers::{Answers, Reply};
+use super::durable::Durable;
 use super::effect::{CloseCause, ConnId, Effect};
 use super::session::{Away, Connection, KeepAlive, Presence, Session, SessionKey};
 use super::timeouts::Timeout;
@@ -61,9 +62,9 @@ impl Core {
         }
         let admitted = principal
             .map_err(AuthRefusal::reason)
-            .and_then(|_| self.admit(origin, &connect));
+            .and_then(|principal| self.admit(origin, &connect).map(|()| principal));
         match admitted {
-            Ok(()) => self.accept(now, conn, origin, connect),
+            Ok(principal) => self.accept(now, conn, origin, principal, connect),
             Err(reason) => {
                 let packet = Packet::Connack(Box::new(Connack::new(reason, false)));
                 self.effects.push(Effect::Send { conn, packet });
@@ -134,7 +135,15 @@ impl Core {
         Ok(())
     }
 
-    fn accept(&mut self, now: Instant, conn: ConnId, origin: Origin, mut connect: Connect) {
+    fn accept(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        origin: Origin,
+        principal: Principal,
+        mut connect: Connect,
+    ) {
+        let before = self.store.state.last();
         let assigned = connect.client_id.is_empty().then(|| self.new_name());
         let client_id = match &assigned {
             Some(name) => name.clone(),
@@ -150,6 +159,9 @@ impl Core {
 
         let (keep_alive, server_keep_alive) = keep_alive(&self.limits, origin, &connect);
         let expiry = session_expiry(&self.limits, connect.session_expiry);
+        if resumed.is_none() && expiry > 0 && origin == Origin::Client {
+            self.keep_session(key, connect.version);
+        }
         let will = connect.will.take().map(|will| {
             Box::new(Will {
                 message: will.message.compact(),
@@ -165,9 +177,11 @@ impl Core {
                 .and_then(|size| usize::try_from(size).ok())
                 .unwrap_or(usize::MAX),
             congested: false,
+            greeted: false,
+            paused: false,
             will,
             keep_alive: keep_alive.and_then(|limit| self.watch(now, key, limit)),
-            answers: AckQueue::default(),
+            answers: Answers::default(),
         };
         self.set_slot(conn, Slot::Open(key));
         self.stats.connections += 1;
@@ -178,35 +192,51 @@ impl Core {
             server_keep_alive,
             ..self.offer_of_server(resumed.is_some())
         };
-        self.go_online(now, key, connection, expiry, &connect, connack);
+        self.go_online(key, connection, expiry, connect.receive_maximum);
+        if let Some(session) = self.sessions.get_mut(key.0)
+            && let Some(durable) = &mut session.durable
+        {
+            durable.user = principal.user;
+            durable.version = connect.version;
+        }
+        self.put_session(now, key);
+        let tickets = self.state_since(before);
+        self.answer(now, key, Reply::Connack(Box::new(connack)), tickets);
+    }
+
+    /// From now on the store keeps a session that is new, if there is a store.
+    fn keep_session(&mut self, key: SessionKey, version: ProtocolVersion) {
+        if !self.store.is_attached() {
+            return;
+        }
+        let number = self.store.new_session(key);
+        if let Some(session) = self.sessions.get_mut(key.0) {
+            session.durable = Some(Box::new(Durable::new(number, version)));
+        }
     }
 
     fn go_online(
         &mut self,
-        now: Instant,
         key: SessionKey,
         connection: Connection,
         expiry: u32,
-        connect: &Connect,
-        connack: Connack,
+        receive_maximum: u16,
     ) {
         let inbound_maximum = if connection.version.is_v5() {
             self.limits.receive_maximum
         } else {
             u16::MAX // 3.1.1 cannot be told of a lower one
         };
-        let window = connect.receive_maximum.min(self.limits.inflight);
-        let Some((session, mut out)) = self.with_session(now, key) else {
+        let Some(session) = self.sessions.get_mut(key.0) else {
             return;
         };
-        out.send(connection.conn, Packet::Connack(Box::new(connack)));
         session.presence = Presence::Online(Box::new(connection));
         session.expiry = expiry;
-        session.outbound.set_window(window);
+        session
+            .outbound
+            .set_window(receive_maximum.min(self.limits.inflight));
         session.inbound.reconnected(inbound_maximum);
-        if session.resume(&mut out) {
-            self.replaying.insert(key);
-        }
+        session.send_all_again();
     }
 
     /// What this server offers; a 3.1.1 CONNACK carries nothing of it.
@@ -237,7 +267,7 @@ impl Core {
             None => self.stop_waiting_for_client(key),
         };
         if !goes_on {
-            self.remove_session(key);
+            self.remove_session(now, key);
         }
         if let Some((will, origin)) = will
             && (!goes_on || will.delay == 0)
@@ -249,7 +279,10 @@ impl Core {
     }
 
     /// The client is back: nothing of what its absence had set going happens any more. Returns the will that waited.
-    fn stop_waiting_for_client(&mut self, key: SessionKey) -> Option<(Box<Will>, Origin)> {
+    pub(super) fn stop_waiting_for_client(
+        &mut self,
+        key: SessionKey,
+    ) -> Option<(Box<Will>, Origin)> {
         let session = self.sessions.get_mut(key.0)?;
         let Presence::Offline(away) = &mut session.presence else {
             return None;

@@ -1,7 +1,8 @@
 //! From a session to its client: sent at once, or held until the client, its window and its outbox allow.
 //!
 //! Order: what was in flight before a reconnect goes first and in its old order, then the queue, then retained messages
-//! of new subscriptions. QoS 0 never waits: to a client that is away or congested it is dropped.
+//! of new subscriptions. QoS 0 never waits: to a client that is away or congested it is dropped. Of a session that is
+//! kept, `keep` has what is different.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -9,10 +10,12 @@ use std::time::Instant;
 use super::effect::Effect;
 use super::held::{Held, expired, packet_len};
 use super::retained::Retained;
-use super::session::{Presence, Replay, Session};
+use super::session::{Presence, Replay, Session, SessionKey};
+use super::store::AttachedStore;
 use super::{ConnId, CoreStats, Limits};
 use crate::mqtt::{Acknowledge, Message, Packet, PacketId, QoS, ReasonCode};
 use crate::session::Resend;
+use crate::store::Outcome;
 
 /// Retained messages sent to one session in one step.
 const REPLAY_SENT: usize = 128;
@@ -23,8 +26,11 @@ const REPLAY_SEEN: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Out<'a> {
     pub(super) now: Instant,
+    /// The session's.
+    pub(super) key: SessionKey,
     pub(super) limits: &'a Limits,
     pub(super) retained: &'a Retained,
+    pub(super) store: &'a mut AttachedStore,
     pub(super) effects: &'a mut Vec<Effect>,
     pub(super) stats: &'a mut CoreStats,
 }
@@ -58,7 +64,9 @@ impl Out<'_> {
 impl Session {
     /// A message for this session.
     pub(super) fn offer(&mut self, held: Held, out: &mut Out<'_>) {
-        if self.can_send(held.qos) {
+        if let Some(place) = held.place {
+            self.offer_kept(held, place, out);
+        } else if self.can_send(held.qos) {
             self.send(held, out);
         } else if held.qos != QoS::AtMostOnce {
             let Out { limits, stats, .. } = out;
@@ -73,24 +81,37 @@ impl Session {
     /// Sends what waits, as far as it may go now. True where retained messages are left that may go in a next step.
     pub(super) fn flush(&mut self, out: &mut Out<'_>) -> bool {
         self.send_again(out);
-        while self.can_take() && self.window_is_open() {
-            let Some(held) = self.queue.pop() else {
-                break;
-            };
-            self.send(held, out);
-        }
+        self.send_queued(out);
+        self.fetch(out);
         self.replay(out)
     }
 
-    /// A new connection resumes the session: what is in flight goes out again [MQTT-4.4.0-1], then the rest.
-    pub(super) fn resume(&mut self, out: &mut Out<'_>) -> bool {
+    /// A new connection resumes the session: what is in flight goes out again [MQTT-4.4.0-1], then the rest, as soon as
+    /// the client was greeted.
+    pub(super) fn send_all_again(&mut self) {
         self.resend = self.outbound.messages().map(|(id, _)| id).collect();
-        self.flush(out)
     }
 
-    fn can_take(&self) -> bool {
+    pub(super) fn send_queued(&mut self, out: &mut Out<'_>) {
+        while self.can_take() && self.window_is_open() {
+            let Some(front) = self.queue.front() else {
+                return;
+            };
+            if front
+                .place
+                .is_some_and(|place| !self.may_go(front, place, out))
+            {
+                return;
+            }
+            if let Some(held) = self.queue.pop() {
+                self.send(held, out);
+            }
+        }
+    }
+
+    pub(super) fn can_take(&self) -> bool {
         self.connection()
-            .is_some_and(|connection| !connection.congested)
+            .is_some_and(|connection| connection.greeted && !connection.congested)
     }
 
     /// Never while resends wait: they wait because more is in flight than the window allows.
@@ -99,9 +120,17 @@ impl Session {
     }
 
     /// Whether nothing is before a new message of this QoS.
-    fn can_send(&self, qos: QoS) -> bool {
+    pub(super) fn can_send(&self, qos: QoS) -> bool {
         self.can_take()
-            && (qos == QoS::AtMostOnce || (self.queue.is_empty() && self.window_is_open()))
+            && (qos == QoS::AtMostOnce
+                || (self.queue.is_empty() && self.window_is_open() && !self.is_behind()))
+    }
+
+    /// Whether a retained message of this QoS has its turn: nothing is before it, and the window will have room for it.
+    fn can_replay(&self, qos: QoS) -> bool {
+        self.can_take()
+            && (qos == QoS::AtMostOnce
+                || (self.queue.len() < usize::from(self.outbound.free()) && !self.is_behind()))
     }
 
     /// To a client that can take it.
@@ -109,36 +138,49 @@ impl Session {
         let Presence::Online(connection) = &self.presence else {
             return;
         };
-        let Some(message) = held.message_at(out.now, false) else {
-            out.stats.expired += 1;
-            return;
-        };
-        if too_large(&held, connection.maximum_packet_size) {
-            out.stats.dropped += 1;
-            return;
+        let (conn, maximum) = (connection.conn, connection.maximum_packet_size);
+        let sent_before = self.was_sent(held.place);
+        if held.place.is_some_and(|place| place.received) {
+            return self.release_again(conn, held, out);
         }
-        let conn = connection.conn;
+        let Some(message) = held.message_at(out.now, sent_before) else {
+            out.stats.expired += 1;
+            return self.finish(&held, Outcome::Dropped, out);
+        };
+        if too_large(&held, maximum) {
+            out.stats.dropped += 1;
+            return self.finish(&held, Outcome::Dropped, out);
+        }
         if held.qos == QoS::AtMostOnce {
             out.deliver(conn, &held, message, None, false);
             return;
         }
-        let outbound = &mut self.outbound;
-        let id = self.packet_ids.next(|id| outbound.contains(id));
+        let id = match held.place {
+            Some(place) => Some(place.id),
+            None => self.next_packet_id(),
+        };
         if let Some(id) = id {
-            out.deliver(conn, &held, message, Some(id), false);
+            out.deliver(conn, &held, message, Some(id), sent_before);
+            self.note_sent(&held, out);
             // The window was open and the id is free, so this cannot fail.
-            let sent = outbound.sent(id, held.qos, held);
+            let sent = self.outbound.sent(id, held.qos, held);
             debug_assert!(sent.is_ok(), "{sent:?}");
         }
     }
 
-    /// Sends what was in flight before the reconnect: PUBRELs at once, PUBLISHes as far as the new window allows.
+    pub(super) fn next_packet_id(&mut self) -> Option<PacketId> {
+        let outbound = &self.outbound;
+        self.packet_ids.next(|id| outbound.contains(id))
+    }
+
+    /// Sends what was in flight before the reconnect: PUBRELs at once, PUBLISHes as far as the new window allows. Of a
+    /// session that is kept nothing is in flight then: the log knows it.
     fn send_again(&mut self, out: &mut Out<'_>) {
         while let Some(&id) = self.resend.front() {
             let Presence::Online(connection) = &self.presence else {
                 return;
             };
-            if connection.congested {
+            if connection.congested || !connection.greeted {
                 return;
             }
             let in_flight = self.outbound.len() - self.resend.len();
@@ -169,7 +211,7 @@ impl Session {
         let retained = out.retained;
         let (mut seen, mut sent) = (REPLAY_SEEN, REPLAY_SENT);
         while let Some(mut replay) = self.replays.pop_front() {
-            while sent > 0 && self.can_send(replay.qos) {
+            while sent > 0 && self.can_replay(replay.qos) {
                 let Some(kept) = retained.next(&replay.filter, &mut replay.cursor, &mut seen)
                 else {
                     break;
@@ -179,13 +221,19 @@ impl Session {
                     continue;
                 }
                 sent -= 1;
-                self.send(replay.held(kept), out);
+                let held = replay.held(kept);
+                if held.qos > QoS::AtMostOnce && self.durable.is_some() {
+                    self.keep_replayed(held, out);
+                } else {
+                    self.send(held, out);
+                }
             }
             if !replay.cursor.is_done() {
-                let may_go_on = self.can_send(replay.qos);
+                let may_go_on = self.can_replay(replay.qos);
                 self.replays.push_front(replay);
                 return may_go_on;
             }
+            self.replay_ended(replay, out);
         }
         false
     }
@@ -199,6 +247,7 @@ impl Replay {
             retain: true,
             subscription_ids: self.subscription_id.into(),
             arrived: kept.arrived,
+            place: None,
         }
     }
 }

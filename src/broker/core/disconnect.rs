@@ -3,15 +3,17 @@
 use std::mem;
 use std::time::Instant;
 
-use super::ack_queue::Kind;
+use super::answers::Reply;
 use super::connect::session_expiry;
+use super::durable::Durable;
 use super::effect::{CloseCause, ConnId, Effect};
 use super::session::{Away, Connection, Presence, SessionKey};
-use super::timeouts::{Timeout, Timeouts};
-use super::trie::Trie;
-use super::{Core, Slot};
+use super::store::watermark;
+use super::timeouts::Timeout;
+use super::{Core, LogId, Slot};
 use crate::clock::WallTime;
 use crate::mqtt::{Connack, Disconnect, Packet, ProtocolVersion, ReasonCode};
+use crate::store::{Mark, StateChange};
 
 impl Core {
     /// The decoder refused what a client sent. MQTT 5: DISCONNECT with `reason`; then the connection is closed and its will
@@ -43,9 +45,10 @@ impl Core {
         self.set_slot(conn, Slot::Empty);
     }
 
-    /// The broker ends: all are told and closed. Then all sessions end, since they live in memory, and with them every
-    /// will is published (section 3.1.2.5 allows to defer that only to a restart that still knows them): what is of use in
-    /// it reaches the bridges' logs, so that an upstream learns that these clients are gone.
+    /// The broker ends: all are told and closed. Sessions that the store keeps stay as they are, and with them wills that
+    /// have a delay. All others end, and with them every will is published (section 3.1.2.5 allows to defer that only to a
+    /// restart that still knows them): what is of use in it reaches the logs, so that an upstream learns that these
+    /// clients are gone.
     pub fn shutdown(&mut self, now: Instant) {
         self.now = Some(now);
         let keys: Vec<_> = self
@@ -53,27 +56,30 @@ impl Core {
             .iter()
             .map(|(key, _)| SessionKey(key))
             .collect();
-        let mut wills = Vec::new();
+        let mut gone = Vec::new();
         for key in keys {
-            let detached = self.hang_up(key, CloseCause::ShuttingDown);
-            if let Some(Connection { will, origin, .. }) = detached.map(|connection| *connection) {
-                wills.extend(will.map(|will| (key, origin, will)));
-            } else if let Some(session) = self.sessions.get_mut(key.0)
-                && let Presence::Offline(away) = &mut session.presence
-            {
-                let will = mem::take(away).will;
-                wills.extend(will.map(|delayed| (key, delayed.origin, delayed.will)));
+            let Some(session) = self.sessions.get(key.0) else {
+                continue;
+            };
+            if session.durable.is_some() {
+                self.end(now, key, CloseCause::ShuttingDown);
+                continue;
+            }
+            let client_id = session.client_id.clone();
+            let will = match self.hang_up(key, CloseCause::ShuttingDown) {
+                Some(connection) => connection.will.map(|will| (will, connection.origin)),
+                None => self.stop_waiting_for_client(key),
+            };
+            gone.push((key, client_id, will));
+        }
+        for (_, client_id, will) in &gone {
+            if let Some((will, origin)) = will {
+                self.publish_will(now, *origin, client_id.clone(), will);
             }
         }
-        for (key, origin, will) in wills {
-            let session = self.sessions.get(key.0);
-            let client_id = session.map(|session| session.client_id.clone());
-            self.publish_will(now, origin, client_id.unwrap_or_default(), &will);
+        for (key, ..) in gone {
+            self.remove_session(now, key);
         }
-        self.sessions.clear();
-        self.by_client.clear();
-        self.subscriptions = Trie::default();
-        self.timeouts = Timeouts::default();
     }
 
     pub(super) fn disconnect(
@@ -118,7 +124,9 @@ impl Core {
         let (conn, version) = (connection.conn, connection.version);
         if let Some(reason) = cause.reason()
             && version.is_v5()
+            && connection.greeted
         {
+            // Never before the CONNACK [MQTT-3.14.0-1].
             let packet = Packet::Disconnect(Disconnect::new(reason));
             self.effects.push(Effect::Send { conn, packet });
         }
@@ -147,18 +155,23 @@ impl Core {
         }
         let answers = mem::take(&mut connection.answers);
         if let Some(front) = answers.front() {
-            for &(id, seq) in front.tickets.as_slice() {
-                if let Some(log) = self.logs.iter_mut().find(|log| log.id == id) {
-                    log.stop_waiting(seq, key);
+            for &(log, seq) in front.tickets.as_slice() {
+                if let Some(known) = watermark(&mut self.logs, &mut self.store, log) {
+                    known.stop_waiting(seq, key);
                 }
             }
         }
         for answer in answers.into_answers() {
-            if answer.kind == Kind::Pubrec {
-                let owed = (answer.reason, answer.tickets);
-                session.owed.insert(answer.id, owed);
+            if let Reply::Pubrec(id, reason) = answer.reply {
+                session.owed.insert(id, (reason, answer.tickets));
             }
         }
+        if let Some(durable) = &mut session.durable {
+            durable.go_away();
+            drop(session.outbound.clear());
+            session.queue.clear();
+        }
+        self.unpark(key);
         Some(connection)
     }
 
@@ -171,7 +184,7 @@ impl Core {
         if expiry > 0 {
             self.expire_later(now, key, expiry);
         } else {
-            self.remove_session(key);
+            self.remove_session(now, key);
         }
         if let Some(will) = connection.will {
             // The end of the session comes first where that is earlier [MQTT-3.1.3-9].
@@ -181,10 +194,11 @@ impl Core {
                 self.publish_will(now, connection.origin, client_id, &will);
             }
         }
+        self.put_session(now, key);
     }
 
     /// Ends a session that has no connection and no timeout any more.
-    pub(super) fn remove_session(&mut self, key: SessionKey) {
+    pub(super) fn remove_session(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.sessions.try_remove(key.0) else {
             return;
         };
@@ -192,6 +206,25 @@ impl Core {
         self.replaying.remove(&key);
         for filter in &session.filters {
             self.subscriptions.remove(filter, key);
+        }
+        if let Some(durable) = session.durable {
+            self.forget_session(&durable);
+        }
+        self.retry_parked(now, key);
+    }
+
+    /// What the store knows of a session that has ended, it may forget.
+    fn forget_session(&mut self, durable: &Durable) {
+        let session = durable.number;
+        self.store.forget_session(session);
+        let gone = StateChange::SessionGone(session);
+        self.store.put(&mut self.effects, gone, true);
+        self.effects.push(Effect::Forget { session });
+        for (&packet_id, logs) in &durable.marks {
+            let bridges = logs.iter().filter(|log| **log != LogId::Sessions);
+            let mark = Mark { session, packet_id };
+            let unmark = bridges.map(|&log| Effect::Unmark { log, mark });
+            self.effects.extend(unmark);
         }
     }
 }

@@ -3,16 +3,28 @@
 use std::rc::Rc;
 
 use crate::mqtt::{Message, Packet, PacketId, QoS, ReasonCode, SubscriptionIds};
-use crate::store::{Record, Seq};
+use crate::store::{Mark, Outcome, Record, Seq, SessionNumber, StateChange, Want};
 
 /// A network connection, by the shell's slab. Numbers are dense, and one is not given out again before
 /// [`super::Core::closed`] was called for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub usize);
 
-/// A bridge's log, in the order of attachment.
+/// A part of the store that an answer may wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogId(pub usize);
+pub enum LogId {
+    /// A bridge's log, in the order of attachment.
+    Bridge(usize),
+    /// The session log, which all sessions that are kept share.
+    Sessions,
+    /// What is no queue: sessions, subscriptions, retained messages.
+    State,
+}
+
+/// Messages that a [`Effect::Fetch`] asks for at most.
+pub const FETCH_MESSAGES: usize = 128;
+/// Bytes that a [`Effect::Fetch`] asks for, about.
+pub const FETCH_BYTES: usize = 256 << 10;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +69,92 @@ pub enum Effect {
         seq: Seq,
         /// What.
         record: Record,
+        /// To be kept in the same commit: a QoS 2 message of a session that is kept.
+        mark: Option<Mark>,
+    },
+    /// Append to the session log.
+    Keep {
+        /// The position it must get.
+        seq: Seq,
+        /// What. Its own QoS and retain flag are those of the publisher.
+        message: Rc<Message>,
+        /// Who wants it: at least one.
+        wants: Vec<Want>,
+        /// To be kept in the same commit.
+        mark: Option<Mark>,
+        /// It goes to all of them at once and at QoS 1, so their PUBACKs may come before it needs to be written.
+        hold: bool,
+    },
+    /// A session does not want a message any more.
+    Done {
+        /// Who.
+        session: SessionNumber,
+        /// Which.
+        seq: Seq,
+        /// Why.
+        outcome: Outcome,
+    },
+    /// A client's PUBREC came. Once that is committed: [`super::Core::committed_received`].
+    Received {
+        /// Whose.
+        session: SessionNumber,
+        /// For which message.
+        seq: Seq,
+    },
+    /// Messages of a session up to here may have been sent.
+    Sent {
+        /// Whose.
+        session: SessionNumber,
+        /// The highest of them.
+        seq: Seq,
+    },
+    /// A session does not want the oldest of its messages that were never sent: the queue was full.
+    Skip {
+        /// Whose.
+        session: SessionNumber,
+        /// How many, at least 1.
+        count: u64,
+    },
+    /// Remove a mark from one log. Once that is committed: [`super::Core::unmarked`].
+    Unmark {
+        /// Which log; never [`LogId::State`].
+        log: LogId,
+        /// What.
+        mark: Mark,
+    },
+    /// The session has ended: the session log may forget all that it wants.
+    Forget {
+        /// Which.
+        session: SessionNumber,
+    },
+    /// Read what a session wants from the session log, at most [`FETCH_MESSAGES`] and about [`FETCH_BYTES`]; then call
+    /// [`super::Core::fetched`], exactly once. Where the log cannot be read now, that is after it could. One at a time for
+    /// a session.
+    Fetch {
+        /// Whose.
+        session: SessionNumber,
+        /// From the next position on.
+        after: Seq,
+    },
+    /// A change of what is no queue. Positions count from 1 since the start.
+    State {
+        /// The position it gets, for [`super::Core::covered`].
+        seq: Seq,
+        /// What.
+        change: Box<StateChange>,
+        /// Somebody waits for it, or a crash without it would do something wrong: not only some seconds later.
+        urgent: bool,
+    },
+    /// Read nothing more from this connection, packets that were decoded but not handed in included, until
+    /// [`Self::Resume`].
+    Pause {
+        /// Whom.
+        conn: ConnId,
+    },
+    /// Read on.
+    Resume {
+        /// Whom.
+        conn: ConnId,
     },
     /// The newest value of one of the gateway's own `$` topics, mapped for the bridge of this log.
     Latest {
@@ -79,6 +177,9 @@ pub enum CloseCause {
     /// CONNECT was refused.
     #[error("CONNECT refused: {0:?}")]
     Refused(ReasonCode),
+    /// It publishes to a session whose queue is full, `when_queue_full` is `refuse`, and 3.1.1 has no answer that says so.
+    #[error("the queue of a receiver has been full for too long")]
+    QueueFull,
     /// The broker ends.
     #[error("the broker ends")]
     ShuttingDown,
@@ -97,6 +198,7 @@ impl CloseCause {
         match self {
             Self::Disconnected | Self::Refused(_) => None,
             Self::KeepAlive => Some(ReasonCode::KeepAliveTimeout),
+            Self::QueueFull => Some(ReasonCode::QuotaExceeded),
             Self::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
             Self::TakenOver => Some(ReasonCode::SessionTakenOver),
             Self::Violated(reason) => Some(reason),

@@ -8,6 +8,7 @@ use super::effect::CloseCause;
 use super::session::{KeepAlive, Presence, Session, SessionKey};
 use super::timeouts::Timeout;
 use crate::clock::WallTime;
+use crate::store::StateChange;
 
 /// Timeouts handled in one call.
 const STEP: usize = 256;
@@ -36,6 +37,7 @@ impl Core {
                 Some(Timeout::KeepAlive(key)) => self.check_silence(now, key),
                 Some(Timeout::SessionExpiry(key)) => self.expire_session(now, key),
                 Some(Timeout::WillDelay(key)) => self.publish_delayed_will(now, key),
+                Some(Timeout::QueueFull(key)) => self.end(now, key, CloseCause::QueueFull),
                 Some(Timeout::Sweep) => self.sweep_retained(now),
                 None => break,
             }
@@ -63,6 +65,9 @@ impl Core {
         else {
             return;
         };
+        if self.parked.contains_key(&key) {
+            *last_seen = now; // it is we who do not listen
+        }
         let due = last_seen.checked_add(*limit).unwrap_or(now);
         if due > now {
             *set = due;
@@ -74,6 +79,9 @@ impl Core {
 
     /// A session whose client is away ends after `expiry` seconds.
     pub(super) fn expire_later(&mut self, now: Instant, key: SessionKey, expiry: u32) {
+        if expiry == u32::MAX {
+            return; // never [MQTT-3.1.2.11.2]
+        }
         let expires = now.checked_add(Duration::from_secs(u64::from(expiry)));
         let session = self.sessions.get_mut(key.0);
         if let Some(Presence::Offline(away)) = session.map(|session| &mut session.presence)
@@ -86,7 +94,7 @@ impl Core {
 
     fn expire_session(&mut self, now: Instant, key: SessionKey) {
         self.publish_delayed_will(now, key);
-        self.remove_session(key);
+        self.remove_session(now, key);
     }
 
     /// Sees to it that expired retained messages are looked for, while any could expire.
@@ -101,7 +109,9 @@ impl Core {
 
     fn sweep_retained(&mut self, now: Instant) {
         self.sweep = None;
-        self.retained.sweep(now, SWEEP_STEP);
+        for topic in self.retained.sweep(now, SWEEP_STEP) {
+            self.put_state(StateChange::RetainedGone(topic), false);
+        }
         self.arm_sweep(now);
     }
 

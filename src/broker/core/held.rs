@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::mqtt::{Message, PublishProperties, QoS, SubscriptionIds};
+use crate::mqtt::{Message, PacketId, PublishProperties, QoS, SubscriptionIds};
+use crate::store::Seq;
 
 /// A message for one session, not yet sent or not yet acknowledged. What it holds owns its storage: the buffer it was
 /// read into is not pinned.
@@ -17,6 +18,18 @@ pub(super) struct Held {
     pub(super) retain: bool,
     pub(super) subscription_ids: SubscriptionIds,
     pub(super) arrived: Instant,
+    /// Where it stands in the session log; of QoS 1 and 2 for a session that is kept, and of nothing else.
+    pub(super) place: Option<Place>,
+}
+
+/// A place in the session log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) seq: Seq,
+    /// Given when it was appended.
+    pub(super) id: PacketId,
+    /// QoS 2: the PUBREC is committed, what remains is PUBREL.
+    pub(super) received: bool,
 }
 
 /// The messages that wait for one session: bounded by count and bytes, the oldest give way.
@@ -31,6 +44,39 @@ impl Queue {
         self.held.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn front(&self) -> Option<&Held> {
+        self.held.front()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.held.iter()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn append(&mut self, held: Held) {
+        self.bytes += weight(&held.message);
+        self.held.push_back(held);
+    }
+
+    /// Takes the first that `chosen` is true for.
+    pub(super) fn take(&mut self, chosen: impl Fn(&Held) -> bool) -> Option<Held> {
+        let position = self.held.iter().position(chosen)?;
+        let held = self.held.remove(position)?;
+        self.bytes -= weight(&held.message);
+        Some(held)
+    }
+
     pub(super) fn pop(&mut self) -> Option<Held> {
         let held = self.held.pop_front()?;
         self.bytes -= weight(&held.message);
@@ -40,8 +86,7 @@ impl Queue {
     /// Appends, and drops the oldest until the limits hold; returns how many (the new one too, where it alone is too
     /// much).
     pub(super) fn push(&mut self, held: Held, limit: usize, bytes_limit: usize) -> u64 {
-        self.bytes += weight(&held.message);
-        self.held.push_back(held);
+        self.append(held);
         let mut dropped = 0;
         while (self.held.len() > limit || self.bytes > bytes_limit) && self.pop().is_some() {
             dropped += 1;
@@ -152,6 +197,7 @@ mod tests {
             retain: false,
             subscription_ids: SubscriptionIds::default(),
             arrived,
+            place: None,
         }
     }
 

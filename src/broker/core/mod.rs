@@ -1,54 +1,68 @@
 //! The broker's core: what happens to every packet, decided without I/O.
 //!
 //! One owner, on the broker's thread. Calls bring in what happened ([`Core::connect`], [`Core::receive`],
-//! [`Core::closed`], [`Core::covered`], [`Core::congested`], [`Core::timeout`]); what is to be done comes out as
+//! [`Core::closed`], [`Core::covered`], [`Core::congested`], [`Core::timeout`], ...); what is to be done comes out as
 //! [`Effect`]s, which the shell takes after each call, or after a batch of calls, and carries out in order. The core never
 //! sees a socket, a clock, a file or randomness: the time and one seed are arguments.
 //!
 //! The state machine is split by verb, each file an `impl Core`: `connect`, `publish`, `acknowledge`, `subscribe`,
-//! `disconnect`, `will`, `expire`. Below them, without knowledge of the core: the subscription `trie`, the `retained`
-//! store, the `session` with its `deliver`y, the `ack_queue`, the `timeouts`.
+//! `disconnect`, `will`, `expire`, `refuse`. Below them, without knowledge of the core: the subscription `trie`, the
+//! `retained` store, the `session` with its `deliver`y, the `answers`, the `timeouts`.
 //!
-//! Invariants. A PUBACK or PUBREC leaves only when every log that took the message has covered it, and in the order of
-//! the PUBLISHes (P1). What takes a message is decided before anyone takes it. What is kept beyond the call that brought
+//! With a store ([`Core::attach_store`]) sessions that outlive their connection are kept: `durable` is what is known of
+//! one, `keep` the way of its messages, `rows` what the store is told beside them, `restore` a start with what it knew.
+//!
+//! Invariants. An answer leaves only when all of the store that it depends on is covered, and in the order of what was
+//! asked (P1); nothing leaves before the CONNACK. What takes a message is decided before anyone takes it. What is kept beyond the call that brought
 //! it owns its storage. Whatever a client does ends at worst its own connection. Everything that grows has its limit in
 //! [`Limits`].
 
-mod ack_queue;
 mod acknowledge;
+mod answers;
 mod connect;
 mod deliver;
 mod disconnect;
+mod durable;
 mod effect;
 mod expire;
 mod held;
+mod keep;
 mod publish;
+mod refuse;
+mod restore;
 mod retained;
 mod route;
+mod rows;
 mod session;
+mod store;
 mod subscribe;
 mod timeouts;
 mod trie;
+mod watermark;
 mod will;
 
 pub use connect::AuthRefusal;
-pub use effect::{CloseCause, ConnId, Effect, LogId};
+pub use effect::{CloseCause, ConnId, Effect, FETCH_BYTES, FETCH_MESSAGES, LogId};
+pub use restore::{Restored, RestoredRetained, RestoredSession};
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 use std::vec;
 
 use bytestring::ByteString;
 use slab::Slab;
 
+use self::answers::{Answer, OTHERS_MAX, Reply, Tickets};
 use self::deliver::Out;
 use self::publish::Receiver;
+use self::refuse::Parked;
 use self::retained::Retained;
 use self::route::AttachedLog;
 use self::session::{Session, SessionKey};
+use self::store::AttachedStore;
 use self::timeouts::Timeouts;
 use self::trie::{Subscriber, Trie};
-use super::{BrokerOptions, ForwardRoute, Limits, Origin};
+use super::{BrokerOptions, ForwardRoute, Limits, Origin, WhenQueueFull};
 use crate::clock::WallTime;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 use crate::store::Seq;
@@ -57,6 +71,7 @@ use crate::store::Seq;
 #[derive(Debug)]
 pub struct Core {
     limits: Limits,
+    when_queue_full: WhenQueueFull,
     seed: u64,
     names_given: u64,
     /// The last time heard of.
@@ -70,6 +85,9 @@ pub struct Core {
     subscriptions: Trie,
     retained: Retained,
     logs: Vec<AttachedLog>,
+    store: AttachedStore,
+    /// Publishers that are not read because the queue of a receiver is full.
+    parked: BTreeMap<SessionKey, Parked>,
     timeouts: Timeouts,
     /// When expired retained messages are looked for, while there may be any.
     sweep: Option<Instant>,
@@ -133,6 +151,7 @@ impl Core {
         Self {
             retained: Retained::new(limits.retained_messages, limits.retained_bytes),
             limits,
+            when_queue_full: options.when_queue_full,
             seed,
             names_given: 0,
             now: None,
@@ -142,6 +161,8 @@ impl Core {
             by_client: HashMap::new(),
             subscriptions: Trie::default(),
             logs: Vec::new(),
+            store: AttachedStore::default(),
+            parked: BTreeMap::new(),
             timeouts: Timeouts::default(),
             sweep: None,
             replaying: BTreeSet::new(),
@@ -198,8 +219,11 @@ impl Core {
             Packet::Pubrel(pubrel) => self.pubrel(key, &pubrel),
             Packet::Pubcomp(pubcomp) => self.pubcomp(now, key, &pubcomp),
             Packet::Subscribe(subscribe) => self.subscribe(now, key, &subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe),
-            Packet::Pingreq => self.answer_now(key, Packet::Pingresp),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(now, key, &unsubscribe),
+            Packet::Pingreq => {
+                self.answer_now(key, Packet::Pingresp);
+                Ok(())
+            }
             Packet::Disconnect(disconnect) => self.disconnect(now, key, &disconnect),
             // A second CONNECT [MQTT-3.1.0-2]; AUTH, though no method was agreed on; packets of a server.
             Packet::Connect(_)
@@ -305,8 +329,10 @@ impl Core {
         let session = self.sessions.get_mut(key.0)?;
         let out = Out {
             now,
+            key,
             limits: &self.limits,
             retained: &self.retained,
+            store: &mut self.store,
             effects: &mut self.effects,
             stats: &mut self.stats,
         };
@@ -323,13 +349,27 @@ impl Core {
         } else {
             self.replaying.remove(&key);
         }
+        self.store.tell_replayed(&mut self.effects);
+        self.retry_parked(now, key);
     }
 
-    /// Sends a packet that waits for nothing.
-    fn answer_now(&mut self, key: SessionKey, packet: Packet) -> Result<(), ReasonCode> {
-        if let Some(conn) = self.sessions.get(key.0).and_then(Session::conn) {
+    /// Sends a packet that waits for nothing but the CONNACK.
+    fn answer_now(&mut self, key: SessionKey, packet: Packet) {
+        let session = self.sessions.get_mut(key.0);
+        let Some(connection) = session.and_then(Session::connection_mut) else {
+            return;
+        };
+        if connection.greeted {
+            let conn = connection.conn;
             self.effects.push(Effect::Send { conn, packet });
+            return;
         }
-        Ok(())
+        connection.answers.push(Answer {
+            reply: Reply::Packet(Box::new(packet)),
+            tickets: Tickets::None,
+        });
+        if connection.answers.others() > OTHERS_MAX {
+            self.pause(key);
+        }
     }
 }

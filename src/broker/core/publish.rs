@@ -6,30 +6,56 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 
-use super::ack_queue::{Answer, Kind, Tickets};
+use super::answers::{Reply, Tickets};
 use super::effect::Effect;
-use super::held::Held;
+use super::held::{Held, Place};
 use super::route::{AttachedLog, mapped};
 use super::session::SessionKey;
-use super::{Core, Limits, Origin};
+use super::{Core, Limits, LogId, Origin};
 use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode, SubscriptionIds};
 use crate::session::{Taken, Violation};
-use crate::store::Record;
+use crate::store::{Mark, Record};
 
 /// Who publishes.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) origin: Origin,
     pub(super) client_id: ByteString,
+    /// Kept with each copy, where a resend after a restart shall find out who has one.
+    pub(super) mark: Option<Mark>,
+    /// The logs that have a copy from before a restart, and their mark of it.
+    pub(super) marked: Vec<LogId>,
+}
+
+impl Source {
+    pub(super) fn new(origin: Origin, client_id: ByteString) -> Self {
+        Self {
+            origin,
+            client_id,
+            mark: None,
+            marked: Vec::new(),
+        }
+    }
 }
 
 /// A session that gets a copy.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    session: SessionKey,
-    qos: QoS,
-    retain: bool,
-    subscription_ids: SubscriptionIds,
+    pub(super) session: SessionKey,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) subscription_ids: SubscriptionIds,
+    /// The store keeps the session.
+    durable: bool,
+    /// Where its copy stands in the session log.
+    pub(super) place: Option<Place>,
+}
+
+impl Receiver {
+    /// Whether its copy goes into the session log.
+    pub(super) fn is_kept(&self) -> bool {
+        self.durable && self.qos > QoS::AtMostOnce
+    }
 }
 
 /// What became of a message.
@@ -57,10 +83,7 @@ impl Core {
         self.stats.received += 1;
         let retain_available = self.limits.retained_messages > 0;
         check(&publish, version, &self.limits)?;
-        let source = Source {
-            origin,
-            client_id: session.client_id.clone(),
-        };
+        let mut source = Source::new(origin, session.client_id.clone());
         let message = Message {
             topic: publish.topic.ok_or(ReasonCode::ProtocolError)?,
             payload: publish.payload,
@@ -77,10 +100,26 @@ impl Core {
             }
             return Ok(());
         };
-        let kind = match message.qos {
-            QoS::AtLeastOnce => Kind::Puback,
-            _ => Kind::Pubrec,
+        if !version.is_v5()
+            && !session.inbound.contains(id)
+            && let Some(full) = self.full_receiver(now, &source, &message)
+        {
+            self.park(now, key, full, message.into_publish(Some(id)));
+            return Ok(());
+        }
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return Ok(());
         };
+        let reply = match message.qos {
+            QoS::AtLeastOnce => Reply::Puback,
+            _ => Reply::Pubrec,
+        };
+        if message.qos == QoS::ExactlyOnce
+            && let Some(durable) = &session.durable
+        {
+            source.mark = Some(durable.mark(id));
+            source.marked = durable.marks.get(&id).cloned().unwrap_or_default();
+        }
         let taken = session.inbound.publish(id, message.qos);
         let (reason, tickets) = match taken.map_err(Violation::reason)? {
             Taken::Answered => return self.pubrec_again(key, id),
@@ -89,16 +128,28 @@ impl Core {
                 .owed
                 .remove(&id)
                 .unwrap_or((ReasonCode::Success, Tickets::None)),
-            Taken::New => self.take(now, &source, message, version),
+            Taken::New | Taken::Restored => {
+                let (reason, tickets) = self.take(now, &source, message, version);
+                self.note_marks(key, &source, &tickets);
+                (reason, tickets)
+            }
         };
-        let answer = Answer {
-            kind,
-            id,
-            reason,
-            tickets,
-        };
-        self.answer(key, answer);
+        self.answer(now, key, reply(id, reason), tickets);
         Ok(())
+    }
+
+    /// Which logs have a mark of this message now.
+    fn note_marks(&mut self, key: SessionKey, source: &Source, tickets: &Tickets) {
+        let tickets = tickets.as_slice().iter().map(|(log, _)| *log);
+        let mut logs = tickets.filter(|log| *log != LogId::State).peekable();
+        if let Some(mark) = source.mark
+            && logs.peek().is_some()
+            && let Some(session) = self.sessions.get_mut(key.0)
+            && let Some(durable) = &mut session.durable
+        {
+            let marked = durable.marks.entry(mark.packet_id).or_default();
+            marked.extend(logs);
+        }
     }
 
     /// A new QoS 1 or 2 message: what its answer says and waits for.
@@ -111,10 +162,13 @@ impl Core {
     ) -> (ReasonCode, Tickets) {
         // 3.1.1 has no answer that refuses. There, a message that only lacks a place to be retained is still delivered,
         // and counted as dropped from the retained store; a topic too deep has closed the connection before.
-        if version.is_v5()
-            && let Some(reason) = self.refusal(&message)
-        {
-            return (reason, Tickets::None);
+        // Nor is refused what some already have.
+        if version.is_v5() && source.marked.is_empty() {
+            let full = self.full_receiver(now, source, &message);
+            let full = full.map(|_| ReasonCode::QuotaExceeded);
+            if let Some(reason) = self.refusal(&message).or(full) {
+                return (reason, Tickets::None);
+            }
         }
         let Distributed { tickets, nobody } = self.distribute(now, source, message);
         let reason = if nobody && version.is_v5() {
@@ -156,12 +210,21 @@ impl Core {
         let nobody = receivers.is_empty() && !routed;
         // What stays must not pin the buffer that the packet was read into.
         let message = Rc::new(if kept { message.compact() } else { message });
-        let tickets = if routed {
-            self.append(now, source.origin, &message)
+        let mut tickets = if routed {
+            self.append(now, source, &message)
         } else {
             Tickets::None
         };
-        self.retain(now, source, &message);
+        if receivers.iter().any(Receiver::is_kept)
+            && let Some(seq) = self.keep(now, source, &message, &mut receivers)
+        {
+            tickets.push(LogId::Sessions, seq);
+        }
+        if message.retain
+            && let Some(seq) = self.retain(now, source, &message)
+        {
+            tickets.push(LogId::State, seq);
+        }
         for receiver in receivers.drain(..) {
             let held = Held {
                 message: Rc::clone(&message),
@@ -169,6 +232,7 @@ impl Core {
                 retain: receiver.retain,
                 subscription_ids: receiver.subscription_ids,
                 arrived: now,
+                place: receiver.place,
             };
             if let Some((session, mut out)) = self.with_session(now, receiver.session) {
                 session.offer(held, &mut out);
@@ -180,7 +244,7 @@ impl Core {
 
     /// Each session whose subscriptions match, once: at the highest QoS that they ask for, with all their identifiers
     /// [MQTT-3.3.4-2, MQTT-3.3.4-3].
-    fn find_receivers(
+    pub(super) fn find_receivers(
         &mut self,
         source: &Source,
         message: &Message,
@@ -214,6 +278,8 @@ impl Core {
                         qos,
                         retain,
                         subscription_ids: subscriber.subscription_id.into(),
+                        durable: session.durable.is_some(),
+                        place: None,
                     });
                 }
             }
@@ -222,10 +288,9 @@ impl Core {
 
     /// Appends to each log with a route that matches. The gateway's own `$` topics never enter a log: what counts of
     /// them is the newest value.
-    fn append(&mut self, now: Instant, origin: Origin, message: &Message) -> Tickets {
+    fn append(&mut self, now: Instant, source: &Source, message: &Message) -> Tickets {
         let stamped = self.wall(now);
-        let own =
-            origin != Origin::Client && message.topic.levels().any(|level| level.starts_with('$'));
+        let own = is_own(source.origin, message);
         let mut tickets = Tickets::None;
         for log in &mut self.logs {
             let Some(route) = log.route(&message.topic) else {
@@ -240,38 +305,34 @@ impl Core {
                 }
             };
             let id = log.id;
+            if source.marked.contains(&id) {
+                continue;
+            }
             if own {
                 self.effects.push(Effect::Latest { log: id, message });
                 continue;
             }
-            let seq = log.take_seq();
+            let seq = log.watermark.take();
+            let mut mark = None;
             if message.qos > QoS::AtMostOnce {
                 tickets.push(id, seq);
+                mark = source.mark;
             }
             let record = Record { message, stamped };
             self.effects.push(Effect::Append {
                 log: id,
                 seq,
                 record,
+                mark,
             });
         }
         tickets
     }
+}
 
-    /// Keeps the message as the newest of its topic [MQTT-3.3.1-5]; an empty one removes it [MQTT-3.3.1-6].
-    fn retain(&mut self, now: Instant, source: &Source, message: &Rc<Message>) {
-        if !message.retain {
-            return;
-        }
-        if message.payload.is_empty() {
-            self.retained.clear(&message.topic);
-        } else if self.retained.has_room(message) {
-            self.retained.set(now, message, source.client_id.clone());
-            self.arm_sweep(now);
-        } else {
-            self.stats.dropped += 1;
-        }
-    }
+/// The gateway's own `$` topics, which are published anew at each start.
+pub(super) fn is_own(origin: Origin, message: &Message) -> bool {
+    origin != Origin::Client && message.topic.levels().any(|level| level.starts_with('$'))
 }
 
 /// The rules that a PUBLISH can break by itself; its topic.

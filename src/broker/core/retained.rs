@@ -101,12 +101,14 @@ impl Retained {
         self.kept.insert(message.topic.clone(), kept);
     }
 
-    /// Removes the message of a topic.
-    pub(super) fn clear(&mut self, topic: &TopicName) {
-        if let Some(old) = self.kept.remove(topic) {
-            self.bytes -= weight(&old.message);
-            self.expiring -= usize::from(expires(&old.message));
-        }
+    /// Removes the message of a topic; false where there was none.
+    pub(super) fn clear(&mut self, topic: &TopicName) -> bool {
+        let Some(old) = self.kept.remove(topic) else {
+            return false;
+        };
+        self.bytes -= weight(&old.message);
+        self.expiring -= usize::from(expires(&old.message));
+        true
     }
 
     /// The next message for `filter`, and moves on. Each message looked at takes one from `budget`; `None` with the cursor
@@ -147,8 +149,8 @@ impl Retained {
         None
     }
 
-    /// Looks at the next `count` messages and removes those that expired; their number.
-    pub(super) fn sweep(&mut self, now: Instant, count: usize) -> usize {
+    /// Looks at the next `count` messages and removes those that expired; their topics.
+    pub(super) fn sweep(&mut self, now: Instant, count: usize) -> Vec<TopicName> {
         let from = self.swept.take().map_or(Bound::Unbounded, Bound::Excluded);
         let mut seen = self.kept.range((from, Bound::Unbounded)).take(count);
         let mut gone = Vec::new();
@@ -162,8 +164,10 @@ impl Retained {
                 self.swept = Some(topic.clone());
             }
         }
-        gone.iter().for_each(|topic| self.clear(topic));
-        gone.len()
+        for topic in &gone {
+            self.clear(topic);
+        }
+        gone
     }
 }
 
@@ -260,10 +264,10 @@ mod tests {
             retained.set(now, &message(topic, "", Some(5)), "p".into());
         }
         retained.set(now, &message("e", "", None), "p".into());
-        assert_eq!(retained.sweep(now, 100), 0);
+        assert!(retained.sweep(now, 100).is_empty());
         let later = now + Duration::from_secs(5);
-        assert_eq!(retained.sweep(later, 3), 3);
-        assert_eq!(retained.sweep(later, 3), 1);
+        assert_eq!(retained.sweep(later, 3).len(), 3);
+        assert_eq!(retained.sweep(later, 3).len(), 1);
         assert!(!retained.has_expiring());
         assert_eq!(retained.len(), 1);
     }

@@ -1,8 +1,6 @@
-//! A bridge's log as the core sees it: what goes in, at which position, how far it is covered, and who waits for that.
+//! A bridge's log as the core sees it: what goes in, and as what.
 
-use std::collections::BTreeSet;
-
-use super::session::SessionKey;
+use super::watermark::Watermark;
 use super::{ForwardRoute, LogId};
 use crate::broker::RetainPolicy;
 use crate::mqtt::{Message, QoS};
@@ -13,13 +11,8 @@ use crate::topic::{TemplateError, TopicName};
 #[derive(Debug)]
 pub(super) struct AttachedLog {
     pub(super) id: LogId,
-    /// The position of the next message.
-    next: Seq,
-    /// All up to here may be acknowledged.
-    pub(super) covered: Seq,
+    pub(super) watermark: Watermark,
     routes: Vec<ForwardRoute>,
-    /// Sessions whose oldest answer waits for this position. One entry a session at most.
-    waiters: BTreeSet<(Seq, SessionKey)>,
     /// A message that a route could not map was logged; the others are only counted.
     pub(super) told_unmapped: bool,
 }
@@ -28,10 +21,8 @@ impl AttachedLog {
     pub(super) fn new(id: LogId, next: Seq, routes: Vec<ForwardRoute>) -> Self {
         Self {
             id,
-            next,
-            covered: Seq(next.0.saturating_sub(1)),
+            watermark: Watermark::new(next),
             routes,
-            waiters: BTreeSet::new(),
             told_unmapped: false,
         }
     }
@@ -41,29 +32,6 @@ impl AttachedLog {
         self.routes.iter().find(|route| {
             route.filter.matches(topic) && !route.except.iter().any(|except| except.matches(topic))
         })
-    }
-
-    /// Hands out the next position.
-    pub(super) fn take_seq(&mut self) -> Seq {
-        let seq = self.next;
-        self.next = Seq(seq.0.saturating_add(1));
-        seq
-    }
-
-    pub(super) fn wait(&mut self, seq: Seq, session: SessionKey) {
-        self.waiters.insert((seq, session));
-    }
-
-    pub(super) fn stop_waiting(&mut self, seq: Seq, session: SessionKey) {
-        self.waiters.remove(&(seq, session));
-    }
-
-    /// Takes one session whose position is covered.
-    pub(super) fn pop_covered(&mut self) -> Option<SessionKey> {
-        if self.waiters.first()?.0 > self.covered {
-            return None;
-        }
-        self.waiters.pop_first().map(|(_, session)| session)
     }
 }
 

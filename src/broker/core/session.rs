@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
-use super::ack_queue::{AckQueue, Tickets};
+use super::answers::{Answers, Tickets};
+use super::durable::Durable;
 use super::held::{Held, Queue};
 use super::retained::Cursor;
 use super::{ConnId, Origin};
 use crate::mqtt::{PacketId, ProtocolVersion, QoS, ReasonCode, Will};
 use crate::session::{Inbound, Outbound, PacketIds};
+use crate::store::StoredSubscription;
 use crate::topic::TopicFilter;
 
 /// Place of a session in the core.
@@ -42,6 +44,8 @@ pub(super) struct Session {
     pub(super) inbound: Inbound,
     /// QoS 2 messages that were taken, but whose connection ended before the PUBREC: what it waits for.
     pub(super) owed: HashMap<PacketId, (ReasonCode, Tickets)>,
+    /// Present where the store keeps the session; then what waits for an absent client is in the session log alone.
+    pub(super) durable: Option<Box<Durable>>,
     /// The publish that last found this session, and where it stands among the receivers: overlapping subscriptions
     /// are merged with it.
     pub(super) found: (u64, usize),
@@ -79,9 +83,13 @@ pub(super) struct Connection {
     pub(super) maximum_packet_size: usize,
     /// The outbox is over its limit.
     pub(super) congested: bool,
+    /// The CONNACK was sent: the client may be sent something.
+    pub(super) greeted: bool,
+    /// Nothing more is read from it for now.
+    pub(super) paused: bool,
     pub(super) will: Option<Box<Will>>,
     pub(super) keep_alive: Option<KeepAlive>,
-    pub(super) answers: AckQueue,
+    pub(super) answers: Answers,
 }
 
 /// Watches over silence.
@@ -102,6 +110,8 @@ pub(super) struct Replay {
     pub(super) no_local: bool,
     pub(super) subscription_id: Option<u32>,
     pub(super) cursor: Cursor,
+    /// The subscription as the store knows it once all were delivered. Present where it is kept.
+    pub(super) stored: Option<StoredSubscription>,
 }
 
 impl Session {
@@ -118,6 +128,7 @@ impl Session {
             replays: VecDeque::new(),
             inbound: Inbound::new(0),
             owed: HashMap::new(),
+            durable: None,
             found: (0, 0),
         }
     }
@@ -134,10 +145,5 @@ impl Session {
             Presence::Online(connection) => Some(connection),
             Presence::Offline(_) => None,
         }
-    }
-
-    /// Where control packets go, while the client is there.
-    pub(super) fn conn(&self) -> Option<ConnId> {
-        self.connection().map(|connection| connection.conn)
     }
 }

@@ -2,13 +2,17 @@
 
 use std::time::Instant;
 
+use bytestring::ByteString;
+
 use super::Core;
+use super::answers::Reply;
 use super::retained::Cursor;
 use super::session::{Replay, SessionKey};
 use super::trie::Subscriber;
 use crate::mqtt::{
     Packet, QoS, ReasonCode, RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
 };
+use crate::store::{StateChange, StoredSubscription};
 use crate::topic::{SharedFilter, TopicFilter};
 
 impl Core {
@@ -20,6 +24,7 @@ impl Core {
         subscribe: &Subscribe,
     ) -> Result<(), ReasonCode> {
         let id = subscribe.subscription_id;
+        let before = self.store.state.last();
         let subscriptions = subscribe.subscriptions.iter();
         let reasons = subscriptions
             .map(|subscription| {
@@ -33,16 +38,19 @@ impl Core {
             reason_string: None,
             user_properties: Vec::new(),
         };
-        self.answer_now(key, Packet::Suback(suback))?;
-        self.flush(now, key);
+        let suback = Reply::Packet(Box::new(Packet::Suback(suback)));
+        let tickets = self.state_since(before);
+        self.answer(now, key, suback, tickets);
         Ok(())
     }
 
     pub(super) fn unsubscribe(
         &mut self,
+        now: Instant,
         key: SessionKey,
         unsubscribe: &Unsubscribe,
     ) -> Result<(), ReasonCode> {
+        let before = self.store.state.last();
         let filters = unsubscribe.filters.iter();
         let reasons = filters
             .map(|text| match TopicFilter::new(text.clone()) {
@@ -57,7 +65,10 @@ impl Core {
             reason_string: None,
             user_properties: Vec::new(),
         };
-        self.answer_now(key, Packet::Unsuback(unsuback))
+        let unsuback = Reply::Packet(Box::new(Packet::Unsuback(unsuback)));
+        let tickets = self.state_since(before);
+        self.answer(now, key, unsuback, tickets);
+        Ok(())
     }
 
     /// Which QoS is granted, or why none.
@@ -100,16 +111,36 @@ impl Core {
             RetainHandling::SendIfNew => !known,
             RetainHandling::DoNotSend => false,
         };
-        if wanted && self.limits.retained_messages > 0 {
+        let replays = wanted && self.limits.retained_messages > 0;
+        let stored = StoredSubscription {
+            qos,
+            no_local: asked.no_local,
+            retain_as_published: asked.retain_as_published,
+            id: subscription_id,
+            replaying: replays && qos > QoS::AtMostOnce,
+        };
+        let number = session.durable.as_ref().map(|durable| durable.number);
+        if replays {
             session.replays.push_back(Replay {
                 filter: filter.clone(),
                 qos,
                 no_local: asked.no_local,
                 subscription_id,
                 cursor: Cursor::start(),
+                stored: number
+                    .filter(|_| stored.replaying)
+                    .map(|_| StoredSubscription {
+                        replaying: false,
+                        ..stored
+                    }),
             });
         }
-        session.filters.insert(filter);
+        session.filters.insert(filter.clone());
+        if let Some(number) = number {
+            self.store.forget_replay(number, &filter);
+            let filter = ByteString::from(filter.as_str());
+            self.put_state(StateChange::Subscription(number, filter, stored), true);
+        }
         Ok(match qos {
             QoS::AtMostOnce => ReasonCode::Success,
             QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
@@ -123,6 +154,15 @@ impl Core {
             return false;
         };
         session.replays.retain(|replay| replay.filter != *filter);
-        session.filters.remove(filter) && self.subscriptions.remove(filter, key)
+        if !session.filters.remove(filter) {
+            return false;
+        }
+        if let Some(durable) = &session.durable {
+            let number = durable.number;
+            self.store.forget_replay(number, filter);
+            let filter = ByteString::from(filter.as_str());
+            self.put_state(StateChange::SubscriptionGone(number, filter), true);
+        }
+        self.subscriptions.remove(filter, key)
     }
 }

@@ -18,7 +18,7 @@ impl Core {
         client_id: ByteString,
         will: &Will,
     ) {
-        let source = Source { origin, client_id };
+        let source = Source::new(origin, client_id);
         let mut message = will.message.clone();
         message.retain &= self.limits.retained_messages > 0;
         self.distribute(now, &source, message);
@@ -57,6 +57,7 @@ impl Core {
         if let Some(DelayedWill { will, origin, due }) = away.will.take() {
             self.timeouts.cancel(due, Timeout::WillDelay(key));
             self.publish_will(now, origin, client_id, &will);
+            self.put_session(now, key);
         }
     }
 }

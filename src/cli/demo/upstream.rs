@@ -39,7 +39,10 @@ impl Upstream {
             ..Limits::default()
         };
         let broker = Broker::start(
-            BrokerOptions { limits },
+            BrokerOptions {
+                limits,
+                ..BrokerOptions::default()
+            },
             Vec::new(),
             Authenticator::new(Users::default()),
             shutdown.stop(),

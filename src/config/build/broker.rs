@@ -30,6 +30,7 @@ pub(super) fn broker(
     let limits = below::<raw::Limits>(context, &section, "limits", section.raw.limits.as_ref());
     let options = BrokerOptions {
         limits: limits::limits(context, &limits),
+        ..BrokerOptions::default()
     };
     let listeners = if section.has("listeners") {
         listeners(context, &section, section.has("users_file"))

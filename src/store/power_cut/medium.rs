@@ -13,7 +13,7 @@ use super::super::Directory;
 
 /// What becomes of the operations that were not synced when the power went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unsynced {
+pub(in crate::store) enum Unsynced {
     Dropped,
     Kept,
     /// Of each file a random subset, in any order; of the names a random first part.
@@ -22,7 +22,7 @@ pub(super) enum Unsynced {
 
 /// What the medium does when it is told to sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Honesty {
+pub(in crate::store) enum Honesty {
     Honest,
     /// Says that data were synced, but they were not.
     LiesAboutData,
@@ -105,12 +105,12 @@ impl Disk {
 
 /// A folder on a [`Disk`]. Clones are the same folder.
 #[derive(Clone, Debug)]
-pub(super) struct SimulatedFolder {
+pub(in crate::store) struct SimulatedFolder {
     disk: Arc<Mutex<Disk>>,
 }
 
 impl SimulatedFolder {
-    pub(super) fn new(honesty: Honesty) -> Self {
+    pub(in crate::store) fn new(honesty: Honesty) -> Self {
         Self {
             disk: Arc::new(Mutex::new(Disk {
                 files: Vec::new(),
@@ -126,27 +126,27 @@ impl SimulatedFolder {
     }
 
     /// The power goes when so many more operations have been done.
-    pub(super) fn cut_after(&self, operations: u64) {
+    pub(in crate::store) fn cut_after(&self, operations: u64) {
         let mut disk = self.disk.lock().unwrap();
         disk.cut_at = disk.operations + operations;
     }
 
     /// The operations with these numbers fail.
-    pub(super) fn fail(&self, operations: Range<u64>) {
+    pub(in crate::store) fn fail(&self, operations: Range<u64>) {
         self.disk.lock().unwrap().failing = operations;
     }
 
-    pub(super) fn operations(&self) -> u64 {
+    pub(in crate::store) fn operations(&self) -> u64 {
         self.disk.lock().unwrap().operations
     }
 
-    pub(super) fn is_cut(&self) -> bool {
+    pub(in crate::store) fn is_cut(&self) -> bool {
         let disk = self.disk.lock().unwrap();
         disk.operations >= disk.cut_at
     }
 
     /// The folder as it is found after the power is back.
-    pub(super) fn after_cut(&self, unsynced: Unsynced) -> Self {
+    pub(in crate::store) fn after_cut(&self, unsynced: Unsynced) -> Self {
         let disk = self.disk.lock().unwrap();
         let mut random = match unsynced {
             Unsynced::Random(seed) => fastrand::Rng::with_seed(seed),

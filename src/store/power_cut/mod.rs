@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use self::medium::{Honesty, SimulatedFolder, Unsynced};
+pub(super) use self::medium::{Honesty, SimulatedFolder, Unsynced};
 use super::core::Reading;
 use super::log::prepare;
 use super::shared::{ReadRequest, Shared, State};

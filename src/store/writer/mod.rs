@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 pub(super) use self::files::Files;
 use self::files::FoundOrSalvaged;
 pub(super) use self::place::Place;
+pub(super) use self::salvage::put_aside;
 use super::core::{Allowance, Commit};
 use super::error::StoreError;
 

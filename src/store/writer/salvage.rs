@@ -59,7 +59,7 @@ pub(in crate::store) fn salvage(
     };
     let temporary = format!("{name}.tmp");
     Generation::fill(place, &temporary, number, &position, &[], &segments)?.close(place)?;
-    replace(place, &name, &temporary)?;
+    put_aside(place, &name, &temporary)?;
     tracing::error!(
         file = name,
         messages = summary.count,
@@ -89,7 +89,12 @@ pub(in crate::store) fn finish(place: &Place, files: &[(String, u64)]) -> Result
     Ok(())
 }
 
-fn replace(place: &Place, name: &str, temporary: &str) -> Result<(), StoreError> {
+/// Puts `name` aside and gives its name to `temporary`.
+pub(in crate::store) fn put_aside(
+    place: &Place,
+    name: &str,
+    temporary: &str,
+) -> Result<(), StoreError> {
     let directory = &place.directory;
     let bad = format!("{name}.bad-{}", clock::wall().0 / 1000);
     // The new file's name must be there before the old one's goes: see `finish`.

@@ -1,8 +1,13 @@
 //! The only place that reads a clock.
 //!
 //! Cores take `now` as an argument. Schedules, timeouts and expiries run on [`now`] (monotonic); [`wall`] is for
-//! stamping only, because it may jump.
+//! stamping only, because it may jump. What must outlive a restart is counted on a [`Timeline`].
 
+mod timeline;
+
+pub use timeline::{Boot, ClockMark, ClockReading, Timeline, resume};
+
+use std::fs;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, by the wall clock. May jump either way; never used to wait.
@@ -42,6 +47,18 @@ pub fn wall() -> WallTime {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     WallTime(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The wall clock, and how long the machine has been up where it says so (Linux).
+#[must_use]
+pub fn reading() -> ClockReading {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let uptime = fs::read_to_string("/proc/uptime");
+    let boot = match (id, uptime) {
+        (Ok(id), Ok(uptime)) => Boot::parse(&id, &uptime),
+        _ => None,
+    };
+    ClockReading { wall: wall(), boot }
 }
 
 #[cfg(test)]

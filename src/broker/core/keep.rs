@@ -1,0 +1,414 @@
+//! Messages for sessions that are kept: into the session log first, then to clients that are there.
+//!
+//! The packet id is given when a message is appended, so it is as durable as the message and a restart sends it under the
+//! same one. QoS 1 goes out at once; QoS 2 only when it is committed, because nobody could tell a resend from a new message
+//! else. Everything is sent in the order of the log, so what was in flight before a reconnect comes first.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::deliver::Out;
+use super::durable::{Load, one};
+use super::effect::Effect;
+use super::held::{Held, Place, weight};
+use super::publish::{Receiver, Source};
+use super::session::{Replay, Session};
+use super::{ConnId, Core, LogId};
+use crate::mqtt::{Acknowledge, Message, Packet, QoS, ReasonCode};
+use crate::store::{Outcome, Seq, SessionEntry, SessionNumber, Want};
+
+/// In RAM for a session whose client is there, beyond its window; what comes then is read from the log again.
+const QUEUE_MESSAGES: usize = 128;
+const QUEUE_BYTES: usize = 64 << 10;
+/// With fewer than this in the queue, more is read.
+const FETCH_BELOW: usize = 32;
+
+impl Core {
+    /// Appends the message for those receivers that are kept and want it at QoS 1 or 2. Who does not get it after all is
+    /// taken off the list.
+    pub(super) fn keep(
+        &mut self,
+        now: Instant,
+        source: &Source,
+        message: &Rc<Message>,
+        receivers: &mut Vec<Receiver>,
+    ) -> Option<Seq> {
+        if source.marked.contains(&LogId::Sessions) {
+            receivers.retain(|receiver| !receiver.is_kept());
+            return None;
+        }
+        let seq = self.store.sessions.next();
+        let load = one(weight(message));
+        let mut wants = Vec::new();
+        let mut hold = source.mark.is_none();
+        receivers.retain_mut(|receiver| {
+            if !receiver.is_kept() {
+                return true;
+            }
+            let Some((session, mut out)) = self.with_session(now, receiver.session) else {
+                return false;
+            };
+            let at_once = session.can_send(receiver.qos);
+            let Some(want) = session.want(receiver, load, at_once, &mut out) else {
+                return false;
+            };
+            hold &= at_once && want.qos == QoS::AtLeastOnce;
+            receiver.place = Some(Place {
+                seq,
+                id: want.packet_id,
+                received: false,
+            });
+            wants.push(want);
+            true
+        });
+        if wants.is_empty() {
+            return None;
+        }
+        self.effects.push(Effect::Keep {
+            seq: self.store.sessions.take(),
+            message: Rc::clone(message),
+            wants,
+            mark: source.mark,
+            hold,
+        });
+        Some(seq)
+    }
+
+    /// What [`Effect::Fetch`] asked for, in order; `end`: when it was read, that was all there was.
+    pub fn fetched(
+        &mut self,
+        now: Instant,
+        session: SessionNumber,
+        entries: Vec<SessionEntry>,
+        end: bool,
+    ) {
+        self.now = Some(now);
+        let Some(key) = self.store.session(session) else {
+            return;
+        };
+        if let Some(session) = self.sessions.get_mut(key.0) {
+            session.fetched(now, entries, end);
+        }
+        self.flush(now, key);
+    }
+
+    /// A client's PUBREC, told of by [`Effect::Received`], is committed.
+    pub fn committed_received(&mut self, now: Instant, session: SessionNumber, seq: Seq) {
+        self.now = Some(now);
+        let Some(key) = self.store.session(session) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return;
+        };
+        let mut in_flight = session.outbound.messages();
+        let found = in_flight.find(|(_, held)| held.is_at(seq));
+        let Some(id) = found.map(|(id, _)| id) else {
+            return;
+        };
+        drop(in_flight);
+        // Of a client that has come back in the meantime nothing waits for this: it was sent the message again.
+        if session.outbound.released(id).is_ok() {
+            let pubrel = Acknowledge::new(id, ReasonCode::Success);
+            self.answer_now(key, Packet::Pubrel(pubrel));
+        }
+    }
+
+    /// The session log has dropped the oldest that this session wanted, because all sessions together had too much.
+    pub fn dropped(&mut self, now: Instant, session: SessionNumber, messages: u64, bytes: u64) {
+        self.now = Some(now);
+        self.stats.dropped += messages;
+        let Some(key) = self.store.session(session) else {
+            return;
+        };
+        let session = self.sessions.get_mut(key.0);
+        if let Some(durable) = session.and_then(|session| session.durable.as_mut()) {
+            durable.dropped(Load { messages, bytes });
+        }
+        self.flush(now, key);
+    }
+}
+
+impl Session {
+    pub(super) fn is_behind(&self) -> bool {
+        self.durable.as_ref().is_some_and(|durable| durable.behind)
+    }
+
+    pub(super) fn was_sent(&self, place: Option<Place>) -> bool {
+        match (&self.durable, place) {
+            (Some(durable), Some(place)) => durable.was_sent(place.seq),
+            _ => false,
+        }
+    }
+
+    /// How this session, which is kept, wants a message that is appended now. `None`: it is dropped, because not even an
+    /// empty queue could hold it.
+    fn want(
+        &mut self,
+        receiver: &Receiver,
+        load: Load,
+        at_once: bool,
+        out: &mut Out<'_>,
+    ) -> Option<Want> {
+        if !at_once && !self.make_room(load, out) {
+            out.stats.dropped += 1;
+            return None;
+        }
+        let packet_id = self.next_packet_id()?;
+        let durable = self.durable.as_mut()?;
+        durable.appended(out.store.sessions.next(), load);
+        Some(Want {
+            session: durable.number,
+            packet_id,
+            qos: receiver.qos,
+            retain: receiver.retain,
+            subscription_ids: receiver.subscription_ids.clone(),
+        })
+    }
+
+    /// Drops the oldest of the queue until one more fits in; false where it never will.
+    fn make_room(&mut self, load: Load, out: &mut Out<'_>) -> bool {
+        let limit = limit(out);
+        if limit.messages == 0 || load.bytes > limit.bytes {
+            return false;
+        }
+        while let Some(excess) = self.excess(load, limit) {
+            let durable = self.durable.as_ref();
+            let was_sent = |place: Place| durable.is_some_and(|known| known.was_sent(place.seq));
+            let oldest = self.queue.take(|held| !held.place.is_some_and(was_sent));
+            if let Some(oldest) = oldest {
+                out.stats.dropped += 1;
+                self.finish(&oldest, Outcome::Dropped, out);
+            } else if let Some(durable) = &mut self.durable {
+                durable.drop_queued(excess);
+                if durable.behind {
+                    out.stats.dropped += excess;
+                    out.effects.push(Effect::Skip {
+                        session: durable.number,
+                        count: excess,
+                    });
+                }
+            }
+        }
+        true
+    }
+
+    /// How many of the queue must go so that `load` fits in, guessed by their average; `None`: it does.
+    fn excess(&self, load: Load, limit: Load) -> Option<u64> {
+        let queued = self.durable.as_ref()?.queued();
+        let average = (queued.bytes / queued.messages.max(1)).max(1);
+        let bytes = queued
+            .bytes
+            .saturating_add(load.bytes)
+            .saturating_sub(limit.bytes);
+        let messages = queued
+            .messages
+            .saturating_add(1)
+            .saturating_sub(limit.messages);
+        let excess = messages.max(bytes.div_ceil(average)).min(queued.messages);
+        (excess > 0).then_some(excess)
+    }
+
+    /// Whether one more message at QoS 1 or 2 would find the queue full.
+    pub(super) fn is_full(&self, load: Load, out: &Out<'_>) -> bool {
+        if self.can_send(QoS::AtLeastOnce) {
+            return false;
+        }
+        let queued = match &self.durable {
+            Some(durable) => durable.queued(),
+            None => Load {
+                messages: self.queue.len() as u64,
+                bytes: self.queue.bytes() as u64,
+            },
+        };
+        let limit = limit(out);
+        queued.messages >= limit.messages || queued.bytes + load.bytes > limit.bytes
+    }
+
+    /// A message that was appended.
+    pub(super) fn offer_kept(&mut self, held: Held, place: Place, out: &mut Out<'_>) {
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        if durable.behind {
+            return;
+        }
+        if self.queue.len() >= QUEUE_MESSAGES || self.queue.bytes() >= QUEUE_BYTES {
+            durable.behind = true;
+            return;
+        }
+        durable.known = place.seq;
+        self.queue.append(held);
+        self.send_queued(out);
+    }
+
+    /// A retained message for a new subscription: appended like any other, so that its packet id outlives a restart. A
+    /// client that has it already would take the next message of this id for the same one.
+    pub(super) fn keep_replayed(&mut self, mut held: Held, out: &mut Out<'_>) {
+        let hold = held.qos == QoS::AtLeastOnce && self.can_send(held.qos);
+        let Some(packet_id) = self.next_packet_id() else {
+            return;
+        };
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        let place = Place {
+            seq: out.store.sessions.take(),
+            id: packet_id,
+            received: false,
+        };
+        held.place = Some(place);
+        durable.appended(place.seq, one(weight(&held.message)));
+        let want = Want {
+            session: durable.number,
+            packet_id,
+            qos: held.qos,
+            retain: held.retain,
+            subscription_ids: held.subscription_ids.clone(),
+        };
+        out.effects.push(Effect::Keep {
+            seq: place.seq,
+            message: Rc::clone(&held.message),
+            wants: vec![want],
+            mark: None,
+            hold,
+        });
+        self.offer_kept(held, place, out);
+    }
+
+    /// All retained messages for a subscription are in the log; once that is committed, the store may forget about it.
+    pub(super) fn replay_ended(&mut self, replay: Replay, out: &mut Out<'_>) {
+        if let (Some(durable), Some(stored)) = (&self.durable, replay.stored) {
+            out.store
+                .replay_ended(durable.number, replay.filter, stored);
+        }
+    }
+
+    /// Whether the first of the queue may be sent.
+    pub(super) fn may_go(&self, held: &Held, place: Place, out: &mut Out<'_>) -> bool {
+        if held.qos == QoS::ExactlyOnce && !out.store.is_committed(place.seq) {
+            out.store.wait_for_commit(place.seq, out.key);
+            return false;
+        }
+        // 65535 messages after it, an id comes again: its first message must be done by then.
+        !self.outbound.contains(place.id)
+    }
+
+    pub(super) fn note_sent(&mut self, held: &Held, out: &mut Out<'_>) {
+        if let (Some(durable), Some(place)) = (&mut self.durable, held.place)
+            && durable.send(place.seq, one(weight(&held.message)))
+        {
+            out.effects.push(Effect::Sent {
+                session: durable.number,
+                seq: place.seq,
+            });
+        }
+    }
+
+    /// The PUBREC was committed before the client came back.
+    pub(super) fn release_again(&mut self, conn: ConnId, held: Held, out: &mut Out<'_>) {
+        let Some(place) = held.place else {
+            return;
+        };
+        let pubrel = Acknowledge::new(place.id, ReasonCode::Success);
+        out.send(conn, Packet::Pubrel(pubrel));
+        // `may_go` has found the id free, so this cannot fail.
+        let resumed = self.outbound.resumed(place.id, held);
+        debug_assert!(resumed.is_ok(), "{resumed:?}");
+    }
+
+    /// Nothing more is to be done for a message.
+    pub(super) fn finish(&mut self, held: &Held, outcome: Outcome, out: &mut Out<'_>) {
+        if let (Some(durable), Some(place)) = (&mut self.durable, held.place) {
+            durable.done(place.seq, one(weight(&held.message)));
+            out.effects.push(Effect::Done {
+                session: durable.number,
+                seq: place.seq,
+                outcome,
+            });
+        }
+    }
+
+    /// Asks for what is in the log only, where that has its turn.
+    pub(super) fn fetch(&mut self, out: &mut Out<'_>) {
+        if self.queue.len() >= FETCH_BELOW || !self.is_behind() || !self.can_take() {
+            return;
+        }
+        if let Some(durable) = &mut self.durable
+            && let Some(after) = durable.fetch()
+        {
+            out.effects.push(Effect::Fetch {
+                session: durable.number,
+                after,
+            });
+        }
+    }
+
+    fn fetched(&mut self, now: Instant, entries: Vec<SessionEntry>, end: bool) {
+        let is_online = self.connection().is_some();
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        let Some(fetched) = durable.fetch_ended().filter(|_| is_online) else {
+            return;
+        };
+        for entry in entries {
+            if entry.seq <= durable.known {
+                continue;
+            }
+            let seq = entry.seq;
+            let held = Held::read(now, entry);
+            durable.know(seq, one(weight(&held.message)));
+            self.queue.append(held);
+        }
+        if end {
+            let in_flight = self.outbound.messages().map(|(_, held)| held);
+            let mut all = (Load::default(), Load::default());
+            for held in in_flight.chain(self.queue.iter()) {
+                let load = one(weight(&held.message));
+                all.0.add(load);
+                if held.place.is_some_and(|place| durable.was_sent(place.seq)) {
+                    all.1.add(load);
+                }
+            }
+            durable.catch_up(fetched, all);
+        }
+    }
+}
+
+impl Held {
+    fn is_at(&self, seq: Seq) -> bool {
+        self.place.is_some_and(|place| place.seq == seq)
+    }
+
+    /// As it was read from the session log. Copied: it must not pin the segment that it was read with.
+    fn read(now: Instant, entry: SessionEntry) -> Self {
+        let Want {
+            packet_id,
+            qos,
+            retain,
+            subscription_ids,
+            ..
+        } = entry.want;
+        Self {
+            message: Rc::new(entry.message.compact()),
+            qos,
+            retain,
+            subscription_ids,
+            arrived: now.checked_sub(entry.age).unwrap_or(now),
+            place: Some(Place {
+                seq: entry.seq,
+                id: packet_id,
+                received: entry.received,
+            }),
+        }
+    }
+}
+
+/// What may wait for one session.
+fn limit(out: &Out<'_>) -> Load {
+    Load {
+        messages: out.limits.queued_messages as u64,
+        bytes: out.limits.queued_bytes as u64,
+    }
+}

@@ -1,0 +1,129 @@
+//! `when_queue_full: refuse`: nobody gets a message that would find the queue of one of its receivers full. An MQTT 5
+//! publisher is told so in its answer. One of 3.1.1 has no such answer: it is not read until there is room, and closed where that
+//! takes too long; its message waits here meanwhile and was taken by nobody.
+//!
+//! Beside it, the other reason not to read a client: it has many answers waiting.
+
+use std::time::{Duration, Instant};
+
+use super::answers::OTHERS_MAX;
+use super::durable::one;
+use super::effect::{CloseCause, Effect};
+use super::held::weight;
+use super::publish::Source;
+use super::session::{Session, SessionKey};
+use super::timeouts::Timeout;
+use super::{Core, WhenQueueFull};
+use crate::mqtt::{Message, Publish, QoS};
+
+/// How long a publisher of 3.1.1 is not read before it is closed.
+const PARKED_MAX: Duration = Duration::from_secs(30);
+
+/// A publisher that is not read.
+#[derive(Debug)]
+pub(super) struct Parked {
+    publish: Publish,
+    /// The session whose queue is full.
+    full: SessionKey,
+    due: Instant,
+}
+
+impl Core {
+    /// A session that should get this message at QoS 1 or 2 and has no room for it. Only where that is a reason to refuse
+    /// it.
+    pub(super) fn full_receiver(
+        &mut self,
+        now: Instant,
+        source: &Source,
+        message: &Message,
+    ) -> Option<SessionKey> {
+        if self.when_queue_full == WhenQueueFull::DropOldest || message.qos == QoS::AtMostOnce {
+            return None;
+        }
+        let mut receivers = std::mem::take(&mut self.receivers);
+        self.find_receivers(source, message, &mut receivers);
+        let load = one(weight(message));
+        let mut kept = receivers
+            .drain(..)
+            .filter(|receiver| receiver.qos > QoS::AtMostOnce);
+        let full = kept.find(|receiver| {
+            self.with_session(now, receiver.session)
+                .is_some_and(|(session, out)| session.is_full(load, &out))
+        });
+        let full = full.map(|receiver| receiver.session);
+        drop(kept);
+        self.receivers = receivers;
+        full
+    }
+
+    /// Reads nothing more from the client until `full` has room for its message, for a while.
+    pub(super) fn park(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        full: SessionKey,
+        publish: Publish,
+    ) {
+        self.stats.received -= 1; // it comes again
+        let due = now.checked_add(PARKED_MAX).unwrap_or(now);
+        self.timeouts.set(due, Timeout::QueueFull(key));
+        let parked = Parked { publish, full, due };
+        self.parked.insert(key, parked);
+        self.pause(key);
+    }
+
+    /// The client waits no more.
+    pub(super) fn unpark(&mut self, key: SessionKey) -> Option<Parked> {
+        let parked = self.parked.remove(&key)?;
+        self.timeouts.cancel(parked.due, Timeout::QueueFull(key));
+        Some(parked)
+    }
+
+    /// `full` may have room now, or is gone: who waits for that tries again.
+    pub(super) fn retry_parked(&mut self, now: Instant, full: SessionKey) {
+        if self.parked.is_empty() {
+            return;
+        }
+        let waiting = self.parked.iter().filter(|(_, parked)| parked.full == full);
+        let keys: Vec<_> = waiting.map(|(key, _)| *key).collect();
+        for key in keys {
+            let Some(Parked { publish, due, .. }) = self.unpark(key) else {
+                continue;
+            };
+            if let Err(reason) = self.publish(now, key, publish) {
+                self.end(now, key, CloseCause::Violated(reason));
+            } else if let Some(parked) = self.parked.get_mut(&key) {
+                // Still no room, there or elsewhere: its time does not begin anew.
+                let set = std::mem::replace(&mut parked.due, due);
+                self.timeouts.cancel(set, Timeout::QueueFull(key));
+                self.timeouts.set(due, Timeout::QueueFull(key));
+            } else {
+                self.resume_reading(key);
+            }
+        }
+    }
+
+    pub(super) fn pause(&mut self, key: SessionKey) {
+        let session = self.sessions.get_mut(key.0);
+        if let Some(connection) = session.and_then(Session::connection_mut)
+            && !std::mem::replace(&mut connection.paused, true)
+        {
+            let conn = connection.conn;
+            self.effects.push(Effect::Pause { conn });
+        }
+    }
+
+    /// Reads on, where no reason is left not to.
+    pub(super) fn resume_reading(&mut self, key: SessionKey) {
+        let session = self.sessions.get_mut(key.0);
+        if let Some(connection) = session.and_then(Session::connection_mut)
+            && connection.paused
+            && connection.answers.others() <= OTHERS_MAX / 2
+            && !self.parked.contains_key(&key)
+        {
+            connection.paused = false;
+            let conn = connection.conn;
+            self.effects.push(Effect::Resume { conn });
+        }
+    }
+}

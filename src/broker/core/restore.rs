@@ -1,0 +1,224 @@
+//! What the store still knew at a start: sessions with their subscriptions, retained messages, marks of QoS 2 messages.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+
+use super::durable::Durable;
+use super::effect::Effect;
+use super::retained::Cursor;
+use super::session::{Away, DelayedWill, Presence, Replay, Session, SessionKey};
+use super::timeouts::Timeout;
+use super::trie::Subscriber;
+use super::{Core, LogId, Origin};
+use crate::mqtt::{Message, PacketId, Will};
+use crate::session::PacketIds;
+use crate::store::{
+    Mark, SessionNumber, SessionStanding, StateChange, StoredPresence, StoredSession,
+    StoredSubscription,
+};
+use crate::topic::TopicFilter;
+
+/// What the store knew, for [`Core::restore`].
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// Sessions.
+    pub sessions: Vec<RestoredSession>,
+    /// Retained messages.
+    pub retained: Vec<RestoredRetained>,
+    /// Marks in the logs of bridges. Those of the session log are in [`SessionStanding::marks`].
+    pub marks: Vec<(LogId, Mark)>,
+}
+
+/// A session of [`Restored`].
+#[derive(Clone, Debug)]
+pub struct RestoredSession {
+    /// Which.
+    pub number: SessionNumber,
+    /// As it was stored; what remained of its deadlines is what remains now.
+    pub session: StoredSession,
+    /// By filter.
+    pub subscriptions: Vec<(ByteString, StoredSubscription)>,
+    /// In the session log.
+    pub standing: SessionStanding,
+}
+
+/// A retained message of [`Restored`].
+#[derive(Clone, Debug)]
+pub struct RestoredRetained {
+    /// What; its storage is its own.
+    pub message: Message,
+    /// The ClientId of its publisher.
+    pub publisher: ByteString,
+    /// How long ago it came, for its expiry.
+    pub age: Duration,
+}
+
+impl Core {
+    /// Takes up what the store knew. After [`Self::attach_store`] and [`Self::attach_log`], before the first client. A client
+    /// that was connected counts as having left just now, without DISCONNECT; wills that are due are published with the
+    /// first [`Self::timeout`].
+    pub fn restore(&mut self, now: Instant, restored: Restored) {
+        self.now = Some(now);
+        for retained in restored.retained {
+            self.restore_retained(now, retained);
+        }
+        self.arm_sweep(now);
+        for session in restored.sessions {
+            self.restore_session(now, session);
+        }
+        for (log, mark) in restored.marks {
+            let session = self.store.session(mark.session);
+            match session.and_then(|key| self.sessions.get_mut(key.0)) {
+                Some(session) => session.restore_mark(mark.packet_id, log),
+                None => self.effects.push(Effect::Unmark { log, mark }),
+            }
+        }
+    }
+
+    fn restore_retained(&mut self, now: Instant, retained: RestoredRetained) {
+        let RestoredRetained {
+            message,
+            publisher,
+            age,
+        } = retained;
+        if !self.retained.has_room(&message) {
+            self.stats.dropped += 1;
+            self.put_state(StateChange::RetainedGone(message.topic), false);
+            return;
+        }
+        let arrived = now.checked_sub(age).unwrap_or(now);
+        self.retained.set(arrived, &Rc::new(message), publisher);
+    }
+
+    fn restore_session(&mut self, now: Instant, restored: RestoredSession) {
+        let RestoredSession {
+            number,
+            session: stored,
+            subscriptions,
+            standing,
+        } = restored;
+        let mut session = Session::new(stored.client_id.clone());
+        session.expiry = stored.expiry;
+        session.packet_ids = PacketIds::after(standing.last_packet_id);
+        let last = self.store.sessions.last();
+        let mut durable = Durable::restored(number, stored.version, &standing, last);
+        durable.user = stored.user;
+        session.durable = Some(Box::new(durable));
+        for id in standing.marks {
+            session.restore_mark(id, LogId::Sessions);
+        }
+        let key = SessionKey(self.sessions.insert(session));
+        self.by_client.insert(stored.client_id, key);
+        self.store.know_session(number, key);
+        for (filter, stored) in subscriptions {
+            self.restore_subscription(key, number, &filter, stored);
+        }
+        self.go_on_waiting(now, key, stored.expiry, stored.presence, stored.will);
+    }
+
+    fn restore_subscription(
+        &mut self,
+        key: SessionKey,
+        number: SessionNumber,
+        text: &str,
+        stored: StoredSubscription,
+    ) {
+        let filter = TopicFilter::try_from(text);
+        let filter = filter.ok().filter(|filter| {
+            // The trie is as deep as its filters.
+            filter.levels().count() <= self.limits.topic_levels
+        });
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return;
+        };
+        let Some(filter) = filter else {
+            tracing::warn!(client_id = %session.client_id, filter = text, "a stored subscription is dropped: its filter is not allowed any more");
+            let gone = StateChange::SubscriptionGone(number, text.into());
+            self.put_state(gone, false);
+            return;
+        };
+        let StoredSubscription {
+            qos,
+            no_local,
+            retain_as_published,
+            id,
+            replaying,
+        } = stored;
+        let subscriber = Subscriber {
+            session: key,
+            qos,
+            no_local,
+            retain_as_published,
+            subscription_id: id,
+        };
+        self.subscriptions.insert(&filter, subscriber);
+        if replaying {
+            session.replays.push_back(Replay {
+                filter: filter.clone(),
+                qos,
+                no_local,
+                subscription_id: id,
+                cursor: Cursor::start(),
+                stored: Some(StoredSubscription {
+                    replaying: false,
+                    ..stored
+                }),
+            });
+        }
+        session.filters.insert(filter);
+    }
+
+    /// The session waits for its client, and its will for its time, as long as was left.
+    fn go_on_waiting(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        expiry: u32,
+        presence: StoredPresence,
+        will: Option<Will>,
+    ) {
+        let (expires_in, will_in) = match presence {
+            StoredPresence::Away {
+                expires_in,
+                will_in,
+            } => (expires_in, will_in.unwrap_or_default()),
+            StoredPresence::Connected => {
+                let seconds = |seconds| Duration::from_secs(u64::from(seconds));
+                let delay = will.as_ref().map_or(0, |will| will.delay);
+                let expires_in = (expiry < u32::MAX).then(|| seconds(expiry));
+                (expires_in, seconds(delay.min(expiry)))
+            }
+        };
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return;
+        };
+        let will = will.map(|will| DelayedWill {
+            will: Box::new(will),
+            origin: Origin::Client,
+            due: now.checked_add(will_in).unwrap_or(now),
+        });
+        if let Some(will) = &will {
+            self.timeouts.set(will.due, Timeout::WillDelay(key));
+        }
+        let expires = expires_in.and_then(|left| now.checked_add(left));
+        if let Some(at) = expires {
+            self.timeouts.set(at, Timeout::SessionExpiry(key));
+        }
+        session.presence = Presence::Offline(Away { expires, will });
+        if presence == StoredPresence::Connected {
+            self.put_session(now, key);
+        }
+    }
+}
+
+impl Session {
+    /// A log has a copy of a QoS 2 message from this client.
+    fn restore_mark(&mut self, id: PacketId, log: LogId) {
+        self.inbound.restore(id);
+        if let Some(durable) = &mut self.durable {
+            durable.marks.entry(id).or_default().push(log);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the state gives back at a start. No I/O.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytestring::ByteString;
+
+use super::super::{SessionNumber, StateChange, StoredPresence, StoredSession, StoredSubscription};
+use super::row::Kept;
+use crate::mqtt::Message;
+
+/// What was kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restored {
+    /// In the order of their numbers, each with its subscriptions. What remains of their time has been counted down.
+    pub sessions: Vec<RestoredSession>,
+    /// In the order of their topics.
+    pub retained: Vec<RestoredRetained>,
+    /// For the next session that begins; those after it count up from here. No start of the program gives out a number
+    /// of another one.
+    pub next_session: SessionNumber,
+    /// Where the file was damaged: rows that could not be read, as far as that can be told. What was salvaged may be
+    /// outdated.
+    pub lost: Option<u64>,
+}
+
+/// A session, and its subscriptions by their filters.
+pub type RestoredSession = (
+    SessionNumber,
+    StoredSession,
+    Vec<(ByteString, StoredSubscription)>,
+);
+
+/// A retained message that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredRetained {
+    /// As it was put.
+    pub message: Message,
+    /// ClientId of its publisher.
+    pub publisher: ByteString,
+    /// Time that counts since it was put.
+    pub age: Duration,
+}
+
+impl Restored {
+    /// From rows in the order of their tables, at `timeline`. A subscription without a session is left out: its session was
+    /// never answered.
+    pub(super) fn new(
+        rows: Vec<Kept>,
+        timeline: u64,
+        next_session: SessionNumber,
+        lost: Option<u64>,
+    ) -> Self {
+        let mut sessions = BTreeMap::new();
+        let mut retained = Vec::new();
+        for Kept { stamp, change } in rows {
+            let age = Duration::from_millis(timeline.saturating_sub(stamp));
+            match change {
+                StateChange::Session(number, mut session) => {
+                    count_down(&mut session.presence, age);
+                    sessions.insert(number, (*session, Vec::new()));
+                }
+                StateChange::Subscription(number, filter, subscription) => {
+                    if let Some((_, subscriptions)) = sessions.get_mut(&number) {
+                        subscriptions.push((filter, subscription));
+                    }
+                }
+                StateChange::Retained(message, publisher) => retained.push(RestoredRetained {
+                    message,
+                    publisher,
+                    age,
+                }),
+                StateChange::SessionGone(_)
+                | StateChange::SubscriptionGone(..)
+                | StateChange::RetainedGone(_) => {}
+            }
+        }
+        let sessions = sessions.into_iter();
+        Self {
+            sessions: sessions
+                .map(|(number, (session, subscriptions))| (number, session, subscriptions))
+                .collect(),
+            retained,
+            next_session,
+            lost,
+        }
+    }
+}
+
+fn count_down(presence: &mut StoredPresence, age: Duration) {
+    if let StoredPresence::Away {
+        expires_in,
+        will_in,
+    } = presence
+    {
+        for remaining in [expires_in, will_in].into_iter().flatten() {
+            *remaining = remaining.saturating_sub(age);
+        }
+    }
+}
