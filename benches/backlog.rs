@@ -75,7 +75,7 @@ fn fill(runtime: &Runtime, log: &Log, per_commit: u64, commits: u64) -> u64 {
                 message: Message::new(topic.clone(), payload, QoS::AtLeastOnce, false),
                 stamped: clock::wall(),
             };
-            log.append(clock::now(), last, record);
+            log.append(clock::now(), last, record, None);
         }
         log.link(clock::now(), LinkHealth::Down);
         runtime

@@ -1,34 +1,30 @@
 //! A running gateway.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::report;
+use super::stores::Opened;
+use super::{Prepared, report};
 use crate::adapter::{Adapter, PlanError};
-use crate::auth::{Authenticator, Users, UsersError};
-use crate::bridge::{Bridge, BridgeOptions, StartError as BridgeError};
-use crate::broker::{
-    Attachment, Broker, BrokerHandle, Latest, Link, LinkClosed, LinkOptions, Origin,
-};
+use crate::auth::Authenticator;
+use crate::bridge::PreparedBridge;
+use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
 use crate::clock;
-use crate::config::{self, Config};
-use crate::listener::{ListenError, Listener};
+use crate::listener::Listener;
 use crate::shutdown::Shutdown;
 use crate::status::BridgeStatus;
-use crate::store::{Log, StoreError};
+use crate::store::StoreError;
 use crate::topic::{TopicError, TopicName};
 
 /// The parts of a running gateway, and what stops them.
 #[derive(Debug)]
 pub struct Gateway {
     broker: BrokerHandle,
-    listeners: Vec<SocketAddr>,
+    listeners: Vec<Listener>,
     bridges: Vec<(String, watch::Receiver<BridgeStatus>)>,
-    logs: Vec<Log>,
+    stores: Opened,
     reports: JoinSet<()>,
     stops: Stops,
 }
@@ -46,23 +42,12 @@ struct Stops {
 /// Why a gateway did not start. Each names what is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A bridge's certificates.
-    #[error("bridge {name}: {source}")]
-    Bridge {
-        /// Which bridge.
-        name: String,
-        /// Why.
-        source: BridgeError,
-    },
     /// The broker's thread.
     #[error("cannot start the broker's thread: {0}")]
     Broker(#[source] io::Error),
     /// It ended again at once.
     #[error(transparent)]
     Ended(#[from] LinkClosed),
-    /// A listener's address or certificates.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
     /// The folder of a bridge's backlog.
     #[error(
         "the backlog cannot be kept: {0}; `gateway.data_dir` must be a folder that this user may write to, with room"
@@ -74,9 +59,6 @@ pub enum StartError {
     /// The gateway's id makes no topic.
     #[error("gateway.id makes no topic: {0}")]
     Topic(#[from] TopicError),
-    /// The users file.
-    #[error(transparent)]
-    Users(#[from] UsersError),
 }
 
 impl Gateway {
@@ -84,23 +66,14 @@ impl Gateway {
     ///
     /// # Errors
     /// Names the part and what to do.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(prepared: Prepared) -> Result<Self, StartError> {
         let stops = Stops::default();
-        let (attachments, bridges) = open_backlogs(config.bridges).await?;
-        let logs = attachments
-            .iter()
-            .map(|attachment| attachment.log.clone())
-            .collect();
-        let users = config
-            .users_file
-            .as_deref()
-            .map(Users::read)
-            .transpose()?
-            .unwrap_or_default();
+        let (opened, stores, bridges) = Opened::open(prepared.sessions, prepared.bridges).await?;
+        let attachments = stores.bridges.clone();
         let broker = Broker::start(
-            config.broker,
-            attachments.clone(),
-            Authenticator::new(users),
+            prepared.broker,
+            stores,
+            Authenticator::new(prepared.credentials),
             stops.broker.stop(),
         )
         .map_err(StartError::Broker)?;
@@ -108,36 +81,35 @@ impl Gateway {
             broker,
             listeners: Vec::new(),
             bridges: Vec::new(),
-            logs,
+            stores: opened,
             reports: JoinSet::new(),
             stops,
         };
-        for (options, attachment) in bridges.into_iter().zip(attachments) {
-            gateway
-                .start_bridge(&config.gateway.id, options, attachment)
-                .await?;
+        let id = prepared.gateway.id;
+        for (bridge, attachment) in bridges.into_iter().zip(attachments) {
+            gateway.start_bridge(&id, bridge, attachment).await?;
         }
-        for connection in config.connections {
+        for connection in prepared.connections {
             let link = gateway.link(&connection.name, Origin::Device).await?;
             Adapter::start(connection, link, gateway.stops.adapters.stop())?;
         }
-        for options in config.listeners {
-            let listener = Listener::bind(
-                options,
-                gateway.broker.clone(),
-                gateway.stops.listeners.stop(),
-            )?;
-            gateway.listeners.push(listener.local_addr);
+        for listener in prepared.listeners {
+            let stop = gateway.stops.listeners.stop();
+            let listener = listener.start(gateway.broker.clone(), stop);
+            gateway.listeners.push(listener);
         }
+        let listeners = gateway.listeners.iter();
+        let listeners = listeners.map(|listener| listener.status.clone()).collect();
         let link = gateway.link("status", Origin::Gateway).await?;
-        let topic = TopicName::try_from(format!("{}/$status", config.gateway.id))?;
+        let topic = TopicName::try_from(format!("{id}/$status"))?;
         gateway.reports.spawn(report::gateway(
             link,
             topic,
             clock::wall(),
+            listeners,
             gateway.stops.reports.stop(),
         ));
-        tracing::info!(gateway = config.gateway.id, "running");
+        tracing::info!(gateway = id, "running");
         Ok(gateway)
     }
 
@@ -147,9 +119,9 @@ impl Gateway {
         &self.broker
     }
 
-    /// The addresses that are listened on, in the order of the configuration.
+    /// The listeners, in the order of the configuration.
     #[must_use]
-    pub fn listeners(&self) -> &[SocketAddr] {
+    pub fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
 
@@ -180,35 +152,23 @@ impl Gateway {
             step.request();
             step.finished().await;
         }
-        let logs = std::mem::take(&mut self.logs);
-        let closed = tokio::task::spawn_blocking(move || logs.iter().for_each(Log::close)).await;
-        if let Err(error) = closed {
-            tracing::error!(%error, "closing the store failed");
-        }
+        self.stores.close().await;
         tracing::info!("stopped");
     }
 
     async fn start_bridge(
         &mut self,
         gateway: &str,
-        options: BridgeOptions,
+        bridge: PreparedBridge,
         attachment: Attachment,
     ) -> Result<(), StartError> {
-        let name = options.name.clone();
+        let name = attachment.name;
         let topic = TopicName::try_from(format!("{gateway}/$bridge/{name}"))?;
         let link = self
             .link(&format!("bridge-{name}"), Origin::Gateway)
             .await?;
-        let bridge = Bridge::start(
-            options,
-            attachment.log,
-            attachment.latest,
-            self.stops.bridges.stop(),
-        )
-        .map_err(|source| StartError::Bridge {
-            name: name.clone(),
-            source,
-        })?;
+        let stop = self.stops.bridges.stop();
+        let bridge = bridge.start(attachment.log, attachment.latest, stop);
         self.reports.spawn(report::bridge(
             link,
             topic,
@@ -227,26 +187,4 @@ impl Gateway {
             })
             .await
     }
-}
-
-/// Opens every backlog off the runtime's threads, since opening reads files.
-async fn open_backlogs(
-    bridges: Vec<config::Bridge>,
-) -> Result<(Vec<Attachment>, Vec<BridgeOptions>), StartError> {
-    let mut attachments = Vec::new();
-    let mut all_options = Vec::new();
-    for config::Bridge { options, log } in bridges {
-        let opened = tokio::task::spawn_blocking(move || Log::open(log)).await;
-        let log = opened
-            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
-            .map_err(StartError::Store)?;
-        attachments.push(Attachment {
-            name: options.name.clone(),
-            log,
-            routes: options.forward.clone(),
-            latest: Arc::new(Latest::default()),
-        });
-        all_options.push(options);
-    }
-    Ok((attachments, all_options))
 }

@@ -4,9 +4,11 @@
 //! nothing acknowledged is left behind: listeners (nothing new), adapters (their last readings still go out), broker
 //! (clients are told), bridges (what is in flight gets its acknowledgement), stores (everything left is committed).
 
-pub mod files;
 mod gateway;
 pub mod logging;
+mod prepare;
 mod report;
+mod stores;
 
 pub use gateway::{Gateway, StartError};
+pub use prepare::{FileFaults, Prepared};

@@ -3,6 +3,8 @@
 //! A change of state is told at once. Figures alone are told rarely, because where a bridge's routes take these topics
 //! each of them costs bytes on a metered link.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use crate::broker::{Link, LinkClosed};
 use crate::clock::{self, WallTime};
 use crate::mqtt::{Message, QoS};
 use crate::shutdown::Stop;
-use crate::status::{BridgeStatus, LinkState};
+use crate::status::{BridgeStatus, LinkState, ListenerStatus};
 use crate::topic::TopicName;
 
 /// Between two reports of figures while a bridge's link is down or its backlog drains: somebody is probably looking.
@@ -23,23 +25,60 @@ const FIGURES_AT_EASE: Duration = Duration::from_secs(60);
 /// Fewer messages than this are in flight, not a backlog.
 const BACKLOG: u64 = 100;
 
-/// Publishes `{gateway}/$status` as online, then every minute for its uptime, and as offline at the end.
-pub(super) async fn gateway(mut link: Link, topic: TopicName, started: WallTime, mut stop: Stop) {
-    let body = |state: &str| gateway_body(state, started, clock::wall());
+/// Publishes `{gateway}/$status` as online, then every minute for its uptime and when a listener changes, and as offline
+/// at the end.
+pub(super) async fn gateway(
+    mut link: Link,
+    topic: TopicName,
+    started: WallTime,
+    mut listeners: Vec<watch::Receiver<ListenerStatus>>,
+    mut stop: Stop,
+) {
     let mut tick = tokio::time::interval(FIGURES_AT_EASE);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.requested() => break,
             _ = tick.tick() => {}
+            () = any_changed(&mut listeners) => {}
         }
-        if publish(&mut link, &topic, &body("online")).await.is_err() {
+        let now: Vec<_> = listeners
+            .iter_mut()
+            .map(|listener| listener.borrow_and_update().clone())
+            .collect();
+        let body = gateway_body("online", started, clock::wall(), &now);
+        if publish(&mut link, &topic, &body).await.is_err() {
             return;
         }
     }
-    if publish(&mut link, &topic, &body("offline")).await.is_err() {
+    let body = gateway_body("offline", started, clock::wall(), &[]);
+    if publish(&mut link, &topic, &body).await.is_err() {
         tracing::debug!("the broker ended before it could be told that the gateway stops");
     }
+}
+
+/// Waits until one of them has changed. Cancel safe.
+async fn any_changed(listeners: &mut [watch::Receiver<ListenerStatus>]) {
+    let changes = listeners.iter_mut();
+    let mut changes: Vec<_> = changes
+        .map(|listener| Box::pin(async { listener.changed().await.is_ok() }))
+        .collect();
+    poll_fn(|context| {
+        let mut changed = false;
+        changes.retain_mut(|change| match change.as_mut().poll(context) {
+            Poll::Ready(is_change) => {
+                changed |= is_change; // else its listener has ended
+                false
+            }
+            Poll::Pending => true,
+        });
+        if changed {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Publishes the status of one bridge until the bridge ends or `stop`.
@@ -86,9 +125,20 @@ fn is_at_ease(status: &BridgeStatus) -> bool {
         && status.store_error.is_none()
 }
 
-fn gateway_body(state: &str, started: WallTime, now: WallTime) -> Value {
+fn gateway_body(
+    state: &str,
+    started: WallTime,
+    now: WallTime,
+    listeners: &[ListenerStatus],
+) -> Value {
     let uptime = now.millis_since(started) / 1000;
-    json!({"state": state, "version": env!("CARGO_PKG_VERSION"), "since": started.0, "uptime_s": uptime})
+    json!({
+        "state": state,
+        "version": env!("CARGO_PKG_VERSION"),
+        "since": started.0,
+        "uptime_s": uptime,
+        "listeners": listeners,
+    })
 }
 
 fn bridge_body(status: &BridgeStatus) -> Value {
@@ -117,7 +167,10 @@ mod tests {
     fn the_page_of_topics_shows_what_is_published() {
         let page = include_str!("../../config/docs/topics.md");
         let started = WallTime(1_800_000_000_123);
-        let gateway = gateway_body("online", started, WallTime(started.0 + 3_600_000));
+        let mut listener = ListenerStatus::new("local".to_owned(), &"127.0.0.1:1883");
+        listener.opened(&"127.0.0.1:1883");
+        let now = WallTime(started.0 + 3_600_000);
+        let gateway = gateway_body("online", started, now, &[listener]);
         let bridge = bridge_body(&BridgeStatus {
             link: LinkState::Up,
             since: started,

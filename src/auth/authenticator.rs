@@ -1,33 +1,49 @@
 //! The check of a login, off the caller's thread.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use tokio::sync::Semaphore;
 
-use super::{Principal, Users};
+use super::turns::Turns;
+use super::{Access, Principal, Refusals, Users};
+use crate::clock;
 
-/// Passwords checked at a time. More would only make each slower, and a flood of logins must leave the box its CPU.
-pub const PARALLEL_HASHES: usize = 2;
-
-/// Checks logins. Cheap to clone; all clones share the users and the bound on hashes.
+/// Checks logins. Cheap to clone; all clones share users, rules and the bound on hashes.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
-    users: Arc<Users>,
-    hashes: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    turns: Turns,
 }
 
-/// What a client said about itself, and where.
+#[derive(Debug)]
+struct Shared {
+    /// Never held while anything waits or is computed.
+    current: Mutex<Arc<Credentials>>,
+    refusals: Mutex<Refusals>,
+}
+
+/// Who may log in, and what for.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// By password.
+    pub users: Users,
+    /// Everybody.
+    pub access: Access,
+}
+
+/// Who a client says it is, and where.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// For the log.
+    /// For its rights and the log; empty where the broker is yet to give it one.
     pub client_id: ByteString,
     /// The listener it came in by, for the log.
     pub listener: Arc<str>,
-    /// Its address, for the log.
+    /// Its address: for the log, and because addresses take turns.
     pub peer: Option<SocketAddr>,
+    /// The user that its certificate has proven: user name and password do not count then.
+    pub certified: Option<ByteString>,
     /// Whether this listener takes clients without a user name.
     pub anonymous: bool,
     /// User Name.
@@ -47,99 +63,155 @@ pub enum LoginRefusal {
     Busy,
 }
 
+impl From<Users> for Credentials {
+    /// These users, who may do everything.
+    fn from(users: Users) -> Self {
+        let access = Access::unlimited();
+        Self { users, access }
+    }
+}
+
 impl Authenticator {
-    /// For these users.
+    /// For these users and rules.
     #[must_use]
-    pub fn new(users: Users) -> Self {
+    pub fn new(credentials: impl Into<Credentials>) -> Self {
         Self {
-            users: Arc::new(users),
-            hashes: Arc::new(Semaphore::new(PARALLEL_HASHES)),
+            shared: Arc::new(Shared {
+                current: Mutex::new(Arc::new(credentials.into())),
+                refusals: Mutex::default(),
+            }),
+            turns: Turns::new(),
         }
+    }
+
+    /// Those that count now.
+    #[must_use]
+    pub fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&lock(&self.shared.current))
+    }
+
+    /// From now on others count, for logins that are being checked as well. Gives back those that did.
+    pub fn replace(&self, credentials: Arc<Credentials>) -> Arc<Credentials> {
+        std::mem::replace(&mut lock(&self.shared.current), credentials)
     }
 
     /// Checks a login; within a tokio runtime, on whose blocking threads the hash runs. Cancel safe; a hash that was
-    /// begun runs to its end and counts towards [`PARALLEL_HASHES`] until then.
+    /// begun runs to its end and counts towards [`PARALLEL_HASHES`](super::PARALLEL_HASHES) until then.
     ///
     /// # Errors
-    /// The refusal, logged here with who, where, and how to allow it.
+    /// The refusal, logged here with who, where, and how to allow it; of a flood only some are.
     pub async fn check(&self, login: Login) -> Result<Principal, LoginRefusal> {
-        let Some(user_name) = &login.user_name else {
-            return Self::anonymous(&login);
+        let certified = login.certified.is_some();
+        let user = match (&login.certified, &login.user_name) {
+            (Some(user), _) => Some(user),
+            (None, Some(user)) => {
+                self.check_password(user, &login).await?;
+                Some(user)
+            }
+            (None, None) if login.anonymous => None,
+            (None, None) => {
+                self.tell(
+                    &login,
+                    "no user name; give the client one, or set `anonymous: true` for this listener",
+                );
+                return Err(LoginRefusal::NotAuthorized);
+            }
         };
-        // Nothing to verify is no reason to believe: a listener that takes anonymous clients takes those without a name.
-        if self.users.is_empty() {
-            tracing::warn!(
-                client_id = %login.client_id, user = %user_name, listener = %login.listener, peer = ?login.peer,
-                "login refused: there is no user at all; name a `users_file`, or let the client connect without a user name"
-            );
-            return Err(LoginRefusal::BadUserNameOrPassword);
-        }
-        let password = login.password.clone().unwrap_or_default();
-        if self.verify(user_name.clone(), password).await? {
-            return Ok(Principal {
-                user: Some(user_name.clone()),
-            });
-        }
-        tracing::warn!(
-            client_id = %login.client_id, user = %user_name, listener = %login.listener, peer = ?login.peer,
-            "login refused: unknown user or wrong password; the user needs a line with its hash in the `users_file`"
-        );
-        Err(LoginRefusal::BadUserNameOrPassword)
-    }
-
-    fn anonymous(login: &Login) -> Result<Principal, LoginRefusal> {
-        if login.anonymous {
-            return Ok(Principal::default());
-        }
-        tracing::warn!(
-            client_id = %login.client_id, listener = %login.listener, peer = ?login.peer,
-            "login refused: no user name; give the client one, or set `anonymous: true` for this listener"
-        );
-        Err(LoginRefusal::NotAuthorized)
-    }
-
-    async fn verify(&self, name: ByteString, password: Bytes) -> Result<bool, LoginRefusal> {
-        let permit = Arc::clone(&self.hashes)
-            .acquire_owned()
-            .await
-            .map_err(|_| LoginRefusal::Busy)?;
-        let users = Arc::clone(&self.users);
-        let check = tokio::task::spawn_blocking(move || {
-            let matches = users.verify(&name, &password);
-            drop(permit);
-            matches
-        });
-        check.await.map_err(|fault| {
-            tracing::error!(%fault, "a password could not be checked; this is a fault of fieldgate");
-            LoginRefusal::Busy
+        // The newest rules: nothing is awaited from here until the broker knows the client.
+        let access = &self.credentials().access;
+        Ok(Principal {
+            user: user.cloned(),
+            certified,
+            rights: access.rights(user.map(|user| &**user), &login.client_id),
         })
     }
+
+    async fn check_password(&self, user: &ByteString, login: &Login) -> Result<(), LoginRefusal> {
+        const REFUSED: LoginRefusal = LoginRefusal::BadUserNameOrPassword;
+        let before = self.credentials();
+        // Nothing to verify is no reason to believe: a listener that takes anonymous clients takes those without a name.
+        if before.users.is_empty() {
+            self.tell(login, "there is no user at all; name a `users_file`, or let the client connect without a user name");
+            return Err(REFUSED);
+        }
+        let Some(turn) = self.turns.wait(login.peer.map(|peer| peer.ip())).await else {
+            self.tell(login, "too many passwords wait to be checked, most of them from this address; the client may try again");
+            return Err(LoginRefusal::Busy);
+        };
+        let (name, password) = (user.clone(), login.password.clone().unwrap_or_default());
+        let checked = Arc::clone(&before);
+        let check = tokio::task::spawn_blocking(move || {
+            let matches = checked.users.verify(&name, &password);
+            drop(turn);
+            matches
+        });
+        let matches = check.await.map_err(|fault| {
+            tracing::error!(%fault, "a password could not be checked; this is a fault of fieldgate");
+            LoginRefusal::Busy
+        })?;
+        if !matches {
+            self.tell(login, "unknown user or wrong password; the user needs a line with its hash in the `users_file`");
+            return Err(REFUSED);
+        }
+        let now = self.credentials();
+        if !Arc::ptr_eq(&before, &now) && !before.users.agree_on(&now.users, user) {
+            self.tell(
+                login,
+                "the `users_file` was changed meanwhile, and its line is gone or another",
+            );
+            return Err(REFUSED);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, login: &Login, why: &str) {
+        let Some(left_out) = lock(&self.shared.refusals).log(clock::now()) else {
+            return;
+        };
+        tracing::warn!(
+            client_id = %login.client_id, user = login.user_name.as_deref(), listener = %login.listener, peer = ?login.peer,
+            left_out, "login refused: {why}"
+        );
+    }
+}
+
+/// Nothing panics while one is held, and each change is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::users::tests::line;
+    use super::super::{AccessEntry, Who};
     use super::*;
+    use crate::topic::{Template, TopicName};
 
     fn login(user_name: Option<&str>, password: &str, anonymous: bool) -> Login {
         Login {
             client_id: "c".into(),
             listener: "plant".into(),
             peer: None,
+            certified: None,
             anonymous,
             user_name: user_name.map(Into::into),
             password: Some(Bytes::copy_from_slice(password.as_bytes())),
         }
     }
 
+    fn users(text: &str) -> Credentials {
+        Users::parse(text).unwrap().into()
+    }
+
     #[tokio::test]
     async fn a_user_with_the_right_password_is_that_user() {
-        let authenticator = Authenticator::new(Users::parse(&line("plc7", "right")).unwrap());
+        let authenticator = Authenticator::new(users(&line("plc7", "right")));
         let check = async |name, password, anonymous| {
             authenticator.check(login(name, password, anonymous)).await
         };
         let plc7 = Principal {
             user: Some("plc7".into()),
+            ..Principal::default()
         };
         assert_eq!(check(Some("plc7"), "right", false).await, Ok(plc7));
         for (name, password) in [("plc7", "wrong"), ("nobody", "right"), ("", "")] {
@@ -150,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_let_in_without_a_name_unless_the_listener_says_so() {
-        let authenticator = Authenticator::new(Users::default());
+        let authenticator = Authenticator::new(Credentials::default());
         let check = async |anonymous| authenticator.check(login(None, "", anonymous)).await;
         assert_eq!(check(false).await, Err(LoginRefusal::NotAuthorized));
         assert_eq!(check(true).await, Ok(Principal::default()));
@@ -158,10 +230,56 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_nobody_can_verify_is_refused() {
-        let authenticator = Authenticator::new(Users::default());
+        let authenticator = Authenticator::new(Credentials::default());
         assert_eq!(
             authenticator.check(login(Some("plc7"), "x", true)).await,
             Err(LoginRefusal::BadUserNameOrPassword)
         );
+    }
+
+    #[tokio::test]
+    async fn a_user_by_certificate_needs_no_password_and_gets_its_rights() {
+        let entry = AccessEntry {
+            who: Who::User("plc7".to_owned()),
+            publish: vec![Template::parse("plant/{client_id}", &["client_id"], false).unwrap()],
+            subscribe: Vec::new(),
+        };
+        let authenticator = Authenticator::new(Credentials {
+            users: Users::default(),
+            access: Access::with_entries("g1", &[entry]).unwrap(),
+        });
+        let principal = authenticator
+            .check(Login {
+                certified: Some("plc7".into()),
+                ..login(Some("hmi"), "wrong", false)
+            })
+            .await
+            .unwrap();
+        assert_eq!(
+            (principal.user.as_deref(), principal.certified),
+            (Some("plc7"), true)
+        );
+        let rights = principal.rights.unwrap();
+        assert!(rights.may_publish(&TopicName::try_from("plant/c").unwrap()));
+        assert!(!rights.may_publish(&TopicName::try_from("plant/d").unwrap()));
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_while_a_password_was_checked_counts() {
+        let authenticator = Authenticator::new(users(&line("plc7", "right")));
+        let taken = [
+            authenticator.turns.wait(None).await,
+            authenticator.turns.wait(None).await,
+        ];
+        let mut check = Box::pin(authenticator.check(login(Some("plc7"), "right", false)));
+        assert!(
+            std::future::poll_fn(|context| std::task::Poll::Ready(
+                check.as_mut().poll(context).is_pending()
+            ))
+            .await
+        );
+        authenticator.replace(Arc::new(users(&line("plc7", "other"))));
+        drop(taken);
+        assert_eq!(check.await, Err(LoginRefusal::BadUserNameOrPassword));
     }
 }

@@ -1,15 +1,34 @@
-//! Who a client is: the users file and the check of a password. What a user may do comes with the access rules.
+//! Who a client is and what it may do: the users file, the check of a password, the rights that rules give.
 //!
 //! A hash takes about 100 ms of CPU on purpose, so it never runs on the broker's thread: [`Authenticator::check`] hands it
 //! to the runtime's blocking threads, at most [`PARALLEL_HASHES`] at a time. A name that does not exist costs as much as a
 //! wrong password, so that nobody can find out names with a stop watch. No credential is ever taken unverified, and no
 //! password is ever logged.
 
+mod access;
+mod acl;
 mod authenticator;
+mod file;
+mod hash;
+mod patterns;
+mod reach;
+mod refusals;
+mod rights;
+mod turns;
 mod users;
 
-pub use authenticator::{Authenticator, Login, LoginRefusal, PARALLEL_HASHES};
-pub use users::{LineFault, Users, UsersError};
+pub use access::{Access, AccessEntry, AccessOptions, PLACEHOLDERS, Who};
+pub use acl::{Acl, AclFault};
+pub use authenticator::{Authenticator, Credentials, Login, LoginRefusal};
+pub use file::FileError;
+pub use patterns::LEVELS_MAX;
+pub use reach::Reach;
+pub use refusals::Refusals;
+pub use rights::{Grant, Layer, Rights};
+pub use turns::{PARALLEL_HASHES, WAITING_MAX};
+pub use users::{LineFault, Users};
+
+use std::sync::Arc;
 
 use bytestring::ByteString;
 
@@ -18,4 +37,8 @@ use bytestring::ByteString;
 pub struct Principal {
     /// The user, `None` for an anonymous client.
     pub user: Option<ByteString>,
+    /// Known by its certificate: it needs no line in the users file.
+    pub certified: bool,
+    /// What it may do; `None`: everything, as fieldgate's own links.
+    pub rights: Option<Arc<Rights>>,
 }

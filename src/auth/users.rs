@@ -1,55 +1,25 @@
-//! The users file: lines of `name:hash`, the hash an argon2id PHC string (`$argon2id$v=19$m=..,t=..,p=..$salt$hash`).
+//! The users file: lines of `name:hash`; see `hash` for the kinds of hashes.
 //!
 //! Read as a whole or not at all, and all faults are told at once: a file that is half understood would lock out some
-//! users without a word. A hash that asks for more RAM or time than a gateway can spare is a fault, for a login would
-//! stall the box.
+//! users without a word.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordVerifier as _};
-
-/// Some 30 000 users.
-const FILE_BYTES_MAX: u64 = 4 << 20;
-/// RAM of one hash in KiB; twice that is in use while two are checked.
-const MEMORY_KIB_MAX: u32 = 64 << 10;
-/// Passes over that memory.
-const PASSES_MAX: u32 = 16;
+use super::file::{self, FileError};
+use super::hash::{Hash, HashFault};
 
 /// The users of the file, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Users {
-    hashes: HashMap<String, PasswordHash>,
+    hashes: HashMap<String, Arc<Hash>>,
     /// The one that takes longest to check: what a name that does not exist is made to cost.
-    costliest: Option<PasswordHash>,
+    costliest: Option<Arc<Hash>>,
 }
 
-/// Why the users file cannot be taken. Its owner is to blame.
-#[derive(Debug, thiserror::Error)]
-pub enum UsersError {
-    /// Missing, or not ours to read.
-    #[error(
-        "{path}: cannot be read: {source}; check the path, and that the user fieldgate runs as may read it"
-    )]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Lines that are no users.
-    #[error("{}", by_line(path, faults))]
-    Lines {
-        /// Which file.
-        path: PathBuf,
-        /// All of them.
-        faults: Vec<(usize, LineFault)>,
-    },
-}
+/// How a line of the users file is made.
+const MAKE_ONE: &str = "make one with `printf %s PASSWORD | argon2 \"$(openssl rand -hex 8)\" -id -e`, or with mosquitto_passwd";
 
 /// What is wrong with a line, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,17 +27,33 @@ pub enum LineFault {
     /// No colon, or nothing before it.
     #[error("not of the form `name:hash`")]
     NotAUser,
-    /// A password in clear, a hash of Mosquitto's, a line cut short.
+    /// A password in clear, or something else.
     #[error(
-        "`{user}`: not an argon2id hash; make one with `printf %s PASSWORD | argon2 \"$(openssl rand -hex 8)\" -id -e`"
+        "`{user}`: what follows is no hash that is known (argon2id, or Mosquitto's `$6$` and `$7$`); {MAKE_ONE}"
     )]
     NotAHash {
         /// Whose.
         user: String,
     },
+    /// A hash of another program's.
+    #[error(
+        "`{user}`: hashes of {kind} are not read (argon2id is, and Mosquitto's `$6$` and `$7$`); {MAKE_ONE}"
+    )]
+    UnknownKind {
+        /// Whose.
+        user: String,
+        /// Which.
+        kind: &'static str,
+    },
+    /// Cut short, or mistyped.
+    #[error("`{user}`: the hash is damaged; copy the whole line again, or {MAKE_ONE}")]
+    Damaged {
+        /// Whose.
+        user: String,
+    },
     /// More than a gateway can spare.
     #[error(
-        "`{user}`: the hash asks for more than 64 MiB or 16 passes, which would stall the gateway at each login; make it with less"
+        "`{user}`: the hash asks for more than 64 MiB, 16 passes or 500000 iterations, which would stall the gateway at each login; make it with less"
     )]
     TooCostly {
         /// Whose.
@@ -83,37 +69,13 @@ pub enum LineFault {
     },
 }
 
-fn by_line(path: &Path, faults: &[(usize, LineFault)]) -> impl fmt::Display {
-    let lines: Vec<String> = faults
-        .iter()
-        .map(|(line, fault)| format!("{}:{line}: {fault}", path.display()))
-        .collect();
-    lines.join("\n")
-}
-
 impl Users {
     /// Reads the file. Blocks.
     ///
     /// # Errors
     /// Where it cannot be read, and where a line is no user: with all such lines.
-    pub fn read(path: &Path) -> Result<Self, UsersError> {
-        let unreadable = |source| UsersError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
-        let mut text = String::new();
-        let length = File::open(path)
-            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
-            .map_err(unreadable)?;
-        if length as u64 > FILE_BYTES_MAX {
-            return Err(unreadable(io::Error::other(
-                "larger than 4 MiB, which is no users file",
-            )));
-        }
-        Self::parse(&text).map_err(|faults| UsersError::Lines {
-            path: path.to_owned(),
-            faults,
-        })
+    pub fn read(path: &Path) -> Result<Self, FileError<LineFault>> {
+        file::read(path, Self::parse)
     }
 
     /// The same from its text. Empty lines and those that begin with `#` are skipped.
@@ -155,61 +117,68 @@ impl Users {
         self.hashes.is_empty()
     }
 
-    /// Whether `password` is that of `name`. Takes as long as the hash asks for, also for a name that does not exist;
-    /// at once only where there is no user at all.
+    /// Whether `password` is that of `name`. Takes as long as the costliest hash asks for unless it is: neither a name that
+    /// does not exist nor one with a cheap hash can be told by the time. At once only where there is no user at all.
     #[must_use]
     pub fn verify(&self, name: &str, password: &[u8]) -> bool {
-        let known = self.hashes.get(name);
-        let Some(hash) = known.or(self.costliest.as_ref()) else {
+        let Some(costliest) = &self.costliest else {
             return false;
         };
-        let matches = Argon2::default().verify_password(password, hash).is_ok();
-        matches && known.is_some()
+        let known = self.hashes.get(name);
+        if known.is_some_and(|hash| hash.verify(password)) {
+            return true;
+        }
+        if known.is_none_or(|hash| hash.cost() < costliest.cost()) {
+            costliest.verify(password);
+        }
+        false
     }
 
-    fn add(&mut self, name: &str, hash: PasswordHash) {
+    /// Whether `name` is in both with one and the same hash, so that who has logged in with the one may stay.
+    #[must_use]
+    pub fn agree_on(&self, other: &Self, name: &str) -> bool {
+        let hash = self.hashes.get(name);
+        hash.is_some() && hash == other.hashes.get(name)
+    }
+
+    /// Whether there is a line for `name`.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.hashes.contains_key(name)
+    }
+
+    fn add(&mut self, name: &str, hash: Hash) {
+        let hash = Arc::new(hash);
         if self
             .costliest
             .as_ref()
-            .is_none_or(|it| cost(it) < cost(&hash))
+            .is_none_or(|it| it.cost() < hash.cost())
         {
-            self.costliest = Some(hash.clone());
+            self.costliest = Some(Arc::clone(&hash));
         }
         self.hashes.insert(name.to_owned(), hash);
     }
 }
 
-fn user(line: &str) -> Result<(&str, PasswordHash), LineFault> {
+fn user(line: &str) -> Result<(&str, Hash), LineFault> {
     let (name, hash) = line
         .split_once(':')
         .filter(|(name, _)| !name.is_empty())
         .ok_or(LineFault::NotAUser)?;
-    let not_a_hash = || LineFault::NotAHash {
-        user: name.to_owned(),
-    };
-    let hash = PasswordHash::new(hash).map_err(|_| not_a_hash())?;
-    if hash.algorithm != Algorithm::Argon2id.ident() || hash.salt.is_none() || hash.hash.is_none() {
-        return Err(not_a_hash());
-    }
-    let params = Params::try_from(&hash).map_err(|_| not_a_hash())?;
-    if params.m_cost() > MEMORY_KIB_MAX || params.t_cost() > PASSES_MAX {
-        return Err(LineFault::TooCostly {
-            user: name.to_owned(),
-        });
-    }
+    let user = || name.to_owned();
+    let hash = Hash::parse(hash).map_err(|fault| match fault {
+        HashFault::Unknown => LineFault::NotAHash { user: user() },
+        HashFault::Kind(kind) => LineFault::UnknownKind { user: user(), kind },
+        HashFault::Damaged => LineFault::Damaged { user: user() },
+        HashFault::TooCostly => LineFault::TooCostly { user: user() },
+    })?;
     Ok((name, hash))
-}
-
-/// Blocks times passes: what the time goes with.
-fn cost(hash: &PasswordHash) -> u64 {
-    Params::try_from(hash).map_or(0, |params| {
-        u64::from(params.m_cost()) * u64::from(params.t_cost())
-    })
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use argon2::PasswordHasher;
+    use argon2::password_hash::phc::PasswordHash;
+    use argon2::{Algorithm, Argon2, Params, PasswordHasher};
 
     use super::*;
 
@@ -239,15 +208,22 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_hash_made_by_the_reference_implementation_is_understood() {
-        // From its own tests: "password" with "somesalt", 256 KiB, two passes.
-        let users = Users::parse(concat!(
-            "plc7:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ",
-            "$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4\n"
-        ))
-        .unwrap();
-        assert!(users.verify("plc7", b"password"));
-        assert!(!users.verify("plc7", b"Password"));
+    fn a_wrong_password_is_wrong_whatever_the_kinds_of_hashes() {
+        // Of mosquitto_passwd, "secret".
+        let old = "old:$6$Cp7rjNmIkJhL7/kg$/zoeXYyUrI1FuiyYun5DQw55PtdLJNRqvQfzqBnEVcL83b8ao56OD8kD1/7VWFyV45yixeOzBpItha6AEh7Phw==\n";
+        let users = Users::parse(&format!("{old}{}", line("plc7", "right"))).unwrap();
+        assert!(users.verify("old", b"secret") && users.verify("plc7", b"right"));
+        // The costliest hash is checked for its time only: its password lets nobody else in.
+        assert!(!users.verify("old", b"right") && !users.verify("nobody", b"right"));
+    }
+
+    #[test]
+    fn only_who_has_the_same_hash_in_both_stays() {
+        let before = format!("{}{}", line("a", "1"), line("b", "1"));
+        let before = Users::parse(&format!("{before}{}", line("c", "1"))).unwrap();
+        let after = Users::parse(&format!("{}{}", line("a", "1"), line("b", "2"))).unwrap();
+        let stays = ["a", "b", "c", "d"].map(|name| before.agree_on(&after, name));
+        assert_eq!(stays, [true, false, false, false]);
     }
 
     #[test]
@@ -259,22 +235,24 @@ pub(super) mod tests {
     fn all_faults_are_told_at_once_with_their_lines() {
         let text = format!(
             "{}plc8\n:x\nhmi:secret\nold:$7$101$abc$def\ncut:$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ\n\
-             big:$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA\n{}",
+             big:$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA\n{}web:$2y$05$abc\n",
             line("plc7", "a"),
             line("plc7", "b"),
         );
         let faults = Users::parse(&text).unwrap_err();
         let lines: Vec<usize> = faults.iter().map(|(line, _)| *line).collect();
-        assert_eq!(lines, [2, 3, 4, 5, 6, 7, 8]);
-        let error = UsersError::Lines {
+        assert_eq!(lines, [2, 3, 4, 5, 6, 7, 8, 9]);
+        let error = FileError::Lines {
             path: "users".into(),
             faults,
         }
         .to_string();
         assert!(error.contains("users:2: not of the form `name:hash`"));
-        assert!(error.contains("users:4: `hmi`: not an argon2id hash; make one"));
+        assert!(error.contains("users:4: `hmi`: what follows is no hash that is known"));
+        assert!(error.contains("users:5: `old`: the hash is damaged"));
         assert!(error.contains("users:7: `big`: the hash asks for more"));
         assert!(error.contains("users:8: `plc7`: is in line 1 already"));
+        assert!(error.contains("users:9: `web`: hashes of bcrypt are not read"));
         assert!(!error.contains("secret"), "a password must not be shown");
     }
 

@@ -31,9 +31,12 @@ use dial::Dialler;
 use report::Report;
 use task::Task;
 
-/// Starts bridges.
+/// A bridge whose certificates are read and sound; not started yet.
 #[derive(Debug)]
-pub struct Bridge;
+pub struct PreparedBridge {
+    options: Arc<BridgeOptions>,
+    dialler: Dialler,
+}
 
 /// A running bridge.
 #[derive(Debug)]
@@ -44,24 +47,32 @@ pub struct BridgeHandle {
     pub task: JoinHandle<()>,
 }
 
-impl Bridge {
-    /// Starts a bridge on the runtime that this is called on. It connects, and connects again, until `stop` is requested.
+impl PreparedBridge {
+    /// Reads the certificates. Blocks for milliseconds.
     ///
     /// # Errors
-    /// Where the TLS files cannot be used; the text names file and remedy. Nothing is started then.
-    pub fn start(
-        options: BridgeOptions,
-        log: Log,
-        latest: Arc<Latest>,
-        stop: Stop,
-    ) -> Result<BridgeHandle, StartError> {
-        let options = Arc::new(options);
-        let dialler = Dialler::new(&options)?;
+    /// Where the TLS files cannot be used; the text names file and remedy.
+    pub fn new(options: BridgeOptions) -> Result<Self, StartError> {
+        Ok(Self {
+            dialler: Dialler::new(&options)?,
+            options: Arc::new(options),
+        })
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn options(&self) -> &BridgeOptions {
+        &self.options
+    }
+
+    /// Starts the bridge on the runtime that this is called on. It connects, and connects again, until `stop` is requested.
+    #[must_use]
+    pub fn start(self, log: Log, latest: Arc<Latest>, stop: Stop) -> BridgeHandle {
         let (report, status) = Report::new(log.clone());
-        let task = Task::new(options, dialler, log, latest, report, stop);
-        Ok(BridgeHandle {
+        let task = Task::new(self.options, self.dialler, log, latest, report, stop);
+        BridgeHandle {
             status,
             task: tokio::spawn(supervise::run(task)),
-        })
+        }
     }
 }

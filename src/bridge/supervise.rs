@@ -63,7 +63,7 @@ pub(super) mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::watch;
 
-    use super::super::{Address, Backoff, Bridge, BridgeOptions};
+    use super::super::{Address, Backoff, BridgeOptions, PreparedBridge};
     use super::*;
     use crate::broker::Latest;
     use crate::mqtt::{
@@ -215,7 +215,7 @@ pub(super) mod tests {
                 message: Message::new(topic, payload, qos, false),
                 stamped: clock::wall(),
             };
-            log.append(clock::now(), log.next_seq(), record);
+            log.append(clock::now(), log.next_seq(), record, None);
         }
     }
 
@@ -230,7 +230,9 @@ pub(super) mod tests {
         let shutdown = Shutdown::default();
         let latest = Arc::new(Latest::default());
         let mut bridge =
-            Bridge::start(options(port), log.clone(), latest, shutdown.stop()).unwrap();
+            PreparedBridge::new(options(port))
+                .unwrap()
+                .start(log.clone(), latest, shutdown.stop());
         let told = bridge.status.wait_for(|status| status.restarts > 0);
         let told = tokio::time::timeout(HANGS, told)
             .await

@@ -78,32 +78,29 @@ impl Shell {
                 }
             }
             Effect::Append {
-                log, seq, record, ..
-            } => {
-                if let Some(attachment) = self.attachment(log) {
-                    attachment.log.append(at.now, seq, record);
-                    if !attachment.log.has_room() {
-                        self.full.set(Some(log));
-                    }
-                }
-            }
+                log,
+                seq,
+                record,
+                mark,
+            } => self.append(log, seq, record, mark, at),
             Effect::Latest { log, message } => {
-                if let Some(attachment) = self.attachment(log) {
-                    attachment.latest.put(message);
+                if let Some(kept) = self.keeping.bridge(log) {
+                    kept.store.latest.put(message);
                 }
             }
-            // Without a store no session is kept.
-            Effect::Keep { .. }
-            | Effect::Done { .. }
-            | Effect::Received { .. }
-            | Effect::Sent { .. }
-            | Effect::Skip { .. }
-            | Effect::Unmark { .. }
-            | Effect::Forget { .. }
-            | Effect::Fetch { .. }
-            | Effect::State { .. }
-            | Effect::Pause { .. }
-            | Effect::Resume { .. } => {}
+            Effect::Unmark { log, mark } => self.unmark(log, mark, at),
+            Effect::Pause { conn } => {
+                if let Some(peer) = self.peer(conn) {
+                    peer.paused.set(true);
+                }
+            }
+            Effect::Resume { conn } => {
+                if let Some(peer) = self.peer(conn) {
+                    peer.paused.set(false);
+                    peer.wake();
+                }
+            }
+            kept => self.keep(kept, at),
         }
     }
 

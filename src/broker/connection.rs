@@ -20,7 +20,7 @@ use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
-use super::core::{CloseCause, LogId};
+use super::core::CloseCause;
 use super::greeting::greet;
 use super::peer::{Peer, Side, Socket, Wire};
 use super::shell::{Moment, Shell};
@@ -154,6 +154,9 @@ impl Serving {
             if end.is_some() {
                 return end;
             }
+            if self.peer.paused.get() {
+                return None;
+            }
             if packets == 0 || bytes == 0 {
                 context.waker().wake_by_ref();
                 return None;
@@ -207,12 +210,7 @@ impl Serving {
                     .turn(at, |core, at| core.violated(at.now, conn, fault.reason()))
             }
         };
-        self.room = filled.and_then(|log| self.wait_for_room(log));
-    }
-
-    fn wait_for_room(&self, log: LogId) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
-        let log = self.shell.attachment(log)?.log.clone();
-        Some(Box::pin(async move { log.room().await }))
+        self.room = filled.and_then(|log| self.shell.keeping.room(log));
     }
 }
 

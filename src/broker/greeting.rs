@@ -26,7 +26,7 @@ pub(super) async fn greet(
         mut stream,
         listener,
         peer,
-        principal,
+        certified,
         anonymous,
         accepted,
     } = incoming;
@@ -58,6 +58,7 @@ pub(super) async fn greet(
         client_id: connect.client_id.clone(),
         listener: address.listener.clone(),
         peer,
+        certified,
         anonymous,
         user_name: connect.user_name.clone(),
         password: connect.password.clone(),
@@ -68,7 +69,7 @@ pub(super) async fn greet(
     } else if connect.authentication_method.is_some() {
         Err(AuthRefusal::BadAuthenticationMethod)
     } else {
-        authenticate(&shell, principal, login).await
+        authenticate(&shell, login).await
     };
     let socket = Socket::new(address, client_id, &connect, stream);
     let peer = shell.join(Side::Socket(socket));
@@ -84,14 +85,7 @@ pub(super) async fn greet(
     Some(Serving::new(shell, peer, decoder))
 }
 
-async fn authenticate(
-    shell: &Shell,
-    principal: Option<Principal>,
-    login: Login,
-) -> Result<Principal, AuthRefusal> {
-    if let Some(principal) = principal {
-        return Ok(principal);
-    }
+async fn authenticate(shell: &Shell, login: Login) -> Result<Principal, AuthRefusal> {
     let checked = shell.authenticator.check(login).await;
     checked.map_err(|refusal| match refusal {
         LoginRefusal::BadUserNameOrPassword => AuthRefusal::BadUserNameOrPassword,

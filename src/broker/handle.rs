@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytestring::ByteString;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
@@ -13,11 +14,11 @@ use tokio::task::LocalSet;
 
 use super::figures::{BrokerStats, Figures};
 use super::link::{LinkEnds, link_pair};
+use super::stores::Stores;
 use super::thread::{Start, run};
-use super::{BrokerOptions, ForwardRoute, Latest, Link, LinkClosed, LinkOptions};
-use crate::auth::{Authenticator, PARALLEL_HASHES, Principal};
+use super::{BrokerOptions, Link, LinkClosed, LinkOptions};
+use crate::auth::{Authenticator, PARALLEL_HASHES};
 use crate::shutdown::Stop;
-use crate::store::Log;
 
 /// Connections and links on their way to the broker's thread; whoever brings more waits.
 const ARRIVALS: usize = 128;
@@ -31,14 +32,14 @@ pub struct Broker;
 
 impl Broker {
     /// Starts the broker on a thread of its own, named `broker`; it ends when `stop` is requested, after telling its
-    /// clients (DISCONNECT 0x8B in MQTT 5), and drops `stop` when its last write is done. The logs of the attachments
-    /// are to be closed after that.
+    /// clients (DISCONNECT 0x8B in MQTT 5), and drops `stop` when its last write is done. The stores are to
+    /// be closed after that.
     ///
     /// # Errors
     /// Where the thread or its runtime cannot be made.
     pub fn start(
         options: BrokerOptions,
-        attachments: Vec<Attachment>,
+        stores: impl Into<Stores>,
         authenticator: Authenticator,
         stop: Stop,
     ) -> io::Result<BrokerHandle> {
@@ -56,7 +57,7 @@ impl Broker {
         };
         let start = Start {
             options,
-            attachments,
+            stores: stores.into(),
             authenticator,
             figures,
             arrivals,
@@ -71,19 +72,6 @@ impl Broker {
             })?;
         Ok(handle)
     }
-}
-
-/// A bridge's log and what goes into it.
-#[derive(Clone, Debug)]
-pub struct Attachment {
-    /// The bridge's name.
-    pub name: String,
-    /// Its backlog.
-    pub log: Log,
-    /// What goes into it, first match wins.
-    pub routes: Vec<ForwardRoute>,
-    /// Where the gateway's own `$` topics go instead.
-    pub latest: Arc<Latest>,
 }
 
 /// A byte stream whose handshake is done, in whatever way.
@@ -104,8 +92,8 @@ pub struct IncomingConnection {
     pub listener: Arc<str>,
     /// Who is on the other side, for logs; `None` for a unix socket.
     pub peer: Option<SocketAddr>,
-    /// Already known from the client's certificate: that is the login, whatever the CONNECT says.
-    pub principal: Option<Principal>,
+    /// The user that the client's certificate has proven: that is the login, whatever the CONNECT says.
+    pub certified: Option<ByteString>,
     /// Whether a client without user name may connect here.
     pub anonymous: bool,
     /// When the socket was accepted: CONNECT must come within the limit from then on.

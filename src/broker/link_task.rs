@@ -308,10 +308,10 @@ impl Serving<'_> {
 
     /// What the link says next, as packets; none where only the state has changed. `None`: the link is gone.
     async fn next(&mut self) -> Option<Vec<Packet>> {
-        let attachment = self.full.and_then(|log| self.shell.attachment(log));
+        let room = self.full.and_then(|log| self.shell.keeping.room(log));
         let room = async {
-            match attachment {
-                Some(attachment) => attachment.log.room().await,
+            match room {
+                Some(room) => room.await,
                 None => std::future::pending().await,
             }
         };
@@ -331,7 +331,7 @@ impl Serving<'_> {
                 let ids = std::iter::once(id).chain(more);
                 return Some(ids.filter_map(|id| self.link.acknowledgement_of(id)).collect());
             }
-            count = self.commands.recv_many(&mut commands, COMMANDS_AT_ONCE), if self.full.is_none() => {
+            count = self.commands.recv_many(&mut commands, COMMANDS_AT_ONCE), if self.full.is_none() && !self.peer.paused.get() => {
                 if count == 0 {
                     return None;
                 }

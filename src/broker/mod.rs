@@ -20,6 +20,7 @@ mod encoded;
 mod figures;
 mod greeting;
 mod handle;
+mod keeping;
 mod link;
 mod link_task;
 mod options;
@@ -27,13 +28,15 @@ mod outbox;
 mod peer;
 mod route;
 mod shell;
+mod stores;
 mod thread;
 
 pub use figures::BrokerStats;
-pub use handle::{Attachment, Broker, BrokerHandle, IncomingConnection, Stream};
+pub use handle::{Broker, BrokerHandle, IncomingConnection, Stream};
 pub use link::{Link, LinkClosed, LinkOptions};
 pub use options::{BrokerOptions, Limits, WhenQueueFull};
 pub use route::{ForwardRoute, Latest, RetainPolicy};
+pub use stores::{Attachment, SessionStore, Stores};
 
 /// Where a message came from: for audit, loop rules, and the rule that the gateway's own `$` topics never enter a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,8 @@ pub(super) struct Peer {
     pub(super) touched: Cell<bool>,
     /// Its outbox has grown large in this turn.
     pub(super) swollen: Cell<bool>,
+    /// The core wants nothing read from it for now.
+    pub(super) paused: Cell<bool>,
     /// The core has been told to send no more for now.
     pub(super) congested: Cell<bool>,
 }
@@ -83,6 +85,7 @@ impl Peer {
             closing: Cell::new(None),
             touched: Cell::new(false),
             swollen: Cell::new(false),
+            paused: Cell::new(false),
             congested: Cell::new(false),
         }
     }

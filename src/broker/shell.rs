@@ -29,9 +29,10 @@ use tokio::sync::Notify;
 use super::core::{ConnId, Core, Effect, LogId};
 use super::encoded::EncodedOnce;
 use super::figures::Figures;
+use super::keeping::Keeping;
 use super::outbox::Spare;
 use super::peer::{Peer, Side};
-use super::{Attachment, BrokerOptions, Limits};
+use super::{BrokerOptions, Limits, Stores};
 use crate::auth::Authenticator;
 use crate::clock::{self, WallTime};
 use crate::mqtt::Packet;
@@ -47,7 +48,7 @@ pub(super) const STALL_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Shell {
     pub(super) core: RefCell<Core>,
     pub(super) limits: Limits,
-    pub(super) attachments: Vec<Attachment>,
+    pub(super) keeping: Keeping,
     pub(super) authenticator: Authenticator,
     pub(super) figures: Arc<Figures>,
     pub(super) stop: Stop,
@@ -96,7 +97,7 @@ impl Moment {
 impl Shell {
     pub(super) fn new(
         options: BrokerOptions,
-        attachments: Vec<Attachment>,
+        mut stores: Stores,
         authenticator: Authenticator,
         figures: Arc<Figures>,
         stop: Stop,
@@ -105,14 +106,19 @@ impl Shell {
         // Keys of the standard library's hash maps come from the system's randomness.
         let seed = RandomState::new().hash_one(0);
         let mut core = Core::new(options, seed);
-        for (number, attachment) in attachments.iter().enumerate() {
-            let next_seq = attachment.log.next_seq();
-            core.attach_log(LogId::Bridge(number), next_seq, attachment.routes.clone());
+        for (number, bridge) in stores.bridges.iter().enumerate() {
+            let next_seq = bridge.log.next_seq();
+            core.attach_log(LogId::Bridge(number), next_seq, bridge.routes.clone());
+        }
+        let restored = stores.take_restored();
+        if let (Some(store), Some((restored, next_session))) = (&stores.sessions, restored) {
+            core.attach_store(store.log.next_seq(), next_session);
+            core.restore(clock::now(), restored);
         }
         Self {
             core: RefCell::new(core),
             limits,
-            attachments,
+            keeping: Keeping::new(stores),
             authenticator,
             figures,
             stop,
@@ -171,14 +177,6 @@ impl Shell {
         }
         drop(peers);
         self.guarded(|| self.finish());
-    }
-
-    /// A bridge's log.
-    pub(super) fn attachment(&self, log: LogId) -> Option<&Attachment> {
-        match log {
-            LogId::Bridge(number) => self.attachments.get(number),
-            LogId::Sessions | LogId::State => None,
-        }
     }
 
     pub(super) fn peer(&self, conn: ConnId) -> Option<Rc<Peer>> {
@@ -346,7 +344,7 @@ mod tests {
     fn shell(shutdown: &Shutdown) -> Shell {
         Shell::new(
             BrokerOptions::default(),
-            Vec::new(),
+            Stores::default(),
             Authenticator::new(Users::default()),
             Arc::default(),
             shutdown.stop(),

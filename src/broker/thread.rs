@@ -10,15 +10,13 @@ use tokio::task::{spawn_local, unconstrained, yield_now};
 use tokio::time::{sleep_until, timeout};
 
 use super::connection;
-use super::core::LogId;
 use super::figures::Figures;
 use super::handle::Arrival;
 use super::link_task;
 use super::shell::{Moment, Shell};
-use super::{Attachment, BrokerOptions};
+use super::{BrokerOptions, Stores, keeping};
 use crate::auth::Authenticator;
 use crate::shutdown::Stop;
-use crate::store::Seq;
 
 /// For clients to take their last packets when the broker ends.
 const FAREWELL_MAX: Duration = Duration::from_secs(3);
@@ -29,7 +27,7 @@ const REFUSED_MAX: usize = 32;
 /// What the thread is started with.
 pub(super) struct Start {
     pub(super) options: BrokerOptions,
-    pub(super) attachments: Vec<Attachment>,
+    pub(super) stores: Stores,
     pub(super) authenticator: Authenticator,
     pub(super) figures: Arc<Figures>,
     pub(super) arrivals: mpsc::Receiver<Arrival>,
@@ -62,23 +60,28 @@ impl Drop for Attendance {
 pub(super) async fn run(start: Start, stop: &mut Stop) {
     let Start {
         options,
-        attachments,
+        stores,
         authenticator,
         figures,
         mut arrivals,
     } = start;
-    let logs = attachments.len();
     let shell = Rc::new(Shell::new(
         options,
-        attachments,
+        stores,
         authenticator,
         figures,
         stop.clone(),
     ));
     spawn_local(keep_time(Rc::clone(&shell)));
-    for log in (0..logs).map(LogId::Bridge) {
-        spawn_local(follow(Rc::clone(&shell), log));
+    for log in shell.keeping.logs() {
+        spawn_local(keeping::follow(Rc::clone(&shell), log));
     }
+    spawn_local(keeping::fetch(Rc::clone(&shell)));
+    // What was restored may have something to be done.
+    shell.guarded(|| {
+        shell.turn(Moment::get(), |core, at| core.timeout(at.now, at.wall));
+        shell.finish();
+    });
     let (clients, links) = (Rc::new(Room::default()), Rc::new(Room::default()));
     let limit = shell.limits.connections;
     let mut is_full = false;
@@ -154,28 +157,5 @@ async fn keep_time(shell: Rc<Shell>) {
         });
         // What is due may be taken in many steps; others go on in between.
         yield_now().await;
-    }
-}
-
-/// Tells the core what a log has covered.
-async fn follow(shell: Rc<Shell>, log: LogId) {
-    let Some(attachment) = shell.attachment(log) else {
-        return;
-    };
-    let mut progress = attachment.log.progress();
-    let mut known = Seq::default();
-    loop {
-        let covered = progress.borrow_and_update().covered;
-        if covered > known {
-            known = covered;
-            shell.guarded(|| {
-                shell.turn(Moment::get(), |core, at| core.covered(at.now, log, covered));
-                shell.finish();
-            });
-        }
-        if progress.changed().await.is_err() {
-            tracing::error!(bridge = %attachment.name, "the log has ended before the broker; what it has not covered stays unacknowledged");
-            return;
-        }
     }
 }

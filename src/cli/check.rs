@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use super::{EXIT_CONFIG, say};
 use crate::adapter::ConnectionOptions;
 use crate::adapter::plan::plan;
-use crate::app::files;
+use crate::app::Prepared;
+use crate::auth::AccessOptions;
 use crate::config::{self, Config};
-use crate::listener::Bind;
+use crate::listener::{self, BindError, ListenerOptions};
 
 pub(super) fn check(file: &Path) -> ExitCode {
     let loaded = match config::load(file) {
@@ -21,21 +22,31 @@ pub(super) fn check(file: &Path) -> ExitCode {
     for warning in &loaded.warnings {
         eprintln!("{warning}");
     }
-    if let Some(code) = refuse_files(&loaded.config) {
-        return code;
+    if let Err(faults) = Prepared::new(loaded.config.clone()) {
+        eprintln!("{faults}");
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    for warning in absent_addresses(&loaded.config) {
+        eprintln!("warning: {warning}");
     }
     say(summary(&loaded.config));
     say(format_args!("{}: well", file.display()));
     ExitCode::SUCCESS
 }
 
-/// Tells what is wrong inside the files that the configuration names.
-pub(super) fn refuse_files(config: &Config) -> Option<ExitCode> {
-    let faults = files::faults(config);
-    for fault in &faults {
-        eprintln!("error: {fault}");
-    }
-    (!faults.is_empty()).then(|| ExitCode::from(EXIT_CONFIG))
+/// Listeners whose address this machine does not have now. Another that listens there may well be fieldgate itself, and
+/// who may open which port is a matter of the user it runs as: of those nothing is said here.
+fn absent_addresses(config: &Config) -> Vec<String> {
+    let Ok(runtime) = super::runtime() else {
+        return Vec::new();
+    };
+    let _within = runtime.enter();
+    let faults = config.listeners.iter().filter_map(|listener| {
+        let fault = listener::probe(&listener.bind)?;
+        matches!(fault, BindError::NoSuchAddress { .. })
+            .then(|| format!("listener `{}`: {fault}", listener.name))
+    });
+    faults.collect()
 }
 
 /// What the configuration amounts to, a line each.
@@ -51,9 +62,10 @@ fn summary(config: &Config) -> String {
         } else {
             ""
         };
-        let Bind::Tcp(address) = listener.bind;
-        lines.push(format!("listener {} on {address}{tls}", listener.name));
+        let ListenerOptions { name, bind, .. } = listener;
+        lines.push(format!("listener {name} on {bind}{tls}"));
     }
+    lines.push(access_line(&config.access));
     lines.extend(config.connections.iter().flat_map(plan_lines));
     for config::Bridge {
         options: bridge, ..
@@ -77,6 +89,20 @@ fn summary(config: &Config) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// Who may do what, as far as a line has room for it.
+fn access_line(access: &AccessOptions) -> String {
+    match access {
+        AccessOptions::NoRules => {
+            "access: no rules; users may do everything, anonymous clients all but send commands and read $SYS".to_owned()
+        }
+        AccessOptions::Entries(entries) => format!(
+            "access: {} entries; users that none is about may do nothing",
+            entries.len()
+        ),
+        AccessOptions::MosquittoAcl(file) => format!("access by {}", file.display()),
+    }
 }
 
 /// The requests of each device on a wire.

@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::EXIT_CONFIG;
-use super::check::refuse_files;
-use crate::app::{Gateway, logging};
+use crate::app::{Gateway, Prepared, logging};
 use crate::config;
 
 pub(super) fn run(file: &Path) -> ExitCode {
@@ -19,9 +18,13 @@ pub(super) fn run(file: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    if let Some(code) = refuse_files(&loaded.config) {
-        return code;
-    }
+    let prepared = match Prepared::new(loaded.config) {
+        Ok(prepared) => prepared,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
     logging::start(logging::Verbosity::Info);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -33,10 +36,10 @@ pub(super) fn run(file: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(loaded.config))
+    runtime.block_on(serve(prepared))
 }
 
-async fn serve(config: config::Config) -> ExitCode {
+async fn serve(prepared: Prepared) -> ExitCode {
     // Before anything is started, so that a signal never finds the default: death without a farewell.
     let mut signals = match StopSignals::listen() {
         Ok(signals) => signals,
@@ -45,7 +48,7 @@ async fn serve(config: config::Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match Gateway::start(config).await {
+    match Gateway::start(prepared).await {
         Ok(gateway) => {
             signals.asked().await;
             tokio::select! {

@@ -134,6 +134,11 @@ impl<'a> Context<'a> {
             .map(|(_, read)| read)
     }
 
+    /// A path as the file means it: relative ones are relative to its folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// The path of a file named at `place`, which must be there.
     pub(super) fn file(&mut self, name: &str, place: &Place) -> PathBuf {
         let path = self.folder.join(name);

@@ -6,13 +6,8 @@ use serde_yaml::Value;
 /// Keys: the section (the name of its raw struct), the key, and the values that equal today's behaviour, as YAML.
 const KEYS: &[(&str, &str, &[&str])] = &[
     ("Root", "console", &["{bind: \"off\"}"]),
-    ("Broker", "access", &[]),
-    ("Broker", "mosquitto_acl_file", &[]),
-    ("Broker", "when_queue_full", &["drop_oldest"]),
     ("Listener", "websocket", &[]),
-    ("ListenerTls", "crl", &[]),
     ("Limits", "connections_per_address", &[]),
-    ("Limits", "queued_bytes_total", &[]),
     ("Store", "durability", &["strict"]),
     ("Store", "free_space_minimum", &[]),
     ("Connection", "modbus_rtu", &[]),
@@ -50,7 +45,6 @@ const KEYS: &[(&str, &str, &[&str])] = &[
 
 /// Values: the section, the key, and how the value begins.
 const VALUES: &[(&str, &str, &str)] = &[
-    ("Listener", "bind", "unix:"),
     ("BridgeTls", "ca", "system"),
     ("Tag", "type", "bcd16"),
     ("Tag", "type", "bcd32"),

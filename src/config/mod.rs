@@ -37,10 +37,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::adapter::ConnectionOptions;
+use crate::auth::AccessOptions;
 use crate::bridge::BridgeOptions;
 use crate::broker::BrokerOptions;
 use crate::listener::ListenerOptions;
-use crate::store::LogOptions;
+use crate::store::{LogOptions, SessionLogOptions, StateOptions};
 use context::{Context, Noted};
 use place::Place;
 
@@ -61,8 +62,12 @@ pub struct Config {
     pub listeners: Vec<ListenerOptions>,
     /// Its users; `None`: there are none.
     pub users_file: Option<PathBuf>,
+    /// Who may do what.
+    pub access: AccessOptions,
     /// What all logs share.
     pub store: StoreSettings,
+    /// Where sessions and retained messages are kept.
+    pub sessions: SessionStoreOptions,
     /// The wires, each with its devices.
     pub connections: Vec<ConnectionOptions>,
     /// The ways up.
@@ -87,6 +92,15 @@ pub struct StoreSettings {
     pub hold_for_upstream: Duration,
     /// RAM for that, per log, in bytes.
     pub hold_bytes: usize,
+}
+
+/// Where sessions and retained messages are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionStoreOptions {
+    /// What is no queue.
+    pub state: StateOptions,
+    /// What sessions still want.
+    pub log: SessionLogOptions,
 }
 
 /// A bridge and the log of its backlog.

@@ -1,75 +1,96 @@
-//! Why a listener cannot listen.
+//! Why a listener cannot be made, and why it cannot listen now.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use crate::net::TlsError;
 
-/// Why a listener cannot listen; each message says what to do about it.
+/// A listener's files cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ListenError {
+#[error("listener `{name}`: {source}")]
+pub struct ListenError {
+    /// The listener.
+    pub name: String,
+    /// Which file, and the remedy.
+    pub source: TlsError,
+}
+
+/// Why a listener does not listen now. It tries again until it does; each message says what to do meanwhile.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
     /// Somebody else listens there.
     #[error(
-        "listener `{name}`: {address} is in use; end the program that listens there (`ss -ltnp` shows it) or choose another port in `bind`"
+        "{address} is in use; end the program that listens there (`ss -ltnp` shows it) or choose another port in `bind`"
     )]
     InUse {
-        /// The listener.
-        name: String,
         /// Where.
         address: SocketAddr,
     },
-    /// No interface has that address.
+    /// No interface has that address, or not yet.
     #[error(
-        "listener `{name}`: this machine has no address {address} (`ip address` shows those it has); correct `bind`, or use 0.0.0.0 for all"
+        "this machine has no address {address} at present (`ip address` shows those it has); if it does not come by itself, correct `bind`, or use 0.0.0.0 for all"
     )]
     NoSuchAddress {
-        /// The listener.
-        name: String,
         /// Where.
         address: SocketAddr,
     },
     /// A port below 1024.
     #[error(
-        "listener `{name}`: {address} is not ours to open; choose a port from 1024 on, or give fieldgate CAP_NET_BIND_SERVICE"
+        "{address} is not ours to open; choose a port from 1024 on, or give fieldgate CAP_NET_BIND_SERVICE"
     )]
     NotPermitted {
-        /// The listener.
-        name: String,
         /// Where.
         address: SocketAddr,
     },
     /// Anything else the system says.
-    #[error("listener `{name}`: cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}")]
     Io {
-        /// The listener.
-        name: String,
         /// Where.
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
-    /// Its certificates.
-    #[error("listener `{name}`: {source}")]
-    Tls {
-        /// The listener.
-        name: String,
-        /// Which file, and the remedy.
-        source: TlsError,
+    /// Another process accepts at the unix socket.
+    #[error(
+        "the socket {path} is in use; end the program that listens there (`ss -lxp` shows it) or choose another path in `bind`"
+    )]
+    SocketInUse {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file that nobody may remove for us.
+    #[error("{path} is there and is no socket; move it away or choose another path in `bind`")]
+    NotASocket {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The folder of a unix socket is missing or not ours.
+    #[error(
+        "cannot make the socket {path}: {source}; its folder must be there, and the user fieldgate runs as must be able to write to it (systemd: `RuntimeDirectory=`)"
+    )]
+    SocketFile {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
 }
 
-impl ListenError {
-    pub(super) fn bind(name: &str, address: SocketAddr, source: io::Error) -> Self {
-        let name = name.to_owned();
+impl BindError {
+    pub(super) fn tcp(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse { name, address },
-            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress { name, address },
-            io::ErrorKind::PermissionDenied => Self::NotPermitted { name, address },
-            _ => Self::Io {
-                name,
-                address,
-                source,
-            },
+            io::ErrorKind::AddrInUse => Self::InUse { address },
+            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress { address },
+            io::ErrorKind::PermissionDenied => Self::NotPermitted { address },
+            _ => Self::Io { address, source },
+        }
+    }
+
+    pub(super) fn socket_file(path: &Path, source: io::Error) -> Self {
+        Self::SocketFile {
+            path: path.to_owned(),
+            source,
         }
     }
 }

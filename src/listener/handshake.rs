@@ -1,19 +1,19 @@
 //! From an accepted socket to a stream whose handshake is done, and who the client's certificate says it is.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use rustls::{AlertDescription, ServerConfig};
-use tokio::net::TcpStream;
+use bytestring::ByteString;
+use rustls::{AlertDescription, CertificateError, ServerConfig};
 use tokio::time::timeout_at;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::stream::Socket;
-use crate::auth::Principal;
+use super::stream::{Caller, Socket};
 use crate::broker::{BrokerHandle, IncomingConnection, LinkClosed, Stream};
+use crate::clock::{self, WallTime};
 use crate::net;
 
 /// What the connections of one listener have in common.
@@ -21,6 +21,7 @@ pub(super) struct Door {
     pub(super) name: Arc<str>,
     pub(super) anonymous: bool,
     pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) revocations: RevocationWatch,
     pub(super) user_from_common_name: bool,
     pub(super) broker: BrokerHandle,
 }
@@ -32,27 +33,27 @@ impl Door {
     /// Where the broker has ended.
     pub(super) async fn admit(
         &self,
-        socket: TcpStream,
-        peer: SocketAddr,
+        socket: Socket,
+        caller: Caller,
         accepted: Instant,
     ) -> Result<(), LinkClosed> {
-        if let Err(fault) = net::configure(&socket) {
-            tracing::debug!(listener = %self.name, %peer, %fault, "the client was gone before it was served");
+        tracing::debug!(listener = %self.name, %caller, "accepted");
+        if let Err(fault) = socket.configure() {
+            tracing::debug!(listener = %self.name, %caller, %fault, "the client was gone before it was served");
             return Ok(());
         }
-        let socket = Socket::new(socket);
-        let (stream, principal): (Box<dyn Stream>, _) = match &self.tls {
+        let (stream, certified): (Box<dyn Stream>, _) = match &self.tls {
             None => (Box::new(socket), None),
-            Some(config) => match self.secure(config, socket, peer, accepted).await {
-                Some((stream, principal)) => (Box::new(stream), principal),
+            Some(config) => match self.secure(config, socket, caller, accepted).await {
+                Some((stream, certified)) => (Box::new(stream), certified),
                 None => return Ok(()),
             },
         };
         let connection = IncomingConnection {
             stream,
             listener: Arc::clone(&self.name),
-            peer: Some(peer),
-            principal,
+            peer: caller.address(),
+            certified,
             anonymous: self.anonymous,
             accepted,
         };
@@ -64,28 +65,31 @@ impl Door {
         &self,
         config: &Arc<ServerConfig>,
         socket: Socket,
-        peer: SocketAddr,
+        caller: Caller,
         accepted: Instant,
-    ) -> Option<(TlsStream<Socket>, Option<Principal>)> {
+    ) -> Option<(TlsStream<Socket>, Option<ByteString>)> {
         let deadline = accepted + self.broker.connect_timeout();
         let handshake = TlsAcceptor::from(Arc::clone(config)).accept(socket);
         let stream = match timeout_at(deadline.into(), handshake).await {
-            Ok(Ok(stream)) => stream,
+            Ok(Ok(stream)) => {
+                self.revocations.warn_if_due(&self.name, clock::wall());
+                stream
+            }
             Ok(Err(fault)) => {
                 let advice = advice(&fault);
-                tracing::warn!(listener = %self.name, %peer, %fault, advice, "TLS handshake failed");
+                tracing::warn!(listener = %self.name, %caller, %fault, advice, "TLS handshake failed");
                 return None;
             }
             Err(_) => {
-                tracing::warn!(listener = %self.name, %peer, "TLS handshake not finished within `connect_timeout`");
+                tracing::warn!(listener = %self.name, %caller, "TLS handshake not finished within `connect_timeout`");
                 return None;
             }
         };
-        match self.principal(&stream) {
-            Ok(principal) => Some((stream, principal)),
+        match self.certified(&stream) {
+            Ok(user) => Some((stream, user)),
             Err(NoName) => {
                 tracing::warn!(
-                    listener = %self.name, %peer,
+                    listener = %self.name, %caller,
                     "client refused: its certificate has no single common name to be its user; issue one with a common name, or set `user_from: off`"
                 );
                 None
@@ -94,7 +98,7 @@ impl Door {
     }
 
     /// `None`: this listener does not go by certificates, or the client showed none.
-    fn principal(&self, stream: &TlsStream<Socket>) -> Result<Option<Principal>, NoName> {
+    fn certified(&self, stream: &TlsStream<Socket>) -> Result<Option<ByteString>, NoName> {
         if !self.user_from_common_name {
             return Ok(None);
         }
@@ -103,9 +107,46 @@ impl Door {
             return Ok(None);
         };
         let name = net::common_name(certificate).ok_or(NoName)?;
-        Ok(Some(Principal {
-            user: Some(name.into()),
-        }))
+        Ok(Some(name.into()))
+    }
+}
+
+/// Tells, once a day, that the revocation list in use is older than its authority says it should be.
+#[derive(Debug)]
+pub(super) struct RevocationWatch {
+    /// When it is due to be renewed.
+    due: Option<WallTime>,
+    /// In milliseconds of the wall clock.
+    told: AtomicU64,
+}
+
+impl RevocationWatch {
+    const AGAIN_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
+    pub(super) fn new(due: Option<WallTime>) -> Self {
+        Self {
+            due,
+            told: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn warn_if_due(&self, listener: &str, now: WallTime) {
+        if self.is_to_be_told(now) {
+            tracing::warn!(
+                listener,
+                "the revocation list in `crl` is out of date; the certificates that it names are still refused, those revoked since are not: get the newest list"
+            );
+        }
+    }
+
+    fn is_to_be_told(&self, now: WallTime) -> bool {
+        let is_due = self.due.is_some_and(|due| due < now);
+        let told = WallTime(self.told.load(Ordering::Relaxed));
+        let tell = is_due && now.millis_since(told) >= Self::AGAIN_MILLIS;
+        if tell {
+            self.told.store(now.0, Ordering::Relaxed);
+        }
+        tell
     }
 }
 
@@ -125,6 +166,15 @@ fn advice(fault: &io::Error) -> &'static str {
         Some(rustls::Error::NoCertificatesPresented) => {
             "the client must be given a certificate, or `client_certificate` set to optional"
         }
+        Some(rustls::Error::InvalidCertificate(CertificateError::Revoked)) => {
+            "its certificate is revoked by the list in `crl`; if it is meant to come in, issue it a new one"
+        }
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownRevocationStatus)) => {
+            "no list in `crl` speaks for the authority that signed the client's certificate; add its list to the file"
+        }
+        Some(rustls::Error::InvalidCertRevocationList(_)) => {
+            "the list in `crl` is not signed by the authority that signed the client's certificate, or that one may not sign lists (key usage cRLSign)"
+        }
         Some(rustls::Error::InvalidCertificate(_)) => {
             "the client needs a valid certificate that one in `client_ca` has signed"
         }
@@ -140,5 +190,22 @@ fn advice(fault: &io::Error) -> &'static str {
             "the client offers no TLS version or cipher in common; see `minimum_version`"
         }
         Some(_) => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_out_of_date_is_told_once_a_day() {
+        let watch = RevocationWatch::new(Some(WallTime(1_900_000_000_000)));
+        let after = |millis| watch.is_to_be_told(WallTime(1_900_000_000_000 + millis));
+        assert!(!after(0));
+        assert!(after(1));
+        assert!(!after(2));
+        assert!(!after(RevocationWatch::AGAIN_MILLIS));
+        assert!(after(RevocationWatch::AGAIN_MILLIS + 1));
+        assert!(!RevocationWatch::new(None).is_to_be_told(WallTime(u64::MAX)));
     }
 }

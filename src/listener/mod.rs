@@ -5,11 +5,15 @@
 //! handshakes run at a time for a listener, each within the broker's connect timeout, counted from the accept.
 
 mod accept;
+mod bind;
 mod error;
 mod handshake;
+mod listening;
 mod options;
+mod socket_file;
 mod stream;
 
-pub use accept::{HANDSHAKES_MAX, Listener};
-pub use error::ListenError;
+pub use accept::HANDSHAKES_MAX;
+pub use error::{BindError, ListenError};
+pub use listening::{Listener, PreparedListener, probe};
 pub use options::{Bind, ListenerOptions};

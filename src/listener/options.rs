@@ -1,6 +1,8 @@
 //! Options of a listener.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::net::ServerTls;
 
@@ -24,4 +26,30 @@ pub struct ListenerOptions {
 pub enum Bind {
     /// TCP; port 0 lets the system choose.
     Tcp(SocketAddr),
+    /// The file of a unix socket.
+    Unix(PathBuf),
+}
+
+impl Bind {
+    /// The longest path of a unix socket in bytes: the system's 108 with room for what it is called while it is made.
+    pub const PATH_BYTES_MAX: usize = 103;
+
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    /// As the configuration writes it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }

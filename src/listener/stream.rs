@@ -1,34 +1,99 @@
 //! The streams that are handed to the broker: accepted under one runtime, moved to another.
 
+use std::fmt;
 use std::io::{self, IoSlice};
+use std::mem;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::unix::UCred;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use crate::broker::Stream;
+use crate::net;
 
-/// A TCP socket that can change its runtime, also from inside a TLS stream. Empty only after a change that failed; then
-/// every use is an error.
-pub(super) struct Socket(Option<TcpStream>);
+/// A socket that can change its runtime, also from inside a TLS stream.
+pub(super) struct Socket(Kind);
+
+enum Kind {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    /// After a change of the runtime that failed: every use is an error.
+    Lost,
+}
+
+/// Who is on the other side.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Caller {
+    Address(SocketAddr),
+    /// A process on this machine, where the system says which.
+    Process(Option<UCred>),
+}
+
+impl Caller {
+    pub(super) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Process(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(formatter),
+            Self::Process(None) => formatter.write_str("a process here"),
+            Self::Process(Some(who)) => {
+                write!(formatter, "user {}", who.uid())?;
+                match who.pid() {
+                    Some(pid) => write!(formatter, ", process {pid}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
 
 impl Socket {
-    pub(super) fn new(socket: TcpStream) -> Self {
-        Self(Some(socket))
+    pub(super) fn tcp(stream: TcpStream) -> Self {
+        Self(Kind::Tcp(stream))
     }
 
-    fn socket(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        let socket = self.0.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        Ok(Pin::new(socket))
+    pub(super) fn unix(stream: UnixStream) -> Self {
+        Self(Kind::Unix(stream))
     }
+
+    /// Sets what every accepted socket gets.
+    pub(super) fn configure(&self) -> io::Result<()> {
+        match &self.0 {
+            Kind::Tcp(stream) => net::configure(stream),
+            Kind::Unix(_) | Kind::Lost => Ok(()),
+        }
+    }
+}
+
+/// Calls the socket, of whichever kind it is.
+macro_rules! call {
+    ($socket:ident, $method:ident, $context:ident $(, $argument:ident)*) => {
+        match &mut $socket.0 {
+            Kind::Tcp(stream) => Pin::new(stream).$method($context $(, $argument)*),
+            Kind::Unix(stream) => Pin::new(stream).$method($context $(, $argument)*),
+            Kind::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    };
 }
 
 impl Stream for Socket {
     fn rehome(&mut self) -> io::Result<()> {
-        let socket = self.0.take().ok_or(io::ErrorKind::NotConnected)?;
-        self.0 = Some(TcpStream::from_std(socket.into_std()?)?);
+        self.0 = match mem::replace(&mut self.0, Kind::Lost) {
+            Kind::Tcp(stream) => Kind::Tcp(TcpStream::from_std(stream.into_std()?)?),
+            Kind::Unix(stream) => Kind::Unix(UnixStream::from_std(stream.into_std()?)?),
+            Kind::Lost => return Err(io::ErrorKind::NotConnected.into()),
+        };
         Ok(())
     }
 }
@@ -46,7 +111,7 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.socket()?.poll_read(context, buffer)
+        call!(self, poll_read, context, buffer)
     }
 }
 
@@ -56,7 +121,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.socket()?.poll_write(context, bytes)
+        call!(self, poll_write, context, bytes)
     }
 
     fn poll_write_vectored(
@@ -64,7 +129,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.socket()?.poll_write_vectored(context, slices)
+        call!(self, poll_write_vectored, context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -72,10 +137,10 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket()?.poll_flush(context)
+        call!(self, poll_flush, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket()?.poll_shutdown(context)
+        call!(self, poll_shutdown, context)
     }
 }

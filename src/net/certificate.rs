@@ -1,18 +1,13 @@
 //! Who a client certificate names: the Common Name of its subject (RFC 5280 sections 4.1.2.6 and A.1).
 //!
-//! A small walk down one path of the DER instead of an X.509 crate and its dozen dependencies: by the time this runs, webpki
-//! has checked the same bytes and the signature on them. Every length is checked against what is there; nothing is
-//! allocated but the result.
+//! By the time this runs, webpki has checked the same bytes and the signature on them.
 
 use rustls_pki_types::CertificateDer;
 
-const INTEGER: u8 = 0x02;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const UTF8_STRING: u8 = 0x0C;
-const PRINTABLE_STRING: u8 = 0x13;
-const IA5_STRING: u8 = 0x16;
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
+use super::der::{
+    Der, IA5_STRING, INTEGER, OBJECT_IDENTIFIER, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING,
+};
+
 /// `version` of TBSCertificate; absent in v1.
 const VERSION: u8 = 0xA0;
 
@@ -23,7 +18,7 @@ const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 /// the user), where it is in an encoding other than UTF-8 or ASCII, or where it holds a control character.
 #[must_use]
 pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
-    let mut certificate = Der(certificate.as_ref()).open(SEQUENCE)?;
+    let mut certificate = Der::new(certificate.as_ref()).open(SEQUENCE)?;
     let mut signed = certificate.open(SEQUENCE)?;
     if signed.next_is(VERSION) {
         signed.open(VERSION)?;
@@ -39,8 +34,8 @@ pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
         let mut relative = subject.open(SET)?;
         while !relative.is_empty() {
             let mut attribute = relative.open(SEQUENCE)?;
-            if attribute.open(OBJECT_IDENTIFIER)?.0 == COMMON_NAME
-                && found.replace(attribute.text()?).is_some()
+            if attribute.open(OBJECT_IDENTIFIER)?.bytes() == COMMON_NAME
+                && found.replace(text(&mut attribute)?).is_some()
             {
                 return None;
             }
@@ -49,47 +44,14 @@ pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
     found.filter(|name| !name.is_empty() && !name.chars().any(char::is_control))
 }
 
-/// What remains to be read of one DER value.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn next_is(&self, tag: u8) -> bool {
-        self.0.first() == Some(&tag)
-    }
-
-    /// The content of the next value, which must carry `tag`.
-    fn open(&mut self, tag: u8) -> Option<Self> {
-        let (found, content) = self.next()?;
-        (found == tag).then_some(content)
-    }
-
-    /// Tag and content of the next value. Lengths up to 65535, in the one form that DER allows.
-    fn next(&mut self) -> Option<(u8, Self)> {
-        let (length, rest, tag) = match *self.0 {
-            [tag, length @ 0..=0x7F, ref rest @ ..] => (usize::from(length), rest, tag),
-            [tag, 0x81, length @ 0x80..=0xFF, ref rest @ ..] => (usize::from(length), rest, tag),
-            [tag, 0x82, high @ 1..=0xFF, low, ref rest @ ..] => {
-                (usize::from(u16::from_be_bytes([high, low])), rest, tag)
-            }
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, Self(content)))
-    }
-
-    fn text(&mut self) -> Option<String> {
-        let (tag, content) = self.next()?;
-        let text = str::from_utf8(content.0).ok()?;
-        match tag {
-            UTF8_STRING => Some(text.to_owned()),
-            PRINTABLE_STRING | IA5_STRING if text.is_ascii() => Some(text.to_owned()),
-            _ => None,
-        }
+/// A string in one of the encodings that are UTF-8 already.
+fn text(attribute: &mut Der<'_>) -> Option<String> {
+    let (tag, content) = attribute.next()?;
+    let text = str::from_utf8(content.bytes()).ok()?;
+    match tag {
+        UTF8_STRING => Some(text.to_owned()),
+        PRINTABLE_STRING | IA5_STRING if text.is_ascii() => Some(text.to_owned()),
+        _ => None,
     }
 }
 

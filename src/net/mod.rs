@@ -4,13 +4,15 @@
 //! passed explicitly, so a process-wide default that some library might install changes nothing.
 
 mod certificate;
+mod der;
 mod pem;
+mod revocation;
 mod socket;
 mod tls;
 
 pub use certificate::common_name;
 pub use socket::configure;
-pub use tls::{TlsError, client_config, server_config};
+pub use tls::{ServerSetup, TlsError, client_config, server_setup};
 
 use std::path::PathBuf;
 
@@ -25,6 +27,8 @@ pub struct ServerTls {
     pub client_ca: Option<PathBuf>,
     /// Whether a client must show one.
     pub client_certificate: ClientCertificate,
+    /// PEM: which client certificates were revoked, a list for each authority that signs clients.
+    pub crl: Option<PathBuf>,
     /// Accept TLS 1.2 beside 1.3.
     pub allow_tls12: bool,
 }

@@ -1,4 +1,4 @@
-//! PEM files: certificates and private keys, with errors that name the file, what is wrong with it and the remedy.
+//! PEM files: certificates, revocation lists and private keys, with errors that name the file, what is wrong with it and the remedy.
 //!
 //! A file is read once and up to a limit; what is not PEM, or not what was asked for, is an error and never skipped.
 
@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::TlsError;
 
@@ -26,6 +26,22 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         });
     }
     Ok(certificates)
+}
+
+/// Every revocation list of the file; at least one.
+pub(super) fn revocation_lists(
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let text = read(path)?;
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|fault| not_pem(path, &fault))?;
+    if lists.is_empty() {
+        return Err(TlsError::NoRevocationList {
+            path: path.to_owned(),
+        });
+    }
+    Ok(lists)
 }
 
 /// The first private key of the file.

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
     ClientConfig, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion,
 };
+use rustls_pki_types::CertificateRevocationListDer;
 
-use super::{ClientCertificate, ClientTls, ServerTls, pem};
+use super::{ClientCertificate, ClientTls, ServerTls, pem, revocation};
+use crate::clock::WallTime;
 
 /// Why a TLS set-up cannot be made. A file of the owner's is to blame; each message says which, and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,24 @@ pub enum TlsError {
     NoCertificate {
         /// Which file.
         path: PathBuf,
+    },
+    /// PEM, but of something else.
+    #[error(
+        "{path}: no revocation list in it; it needs a `-----BEGIN X509 CRL-----` section (`openssl crl -inform der -in FILE` converts)"
+    )]
+    NoRevocationList {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Damaged, or of a kind that webpki does not take, such as a delta list.
+    #[error(
+        "{path}: is no revocation list that can be used: {fault}; fieldgate takes whole X.509 v2 lists"
+    )]
+    UnusableList {
+        /// Which file.
+        path: PathBuf,
+        /// What webpki said.
+        fault: String,
     },
     /// PEM, but of something else.
     #[error(
@@ -91,18 +111,34 @@ pub enum TlsError {
     },
 }
 
+/// What a listener answers handshakes with, its files read and checked.
+#[derive(Clone, Debug)]
+pub struct ServerSetup {
+    /// For rustls.
+    pub config: Arc<ServerConfig>,
+    /// When the first of the revocation lists is due to be renewed; `None`: there is none, or none says. A list that
+    /// is due still counts: the certificates that it names stay revoked, and a plant must not stop because nobody
+    /// renewed a file. Whoever uses this setup warns of it.
+    pub revocations_due: Option<WallTime>,
+}
+
 const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 const TLS13_AND_12: &[&SupportedProtocolVersion] =
     &[&rustls::version::TLS13, &rustls::version::TLS12];
 
-/// What a listener answers handshakes with.
+/// Reads the files of a listener. Blocks for milliseconds.
 ///
 /// # Errors
 /// Names the file that is at fault, and the remedy.
-pub fn server_config(options: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_setup(options: &ServerTls) -> Result<ServerSetup, TlsError> {
     let chain = pem::certificates(&options.certificate)?;
     let key = pem::private_key(&options.private_key)?;
-    let verifier = client_verifier(options)?;
+    let lists = match &options.crl {
+        Some(path) => pem::revocation_lists(path)?,
+        None => Vec::new(),
+    };
+    let revocations_due = lists.iter().filter_map(revocation::next_update).min();
+    let verifier = client_verifier(options, lists)?;
     let versions = if options.allow_tls12 {
         TLS13_AND_12
     } else {
@@ -114,7 +150,10 @@ pub fn server_config(options: &ServerTls) -> Result<Arc<ServerConfig>, TlsError>
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .map_err(|source| pair_fault(&options.certificate, &options.private_key, source))?;
-    Ok(Arc::new(config))
+    Ok(ServerSetup {
+        config: Arc::new(config),
+        revocations_due,
+    })
 }
 
 /// What a bridge dials its upstream with.
@@ -147,20 +186,33 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn client_verifier(options: &ServerTls) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+/// Revocation is checked for the client's own certificate, as Mosquitto does it: operators have the list of the
+/// authority that signs their clients, not one of each authority above. A certificate that no list speaks for is refused.
+fn client_verifier(
+    options: &ServerTls,
+    lists: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     if options.client_certificate == ClientCertificate::Off {
         return Ok(WebPkiClientVerifier::no_client_auth());
     }
     let path = options.client_ca.as_deref().ok_or(TlsError::NoClientCa)?;
     let anchors = Arc::new(trust_anchors(path)?);
-    let builder = WebPkiClientVerifier::builder_with_provider(anchors, provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(anchors, provider())
+        .with_crls(lists)
+        .only_check_end_entity_revocation();
     let builder = match options.client_certificate {
         ClientCertificate::Required => builder,
         ClientCertificate::Off | ClientCertificate::Optional => builder.allow_unauthenticated(),
     };
-    // The one way this fails is an empty set of anchors, which `trust_anchors` has refused already.
-    builder.build().map_err(|_| TlsError::NoCertificate {
-        path: path.to_owned(),
+    builder.build().map_err(|fault| match fault {
+        VerifierBuilderError::InvalidCrl(fault) => TlsError::UnusableList {
+            path: options.crl.clone().unwrap_or_default(),
+            fault: format!("{fault:?}"),
+        },
+        // An empty set of anchors, which `trust_anchors` has refused already.
+        _ => TlsError::NoCertificate {
+            path: path.to_owned(),
+        },
     })
 }
 
@@ -236,6 +288,7 @@ mod tests {
                 private_key: self.path("key.pem"),
                 client_ca: Some(self.path("cert.pem")),
                 client_certificate: ClientCertificate::Required,
+                crl: None,
                 allow_tls12: true,
             }
         }
@@ -244,7 +297,7 @@ mod tests {
     #[test]
     fn a_sound_set_of_files_is_taken() {
         let files = Files::new();
-        server_config(&files.server()).unwrap();
+        server_setup(&files.server()).unwrap();
         let client = client_config(&ClientTls {
             ca: files.path("cert.pem"),
             identity: Some((files.path("cert.pem"), files.path("key.pem"))),
@@ -261,7 +314,7 @@ mod tests {
         let fault = |change: &dyn Fn(&mut ServerTls)| {
             let mut options = files.server();
             change(&mut options);
-            server_config(&options).unwrap_err().to_string()
+            server_setup(&options).unwrap_err().to_string()
         };
 
         let missing = fault(&|o| o.certificate = files.path("absent.pem"));
@@ -295,6 +348,19 @@ mod tests {
         );
         let junk = fault(&|o| o.client_ca = Some(junk.clone()));
         assert!(junk.contains("junk.pem: cannot be used"), "{junk}");
+
+        let no_list = fault(&|o| o.crl = Some(files.path("cert.pem")));
+        assert!(
+            no_list.contains("cert.pem: no revocation list"),
+            "{no_list}"
+        );
+
+        let junk = files.put(
+            "junk.crl",
+            "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+        );
+        let junk = fault(&|o| o.crl = Some(junk.clone()));
+        assert!(junk.contains("junk.crl: is no revocation list"), "{junk}");
 
         let no_ca = fault(&|o| o.client_ca = None);
         assert!(no_ca.contains("`client_ca` is missing"), "{no_ca}");

@@ -2,6 +2,8 @@
 //!
 //! Plain data in a `watch` channel: the newest one counts, and nobody waits for a reader.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 
 use crate::clock::WallTime;
@@ -33,6 +35,44 @@ pub struct BridgeStatus {
     pub connects: u64,
     /// Times the bridge had to be started again after a panic.
     pub restarts: u64,
+}
+
+/// How a listener stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens, or shall listen; the real port where port 0 was asked for.
+    pub address: String,
+    /// Why it does not listen; `None` while it does.
+    pub error: Option<String>,
+}
+
+impl ListenerStatus {
+    /// Of a listener that has not been tried yet.
+    #[must_use]
+    pub fn new(name: String, address: &impl Display) -> Self {
+        Self {
+            name,
+            address: address.to_string(),
+            error: Some("starting".to_owned()),
+        }
+    }
+
+    /// It listens.
+    pub fn opened(&mut self, address: &impl Display) {
+        self.address = address.to_string();
+        self.error = None;
+    }
+
+    /// It does not listen. True where that is news.
+    pub fn failed(&mut self, error: &str) -> bool {
+        let is_new = self.error.as_deref() != Some(error);
+        if is_new {
+            self.error = Some(error.to_owned());
+        }
+        is_new
+    }
 }
 
 /// Stages of a link to the upstream.

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
+use super::error::StoreError;
+
 /// A folder of flat files.
 pub trait Directory: Debug + Send {
     /// Where it is, for messages.
@@ -63,6 +65,14 @@ pub struct Folder {
 }
 
 impl Folder {
+    /// As [`Self::create`], with an error of this room.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::create(path.to_owned()).map_err(|source| StoreError::Io {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
     /// Makes the folder if it is absent.
     ///
     /// # Errors

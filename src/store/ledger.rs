@@ -27,9 +27,9 @@ pub(super) struct Summary {
     /// Bytes of its segments.
     pub(super) bytes: u64,
     /// Lowest of the first stamps of its segments.
-    pub(super) oldest: WallTime,
+    pub(super) oldest: u64,
     /// Highest stamp in it.
-    pub(super) newest: WallTime,
+    pub(super) newest: u64,
 }
 
 impl Summary {
@@ -41,8 +41,8 @@ impl Summary {
             last: 0,
             count: 0,
             bytes: 0,
-            oldest: WallTime(u64::MAX),
-            newest: WallTime(0),
+            oldest: u64::MAX,
+            newest: 0,
         }
     }
 
@@ -69,8 +69,8 @@ impl Summary {
             self.last,
             self.count,
             self.bytes,
-            self.oldest.0,
-            self.newest.0,
+            self.oldest,
+            self.newest,
         ] {
             varint::put(&mut out, value);
         }
@@ -85,8 +85,8 @@ impl Summary {
             last: input.varint()?,
             count: input.varint()?,
             bytes: input.varint()?,
-            oldest: WallTime(input.varint()?),
-            newest: WallTime(input.varint()?),
+            oldest: input.varint()?,
+            newest: input.varint()?,
         })
     }
 }
@@ -172,12 +172,32 @@ impl Ledger {
             .unwrap_or(0)
     }
 
-    /// Numbers of the generations with messages from `from` to `until`, oldest first.
-    pub(super) fn holding(&self, from: u64, until: u64) -> Vec<u64> {
+    /// The first generation with messages from `from` to `until` that `is_wanted`, and up to where it and the gap behind
+    /// it go: `until`, if nothing else has any.
+    pub(super) fn holding(
+        &self,
+        from: u64,
+        until: u64,
+        is_wanted: impl Fn(u64) -> bool,
+    ) -> Option<(u64, u64)> {
         let held = self.generations.iter().map(|generation| generation.summary);
-        held.filter(|summary| summary.count > 0 && summary.last >= from && summary.first <= until)
-            .map(|summary| summary.number)
-            .collect()
+        let mut held = held.filter(|summary| {
+            let overlaps = summary.count > 0 && summary.last >= from && summary.first <= until;
+            overlaps && is_wanted(summary.number)
+        });
+        let number = held.next()?.number;
+        Some((number, held.next().map_or(until, |next| next.first - 1)))
+    }
+
+    /// The generation that has the message at `seq`, if any has it.
+    pub(super) fn generation_of(&self, seq: u64) -> Option<&Generation> {
+        self.generations.iter().find(|g| g.holds(seq))
+    }
+
+    /// What generation `number` holds.
+    pub(super) fn summary(&self, number: u64) -> Option<&Summary> {
+        let mut all = self.generations.iter().map(|g| &g.summary);
+        all.find(|summary| summary.number == number)
     }
 
     /// One message in the files became done.
@@ -220,6 +240,16 @@ impl Ledger {
         live.saturating_sub(found.count)
     }
 
+    /// The file of a generation was made anew with what is left of it.
+    pub(super) fn rewritten(&mut self, left: &Summary, file_bytes: u64) {
+        let mut generations = self.generations.iter_mut();
+        if let Some(known) = generations.find(|g| g.summary.number == left.number) {
+            known.summary = *left;
+            known.done = 0;
+            known.file_bytes = file_bytes;
+        }
+    }
+
     /// The active generation.
     pub(super) fn active(&self) -> Option<&Generation> {
         self.generations.back()
@@ -256,7 +286,7 @@ impl Ledger {
 
     /// Whether every message in it is older than `max_age`, as far as both clocks were set.
     pub(super) fn is_expired(summary: &Summary, now: WallTime, max_age: Duration) -> bool {
-        summary.count > 0 && is_expired(summary.newest, now, max_age)
+        summary.count > 0 && is_expired(WallTime(summary.newest), now, max_age)
     }
 
     /// Takes a generation off; gives it back.
@@ -284,7 +314,7 @@ impl Ledger {
     }
 
     /// Stamp of about the oldest message in the files that is not done: that of its generation's first.
-    pub(super) fn oldest(&self) -> Option<WallTime> {
+    pub(super) fn oldest(&self) -> Option<u64> {
         let live = self.generations.iter().find(|g| g.live() > 0)?;
         Some(live.summary.oldest)
     }
@@ -314,8 +344,8 @@ mod tests {
             last,
             count,
             bytes: 100 * count,
-            oldest: WallTime(first),
-            newest: WallTime(last),
+            oldest: first,
+            newest: last,
         }
     }
 
@@ -350,10 +380,11 @@ mod tests {
     #[test]
     fn a_read_finds_the_files_it_needs() {
         let ledger = ledger();
-        assert_eq!(ledger.holding(1, 5), [1]);
-        assert_eq!(ledger.holding(10, 12), [1, 2]);
-        assert_eq!(ledger.holding(11, 11), [] as [u64; 0]);
-        assert_eq!(ledger.holding(21, 90), [] as [u64; 0]);
+        assert_eq!(ledger.holding(1, 5, |_| true), Some((1, 5)));
+        assert_eq!(ledger.holding(1, 12, |_| true), Some((1, 11)));
+        assert_eq!(ledger.holding(1, 12, |number| number > 1), Some((2, 12)));
+        assert_eq!(ledger.holding(11, 11, |_| true), None);
+        assert_eq!(ledger.holding(21, 90, |_| true), None);
     }
 
     #[test]

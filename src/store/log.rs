@@ -1,18 +1,17 @@
 //! The handle of a log.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::core::{Core, Reading};
-use super::directory::{Directory, Folder, Meter};
-use super::shared::{ReadRequest, Shared};
-use super::writer::{Files, Place, Writer};
+use super::directory::{Directory, Folder};
+use super::error::StoreError;
+use super::handle::{Handle, prepare};
+use super::reading::Ask;
 use super::{
-    CommitNumber, Entry, LinkHealth, LogOptions, LogStats, Outcome, Progress, Record, Seq,
-    StoreError,
+    CommitNumber, Entry, LinkHealth, LogOptions, LogStats, Mark, Outcome, Progress, Record, Seq,
 };
 use crate::clock;
 
@@ -20,13 +19,7 @@ use crate::clock;
 /// Cheap to clone. When the last clone is dropped without [`Self::close`], what was not covered is lost, as in a crash.
 #[derive(Clone, Debug)]
 pub struct Log {
-    handle: Arc<Handle>,
-}
-
-#[derive(Debug)]
-struct Handle {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    handle: Arc<Handle<Core>>,
 }
 
 impl Log {
@@ -36,10 +29,7 @@ impl Log {
     /// Where the folder cannot be used, another process has it, or a newer program wrote it. A damaged file is put aside
     /// and salvaged instead.
     pub fn open(options: LogOptions) -> Result<Self, StoreError> {
-        let folder = Folder::create(options.dir.clone()).map_err(|source| StoreError::Io {
-            path: options.dir.clone(),
-            source,
-        })?;
+        let folder = Folder::open(&options.dir)?;
         Self::open_in(options, Box::new(folder))
     }
 
@@ -48,21 +38,13 @@ impl Log {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_in(options: LogOptions, directory: Box<dyn Directory>) -> Result<Self, StoreError> {
-        let name = options.dir.file_name().unwrap_or_default();
-        let name = format!("store-{}", name.to_string_lossy());
-        let path = options.dir.clone();
+        let dir = options.dir.clone();
         let generation_bytes = options.generation_bytes();
-        let (shared, writer) = prepare(clock::now(), options, generation_bytes, directory)?;
-        let thread = thread::Builder::new()
-            .name(name)
-            .spawn(move || writer.run())
-            .map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self {
-            handle: Arc::new(Handle {
-                shared,
-                thread: Mutex::new(Some(thread)),
-            }),
-        })
+        let (shared, writer) = prepare(clock::now(), generation_bytes, directory, |loaded, _| {
+            Ok(Core::new(options, loaded))
+        })?;
+        let handle = Arc::new(Handle::start(&dir, shared, writer)?);
+        Ok(Self { handle })
     }
 
     /// The position that the next message must be appended with.
@@ -76,11 +58,25 @@ impl Log {
     ///
     /// The record is kept as it is: one whose payload is a slice of a read buffer pins that buffer, so the caller hands
     /// in a compact copy ([`crate::mqtt::Message::compact`]).
-    pub fn append(&self, now: Instant, seq: Seq, record: Record) {
+    ///
+    /// `mark`: the message came in as QoS 2. The mark is committed with it.
+    pub fn append(&self, now: Instant, seq: Seq, record: Record, mark: Option<Mark>) {
         self.with_core(|core| {
             debug_assert_eq!(seq, core.next_seq(), "one appender, without gaps");
-            core.append(now, record);
+            core.append(now, record, mark);
         });
+    }
+
+    /// The PUBREL of the message of `mark` came. PUBCOMP may leave once [`Progress::commits`] has reached the result.
+    #[must_use]
+    pub fn unmark(&self, now: Instant, mark: Mark) -> CommitNumber {
+        self.with_core(|core| core.unmark(now, mark))
+    }
+
+    /// The marks of QoS 2 messages that came in and were not released, in this start or an earlier one.
+    #[must_use]
+    pub fn marks(&self) -> Vec<Mark> {
+        self.with_core(|core| core.marks())
     }
 
     /// Whether the bytes that wait for a commit are below their limit.
@@ -91,21 +87,13 @@ impl Log {
 
     /// Waits until [`Self::has_room`]. Cancel safe.
     pub async fn room(&self) {
-        loop {
-            let changed = self.handle.shared.room.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.has_room() {
-                return;
-            }
-            changed.await;
-        }
+        self.handle.room().await;
     }
 
     /// Follows the log's progress.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.handle.shared.progress.subscribe()
+        self.handle.progress()
     }
 
     /// The messages from `from` on that are not done, in order: at most `messages` of them and about `bytes` bytes,
@@ -130,15 +118,14 @@ impl Log {
                 Reading::Ram(entries) => return Ok(entries),
                 Reading::Files { from, until } => (from, until),
             };
-            let (reply, answer) = oneshot::channel();
-            self.handle.shared.ask(ReadRequest {
+            let ask = Ask {
+                session: None,
                 from: start,
                 until,
                 messages,
                 bytes,
-                reply,
-            })?;
-            let (entries, reached) = answer.await.map_err(|_| StoreError::Closed)??;
+            };
+            let (entries, reached) = self.handle.read(ask).await?;
             if !entries.is_empty() {
                 return Ok(entries);
             }
@@ -187,77 +174,21 @@ impl Log {
     /// Figures.
     #[must_use]
     pub fn stats(&self) -> LogStats {
-        let shared = &self.handle.shared;
-        let mut stats = shared.with(|state| LogStats {
-            commits: state.commits,
-            ..state.core.stats()
-        });
-        stats.bytes_written = shared.meter.bytes();
-        stats.syncs = shared.meter.syncs();
-        stats
+        self.handle.stats(Core::stats)
     }
 
     /// Why the files are out of use at the moment, if they are: nothing is covered until they are back.
     #[must_use]
     pub fn error(&self) -> Option<String> {
-        self.handle.shared.with(|state| state.error.clone())
+        self.handle.error()
     }
 
     /// Commits what waits (held messages too) and ends the thread. Blocks. Called once, after the last append.
     pub fn close(&self) {
-        self.handle.shared.close();
-        self.handle.join();
+        self.handle.close();
     }
 
     fn with_core<T>(&self, call: impl FnOnce(&mut Core) -> T) -> T {
-        self.handle.shared.with(|state| call(&mut state.core))
-    }
-}
-
-/// Opens the files; the thread is not started.
-pub(super) fn prepare(
-    now: Instant,
-    options: LogOptions,
-    generation_bytes: u64,
-    directory: Box<dyn Directory>,
-) -> Result<(Arc<Shared>, Writer), StoreError> {
-    let meter = Meter::default();
-    let place = Place {
-        directory,
-        meter: meter.clone(),
-    };
-    let (files, loaded) = Files::open(&place, None)?;
-    let epoch = loaded.epoch;
-    let shared = Arc::new(Shared::new(Core::new(options, loaded), meter));
-    let writer = Writer::new(
-        now,
-        Arc::clone(&shared),
-        place,
-        files,
-        epoch,
-        generation_bytes,
-    );
-    Ok((shared, writer))
-}
-
-impl Handle {
-    fn join(&self) {
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("a log's thread panicked; please report this");
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.abandon();
-        self.join();
+        self.handle.with_core(call)
     }
 }

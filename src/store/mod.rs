@@ -19,15 +19,24 @@
 mod core;
 mod directory;
 mod error;
+mod framed;
+mod front;
+mod handle;
+mod keeper;
 mod ledger;
 mod log;
+mod marks;
 mod options;
+mod pace;
 mod position;
 #[cfg(test)]
 mod power_cut;
 mod ranges;
+mod reading;
 mod record;
 mod segment;
+mod session_log;
+mod sessions;
 mod shared;
 mod state;
 mod tail;
@@ -40,8 +49,10 @@ mod writer;
 pub use directory::{Directory, Folder};
 pub use error::StoreError;
 pub use log::Log;
-pub use options::LogOptions;
+pub use options::{LogOptions, SessionLogOptions};
+pub use session_log::SessionLog;
 pub use state::{Restored, RestoredRetained, RestoredSession, State, StateOptions, StateStats};
+pub use tail::message_bytes;
 pub use wanted::{
     Mark, SessionEntry, SessionNumber, SessionStanding, StateChange, StoredPresence, StoredSession,
     StoredSubscription, Want,
@@ -99,6 +110,8 @@ pub struct Progress {
     pub cursor: Seq,
     /// The last commit that succeeded.
     pub commits: CommitNumber,
+    /// Messages dropped by a declared policy since the start; in the session log once for each session that wanted one.
+    pub dropped: u64,
 }
 
 /// What became of a message.

@@ -1,4 +1,4 @@
-//! Options of a log.
+//! Options of logs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,10 +25,48 @@ const GENERATION_BYTES: u64 = 7 << 20;
 /// A small backlog is still dropped in steps of about an eighth, but not of less than this.
 const GENERATION_BYTES_MIN: u64 = 128 << 10;
 
+/// How the session log keeps its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLogOptions {
+    /// Folder of its files; made if absent.
+    pub dir: PathBuf,
+    /// Group commit: from the first message that waits to the commit.
+    pub commit_interval: Duration,
+    /// QoS 1 kept in RAM this long for the clients' acknowledgements before it is written; zero: never.
+    pub hold: Duration,
+    /// RAM that messages may take: held, waiting for a commit, or committed and soon to be sent.
+    pub hold_bytes: usize,
+    /// Size of all files at which the oldest is dropped. The active one is never dropped, so a little more may be used.
+    pub queued_bytes_total: u64,
+}
+
+impl SessionLogOptions {
+    /// Bytes of segments at which a generation is sealed.
+    pub(super) fn generation_bytes(&self) -> u64 {
+        generation_bytes(self.queued_bytes_total)
+    }
+
+    /// The defaults of the configuration, for a log in `dir`.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            commit_interval: Duration::from_millis(100),
+            hold: Duration::from_millis(500),
+            hold_bytes: 4 << 20,
+            queued_bytes_total: 256 << 20,
+        }
+    }
+}
+
+fn generation_bytes(of: u64) -> u64 {
+    (of / 8).clamp(GENERATION_BYTES_MIN, GENERATION_BYTES)
+}
+
 impl LogOptions {
     /// Bytes of segments at which a generation is sealed.
     pub(super) fn generation_bytes(&self) -> u64 {
-        (self.max_bytes / 8).clamp(GENERATION_BYTES_MIN, GENERATION_BYTES)
+        generation_bytes(self.max_bytes)
     }
 
     /// The defaults of the configuration, for a log in `dir`.

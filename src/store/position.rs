@@ -2,22 +2,21 @@
 //! simply be made again.
 //!
 //! ```text
-//! "FGPOSIT" version:u8 | crc32c:u32 | body length:u32 | body
-//! body: epoch:u32 | cursor:u64 | done above the cursor | received (QoS 2) | generations touched: count, (number, done)*
-//!       | session: length, text; length 0: none
+//! epoch:u32 | cursor:u64 | done above the cursor | received (QoS 2) | generations touched: count, (number, done)*
+//! | session: length, text; length 0: none
 //! ```
 //!
-//! It carries a magic and a CRC for the same reason as a segment: it can be found in a damaged file.
+//! It is [`framed`], so it can be found in a damaged file.
 
 use bytes::Bytes;
 
+use super::framed;
 use super::ranges::Ranges;
-use super::varint::{self, Input};
+use super::varint;
 
 /// What a stored position starts with; a version byte follows.
 pub(super) const MAGIC: &[u8; 7] = b"FGPOSIT";
 const VERSION: u8 = 1;
-const BODY_FROM: usize = 16;
 
 /// How far the reader is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,28 +49,12 @@ impl Position {
         }
         let session = self.session.as_deref().unwrap_or_default();
         varint::put_bytes(&mut body, session.as_bytes());
-        let mut out = Vec::with_capacity(BODY_FROM + body.len());
-        out.extend_from_slice(MAGIC);
-        out.push(VERSION);
-        out.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-        out.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend_from_slice(&body);
-        out
+        framed::seal(MAGIC, VERSION, &body)
     }
 
     /// `None`: no position, or not as it was written; bytes after its end do not matter.
     pub(super) fn decode(bytes: Bytes) -> Option<Self> {
-        let mut input = Input::new(bytes);
-        if input.take(MAGIC.len())?.as_ref() != MAGIC || input.byte()? != VERSION {
-            return None;
-        }
-        let crc = input.u32()?;
-        let length = usize::try_from(input.u32()?).ok()?;
-        let body = input.take(length)?;
-        if crc32c::crc32c(&body) != crc {
-            return None;
-        }
-        let mut input = Input::new(body);
+        let mut input = framed::open(MAGIC, VERSION, bytes)?;
         let mut position = Self {
             epoch: input.u32()?,
             cursor: input.u64()?,

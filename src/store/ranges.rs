@@ -51,6 +51,11 @@ impl Ranges {
         }
     }
 
+    /// The highest position in it, 0 if it is empty.
+    pub(super) fn last(&self) -> u64 {
+        self.spans.last_key_value().map_or(0, |(_, last)| *last)
+    }
+
     /// The end of the range that holds `seq`.
     pub(super) fn end_of(&self, seq: u64) -> Option<u64> {
         let (_, last) = self.spans.range(..=seq).next_back()?;

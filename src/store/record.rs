@@ -1,11 +1,13 @@
 //! The stored form of one message, inside a segment.
 //!
 //! ```text
-//! flags     1 byte: bits 0-1 QoS, bit 2 retain, bit 3 properties follow
+//! flags     1 byte: bits 0-1 QoS, bit 2 retain, bit 3 properties follow, bit 4 wants follow (since version 2)
 //! stamp     varint, zigzag: milliseconds after the segment's stamp
 //! topic     varint: 0 = a new one follows (length, UTF-8), n = the segment's n-th
 //! [properties]  length, the MQTT 5 property block as it goes over the wire
 //! payload   length, bytes
+//! [wants]   count, and for each: session, flags (bits 0-1 QoS, bit 2 retain, bit 3 identifiers follow), packet id,
+//!           [count, identifiers]
 //! ```
 //!
 //! Separate from the run-time types: those may change, this may only grow with the segment's version. What is decoded
@@ -15,15 +17,47 @@ use std::collections::HashMap;
 
 use bytes::BytesMut;
 
-use super::Record;
 use super::varint::{self, Input};
+use super::{Record, SessionNumber, Want};
 use crate::clock::WallTime;
-use crate::mqtt::{Message, PublishProperties, QoS};
+use crate::mqtt::{Message, PacketId, PublishProperties, QoS, SubscriptionIds};
 use crate::topic::TopicName;
 
 const QOS_BITS: u8 = 0b11;
 const RETAIN: u8 = 0b100;
 const PROPERTIES: u8 = 0b1000;
+const WANTS: u8 = 0b1_0000;
+/// Of a want.
+const IDS: u8 = 0b1000;
+
+/// A message as logs keep it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) message: Message,
+    /// Milliseconds on the clock that its log stamps with.
+    pub(super) stamp: u64,
+    /// The sessions that want it; none in the log of a bridge.
+    pub(super) wants: Vec<Want>,
+}
+
+impl From<Record> for Stored {
+    fn from(record: Record) -> Self {
+        Self {
+            message: record.message,
+            stamp: record.stamped.0,
+            wants: Vec::new(),
+        }
+    }
+}
+
+impl From<Stored> for Record {
+    fn from(stored: Stored) -> Self {
+        Self {
+            message: stored.message,
+            stamped: WallTime(stored.stamp),
+        }
+    }
+}
 
 /// Encodes records one after the other; keeps the topics that the segment has named.
 #[derive(Debug, Default)]
@@ -33,7 +67,7 @@ pub(super) struct RecordEncoder {
 
 impl RecordEncoder {
     /// Appends `record`. `stamp` is the segment's.
-    pub(super) fn encode(&mut self, out: &mut Vec<u8>, stamp: WallTime, record: &Record) {
+    pub(super) fn encode(&mut self, out: &mut Vec<u8>, stamp: u64, record: &Stored) {
         let message = &record.message;
         let properties = message.properties.as_deref().and_then(property_block);
         let mut flags = message.qos as u8;
@@ -43,8 +77,11 @@ impl RecordEncoder {
         if properties.is_some() {
             flags |= PROPERTIES;
         }
+        if !record.wants.is_empty() {
+            flags |= WANTS;
+        }
         out.push(flags);
-        let after = record.stamped.0.wrapping_sub(stamp.0).cast_signed();
+        let after = record.stamp.wrapping_sub(stamp).cast_signed();
         varint::put(out, varint::zigzag(after));
         if let Some(place) = self.topics.get(&message.topic) {
             varint::put(out, *place);
@@ -58,7 +95,54 @@ impl RecordEncoder {
             varint::put_bytes(out, &properties);
         }
         varint::put_bytes(out, &message.payload);
+        if !record.wants.is_empty() {
+            encode_wants(out, &record.wants);
+        }
     }
+}
+
+fn encode_wants(out: &mut Vec<u8>, wants: &[Want]) {
+    varint::put(out, wants.len() as u64);
+    for want in wants {
+        let mut flags = want.qos as u8;
+        if want.retain {
+            flags |= RETAIN;
+        }
+        if !want.subscription_ids.is_empty() {
+            flags |= IDS;
+        }
+        varint::put(out, want.session.0);
+        out.push(flags);
+        varint::put(out, want.packet_id.get().into());
+        if !want.subscription_ids.is_empty() {
+            varint::put(out, want.subscription_ids.len() as u64);
+            for id in want.subscription_ids.iter() {
+                varint::put(out, (*id).into());
+            }
+        }
+    }
+}
+
+fn decode_want(input: &mut Input) -> Option<Want> {
+    let session = SessionNumber(input.varint()?);
+    let flags = input.byte()?;
+    if flags & !(QOS_BITS | RETAIN | IDS) != 0 {
+        return None;
+    }
+    let packet_id = PacketId::new(u16::try_from(input.varint()?).ok()?)?;
+    let mut subscription_ids = SubscriptionIds::default();
+    if flags & IDS != 0 {
+        for _ in 0..input.varint()? {
+            subscription_ids.push(u32::try_from(input.varint()?).ok()?);
+        }
+    }
+    Some(Want {
+        session,
+        packet_id,
+        qos: QoS::from_bits(flags & QOS_BITS)?,
+        retain: flags & RETAIN != 0,
+        subscription_ids,
+    })
 }
 
 /// `None` for what no decoder would have let in: the message is kept, its properties are not.
@@ -79,9 +163,9 @@ pub(super) struct RecordDecoder {
 
 impl RecordDecoder {
     /// `None`: not what [`RecordEncoder`] writes.
-    pub(super) fn decode(&mut self, input: &mut Input, stamp: WallTime) -> Option<Record> {
+    pub(super) fn decode(&mut self, input: &mut Input, stamp: u64) -> Option<Stored> {
         let flags = input.byte()?;
-        if flags & !(QOS_BITS | RETAIN | PROPERTIES) != 0 {
+        if flags & !(QOS_BITS | RETAIN | PROPERTIES | WANTS) != 0 {
             return None;
         }
         let qos = QoS::from_bits(flags & QOS_BITS)?;
@@ -104,15 +188,23 @@ impl RecordDecoder {
                 PublishProperties::decode_properties(&input.bytes()?).ok()?,
             ))
         };
-        Some(Record {
-            message: Message {
-                topic,
-                payload: input.bytes()?,
-                qos,
-                retain: flags & RETAIN != 0,
-                properties,
-            },
-            stamped: WallTime(stamp.0.wrapping_add(after.cast_unsigned())),
+        let message = Message {
+            topic,
+            payload: input.bytes()?,
+            qos,
+            retain: flags & RETAIN != 0,
+            properties,
+        };
+        let mut wants = Vec::new();
+        if flags & WANTS != 0 {
+            for _ in 0..input.varint()? {
+                wants.push(decode_want(input)?);
+            }
+        }
+        Some(Stored {
+            message,
+            stamp: stamp.wrapping_add(after.cast_unsigned()),
+            wants,
         })
     }
 }

@@ -12,15 +12,13 @@
 
 use bytes::Bytes;
 
-use super::Record;
-use super::record::{RecordDecoder, RecordEncoder};
+use super::record::{RecordDecoder, RecordEncoder, Stored};
 use super::varint::{self, Input};
-use crate::clock::WallTime;
 
 /// What a segment starts with; [`VERSION`] follows.
 pub(super) const MAGIC: &[u8; 7] = b"FGSEGMT";
-/// Version of a segment and of the records in it.
-pub(super) const VERSION: u8 = 1;
+/// Version of a segment and of the records in it. In version 1 no record has wants.
+pub(super) const VERSION: u8 = 2;
 /// 64 KiB less what redb needs in the same page.
 pub(super) const SEGMENT_BYTES_MAX: usize = 65_536 - 64;
 
@@ -50,9 +48,9 @@ pub(super) struct Header {
     /// Messages in it, at least one.
     pub(super) count: u32,
     /// Stamp of its first message.
-    pub(super) stamp: WallTime,
+    pub(super) stamp: u64,
     /// Highest stamp in it.
-    pub(super) newest: WallTime,
+    pub(super) newest: u64,
     body_length: u32,
 }
 
@@ -92,7 +90,7 @@ impl SegmentEncoder {
     }
 
     /// Adds a record; positions must ascend.
-    pub(super) fn push(&mut self, seq: u64, record: &Record) {
+    pub(super) fn push(&mut self, seq: u64, record: &Stored) {
         if let Some(open) = &mut self.open {
             if open.push(seq, record) {
                 return;
@@ -117,19 +115,19 @@ impl SegmentEncoder {
 
 impl Open {
     /// With its first record, however big.
-    fn new(epoch: u32, seq: u64, record: &Record) -> Self {
+    fn new(epoch: u32, seq: u64, record: &Stored) -> Self {
         let mut records = RecordEncoder::default();
         let mut bytes = vec![0; BODY_FROM];
         varint::put(&mut bytes, 0);
-        records.encode(&mut bytes, record.stamped, record);
+        records.encode(&mut bytes, record.stamp, record);
         Self {
             header: Header {
                 epoch,
                 first: seq,
                 last: seq,
                 count: 1,
-                stamp: record.stamped,
-                newest: record.stamped,
+                stamp: record.stamp,
+                newest: record.stamp,
                 body_length: 0,
             },
             records,
@@ -138,7 +136,7 @@ impl Open {
     }
 
     /// Whether it went in. Once something did not, the segment takes no more.
-    fn push(&mut self, seq: u64, record: &Record) -> bool {
+    fn push(&mut self, seq: u64, record: &Stored) -> bool {
         let before = self.bytes.len();
         varint::put(&mut self.bytes, seq.saturating_sub(self.header.last + 1));
         self.records
@@ -149,7 +147,7 @@ impl Open {
         }
         self.header.last = seq;
         self.header.count += 1;
-        self.header.newest = self.header.newest.max(record.stamped);
+        self.header.newest = self.header.newest.max(record.stamp);
         true
     }
 
@@ -165,8 +163,8 @@ impl Open {
         head.extend_from_slice(&self.header.first.to_le_bytes());
         head.extend_from_slice(&self.header.last.to_le_bytes());
         head.extend_from_slice(&self.header.count.to_le_bytes());
-        head.extend_from_slice(&self.header.stamp.0.to_le_bytes());
-        head.extend_from_slice(&self.header.newest.0.to_le_bytes());
+        head.extend_from_slice(&self.header.stamp.to_le_bytes());
+        head.extend_from_slice(&self.header.newest.to_le_bytes());
         head.extend_from_slice(&self.header.body_length.to_le_bytes());
         self.bytes.splice(..BODY_FROM, head);
         let crc = crc32c::crc32c(self.bytes.get(COVERED_FROM..).unwrap_or_default());
@@ -237,8 +235,8 @@ impl Header {
             first: input.u64()?,
             last: input.u64()?,
             count: input.u32()?,
-            stamp: WallTime(input.u64()?),
-            newest: WallTime(input.u64()?),
+            stamp: input.u64()?,
+            newest: input.u64()?,
             body_length: input.u32()?,
         };
         Some((crc, header))
@@ -250,13 +248,13 @@ impl Header {
 pub(super) struct Records {
     input: Input,
     decoder: RecordDecoder,
-    stamp: WallTime,
+    stamp: u64,
     next: u64,
     left: u32,
 }
 
 impl Records {
-    fn decode(&mut self) -> Option<(u64, Record)> {
+    fn decode(&mut self) -> Option<(u64, Stored)> {
         let seq = self.next.checked_add(self.input.varint()?)?;
         let record = self.decoder.decode(&mut self.input, self.stamp)?;
         self.next = seq.checked_add(1)?;
@@ -265,7 +263,7 @@ impl Records {
 }
 
 impl Iterator for Records {
-    type Item = Result<(u64, Record), SegmentError>;
+    type Item = Result<(u64, Stored), SegmentError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
@@ -284,10 +282,14 @@ impl Iterator for Records {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{any_records, record};
+    use super::super::testing::{self, any_records};
     use super::*;
 
-    fn encode(records: &[(u64, Record)]) -> Vec<Segment> {
+    fn record(number: u64, size: usize) -> Stored {
+        testing::record(number, size).into()
+    }
+
+    fn encode(records: &[(u64, Stored)]) -> Vec<Segment> {
         let mut encoder = SegmentEncoder::new(7);
         for (seq, record) in records {
             encoder.push(*seq, record);
@@ -295,7 +297,7 @@ mod tests {
         encoder.finish()
     }
 
-    fn decode(segments: &[Segment]) -> Vec<(u64, Record)> {
+    fn decode(segments: &[Segment]) -> Vec<(u64, Stored)> {
         segments
             .iter()
             .flat_map(|segment| {
@@ -334,7 +336,7 @@ mod tests {
         fn any_body_is_read_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..200), count: u32) {
             let mut bytes = encode(&[(1, record(1, 8))])[0].bytes[..BODY_FROM].to_vec();
             bytes.extend_from_slice(&body);
-            let header = Header { epoch: 1, first: u64::MAX - 1, last: u64::MAX, count, stamp: WallTime(0), newest: WallTime(0), body_length: 0 };
+            let header = Header { epoch: 1, first: u64::MAX - 1, last: u64::MAX, count, stamp: 0, newest: 0, body_length: 0 };
             let segment = Segment { header, bytes: bytes.into() };
             let read = segment.records().count();
             prop_assert!(read <= body.len() + 1);

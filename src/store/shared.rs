@@ -8,19 +8,20 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::core::Core;
+use super::Progress;
 use super::directory::Meter;
 use super::error::StoreError;
-use super::{Entry, Progress};
+use super::keeper::Keeper;
+use super::reading::Ask;
 use crate::clock;
 
-/// Reads that may wait; a log has one reader.
-const READS_MAX: usize = 16;
+/// Reads that may wait: of a bridge one, of sessions what the broker asks for at a time.
+const READS_MAX: usize = 1024;
 
 /// What the handles and the thread share.
 #[derive(Debug)]
-pub(super) struct Shared {
-    state: Mutex<State>,
+pub(super) struct Shared<K: Keeper> {
+    state: Mutex<State<K>>,
     wake: Condvar,
     pub(super) room: Notify,
     pub(super) progress: watch::Sender<Progress>,
@@ -29,9 +30,9 @@ pub(super) struct Shared {
 
 /// See [`Shared`].
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) core: Core,
-    pub(super) reads: VecDeque<ReadRequest>,
+pub(super) struct State<K: Keeper> {
+    pub(super) core: K,
+    pub(super) reads: VecDeque<ReadRequest<K::Entry>>,
     pub(super) phase: Phase,
     /// The thread sleeps until then.
     asleep: Option<Instant>,
@@ -52,20 +53,17 @@ pub(super) enum Phase {
 }
 
 /// Messages from the files, and up to where they were looked for.
-pub(super) type ReadReply = Result<(Vec<Entry>, u64), StoreError>;
+pub(super) type ReadReply<E> = Result<(Vec<E>, u64), StoreError>;
 
 /// What the reader asks of the files.
 #[derive(Debug)]
-pub(super) struct ReadRequest {
-    pub(super) from: u64,
-    pub(super) until: u64,
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-    pub(super) reply: oneshot::Sender<ReadReply>,
+pub(super) struct ReadRequest<E> {
+    pub(super) ask: Ask,
+    pub(super) reply: oneshot::Sender<ReadReply<E>>,
 }
 
-impl Shared {
-    pub(super) fn new(core: Core, meter: Meter) -> Self {
+impl<K: Keeper> Shared<K> {
+    pub(super) fn new(core: K, meter: Meter) -> Self {
         Self {
             progress: watch::channel(core.progress()).0,
             state: Mutex::new(State {
@@ -83,7 +81,7 @@ impl Shared {
     }
 
     /// Changes the state and tells everyone concerned.
-    pub(super) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut State<K>) -> T) -> T {
         let mut state = self.lock();
         let had_room = state.core.has_room();
         let result = change(&mut state);
@@ -103,7 +101,12 @@ impl Shared {
         result
     }
 
-    pub(super) fn ask(&self, request: ReadRequest) -> Result<(), StoreError> {
+    /// Has the thread read from the files.
+    pub(super) fn ask(
+        &self,
+        ask: Ask,
+    ) -> Result<oneshot::Receiver<ReadReply<K::Entry>>, StoreError> {
+        let (reply, answer) = oneshot::channel();
         self.with(|state| {
             if state.phase != Phase::Running {
                 return Err(StoreError::Closed);
@@ -111,8 +114,8 @@ impl Shared {
             if state.reads.len() >= READS_MAX {
                 return Err(StoreError::Busy);
             }
-            state.reads.push_back(request);
-            Ok(())
+            state.reads.push_back(ReadRequest { ask, reply });
+            Ok(answer)
         })
     }
 
@@ -132,7 +135,7 @@ impl Shared {
         });
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -154,7 +157,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl<K: Keeper> State<K> {
     /// Whether the thread has something to do before `until`.
     fn is_wanted(&self, until: Instant) -> bool {
         let due = self.core.due().filter(|_| self.error.is_none());
@@ -162,8 +165,8 @@ impl State {
     }
 }
 
-impl ReadRequest {
-    pub(super) fn answer(self, reply: ReadReply) {
+impl<E> ReadRequest<E> {
+    pub(super) fn answer(self, reply: ReadReply<E>) {
         if self.reply.send(reply).is_err() {
             tracing::debug!("the reader did not wait for its messages");
         }

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::Record;
+use super::SessionNumber;
+use super::record::Stored;
 use crate::mqtt::{Message, QoS};
 
 /// RAM of a position besides its message's own bytes.
@@ -13,29 +14,38 @@ pub(super) const SLOT_BYTES: usize = size_of::<Option<Kept>>();
 /// A message in RAM.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
-    pub(super) record: Record,
+    pub(super) record: Stored,
     /// When it was appended.
     pub(super) at: Instant,
+    /// RAM it takes besides its slot, as it was when it was appended.
+    bytes: usize,
 }
 
+/// RAM of a want, with what its session keeps of it, about.
+const WANT_BYTES: usize = 128;
+
 impl Kept {
+    pub(super) fn new(record: Stored, at: Instant) -> Self {
+        Self {
+            bytes: message_bytes(&record.message) + record.wants.len() * WANT_BYTES,
+            record,
+            at,
+        }
+    }
+
     pub(super) fn is_qos0(&self) -> bool {
         self.record.message.qos == QoS::AtMostOnce
     }
 
     /// RAM it takes besides its slot.
     pub(super) fn bytes(&self) -> usize {
-        record_bytes(&self.record)
+        self.bytes
     }
 }
 
-/// RAM that a record takes besides its slot, about.
-pub(super) fn record_bytes(record: &Record) -> usize {
-    message_bytes(&record.message)
-}
-
-/// RAM that a message takes besides its slot, about.
-pub(super) fn message_bytes(message: &Message) -> usize {
+/// RAM that a message takes, about: topic, payload, properties. This is what a queue is counted in.
+#[must_use]
+pub fn message_bytes(message: &Message) -> usize {
     let properties = message.properties.as_deref().map_or(0, |properties| {
         let pairs = properties.user_properties.iter();
         size_of_val(properties)
@@ -134,6 +144,18 @@ impl Tail {
         let kept = self.slots.get_mut(index)?.take()?;
         self.forget(&kept);
         Some(kept)
+    }
+
+    /// `session` wants the message no longer; gives it back where it was the last to want it.
+    pub(super) fn release(&mut self, seq: u64, session: SessionNumber) -> Option<Kept> {
+        let index = self.index(seq)?;
+        let kept = self.slots.get_mut(index)?.as_mut()?;
+        kept.record.wants.retain(|want| want.session != session);
+        if kept.record.wants.is_empty() {
+            self.take(seq)
+        } else {
+            None
+        }
     }
 
     /// Takes the lowest position off.

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::Record;
+use super::record::Stored;
+use super::{Record, SessionNumber, Want};
 use crate::clock::WallTime;
-use crate::mqtt::{Message, PublishProperties, QoS};
+use crate::mqtt::{Message, PacketId, PublishProperties, QoS, SubscriptionIds};
 use crate::topic::TopicName;
 
 /// A QoS 1 record whose payload of `size` bytes starts with `number`.
@@ -30,6 +31,26 @@ pub(super) fn record_qos(qos: QoS, number: u64, size: usize) -> Record {
 }
 
 prop_compose! {
+    fn any_want()(
+        session: u64,
+        id in 1_u16..,
+        qos in 1_u8..3,
+        retain: bool,
+        ids in prop::collection::vec(1_u32..268_435_456, 0..3),
+    ) -> Want {
+        let mut subscription_ids = SubscriptionIds::default();
+        ids.into_iter().for_each(|id| subscription_ids.push(id));
+        Want {
+            session: SessionNumber(session),
+            packet_id: PacketId::new(id).unwrap(),
+            qos: QoS::from_bits(qos).unwrap(),
+            retain,
+            subscription_ids,
+        }
+    }
+}
+
+prop_compose! {
     fn any_record()(
         topic in "[a-z/]{1,40}",
         payload in prop::collection::vec(any::<u8>(), 0..1500),
@@ -37,7 +58,8 @@ prop_compose! {
         retain: bool,
         content_type in prop::option::of("[a-z]{0,10}"),
         stamped: u64,
-    ) -> Record {
+        wants in prop::collection::vec(any_want(), 0..4),
+    ) -> Stored {
         let properties = content_type.map(|text| Box::new(PublishProperties {
             content_type: Some(text.into()),
             message_expiry: Some(60),
@@ -45,7 +67,7 @@ prop_compose! {
             user_properties: vec![("a".into(), "b".into()), ("a".into(), "c".into())],
             ..PublishProperties::default()
         }));
-        Record {
+        Stored {
             message: Message {
                 topic: TopicName::try_from(topic).unwrap(),
                 payload: payload.into(),
@@ -53,13 +75,14 @@ prop_compose! {
                 retain,
                 properties,
             },
-            stamped: WallTime(stamped),
+            stamp: stamped,
+            wants,
         }
     }
 }
 
 /// Records at ascending positions with gaps.
-pub(super) fn any_records() -> impl Strategy<Value = Vec<(u64, Record)>> {
+pub(super) fn any_records() -> impl Strategy<Value = Vec<(u64, Stored)>> {
     prop::collection::vec((1_u64..5, any_record()), 0..80).prop_map(|steps| {
         let mut seq = 0;
         steps

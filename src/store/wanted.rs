@@ -63,10 +63,10 @@ pub struct SessionStanding {
     pub messages: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The highest position that is known to have been sent. Messages above it may have been, if the program crashed.
+    pub sent: Seq,
     /// The last packet id that was given out.
     pub last_packet_id: Option<PacketId>,
-    /// The highest position that may have been sent to it.
-    pub sent: Seq,
     /// Its QoS 2 messages to us whose PUBREL has not come.
     pub marks: Vec<PacketId>,
 }

@@ -150,7 +150,7 @@ fn sigterm_ends_a_running_gateway_in_order() {
 }
 
 #[test]
-fn an_address_in_use_is_named_and_is_no_fault_of_the_configuration() {
+fn an_address_in_use_is_named_and_taken_when_it_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -163,7 +163,26 @@ fn an_address_in_use_is_named_and_is_no_fault_of_the_configuration() {
     let mut gateway = Running::start(&file);
     let line = gateway.until(&address.to_string()).unwrap();
     assert!(line.contains("in use"), "{line}");
-    assert_eq!(gateway.child.wait().unwrap().code(), Some(1));
+    gateway.until("running").unwrap();
+    drop(taken);
+    let line = gateway.until(" listening").unwrap();
+    assert!(line.contains(&address.to_string()), "{line}");
+}
+
+#[test]
+fn check_warns_of_an_address_that_the_machine_does_not_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |address: &str| {
+        format!(
+            "broker: {{ listeners: [{{ name: plant, bind: \"{address}\", anonymous: true }}] }}\n"
+        )
+    };
+    let output = check(&write(folder.path(), &text("192.0.2.1:1883")));
+    let told = crate::text(&output.stderr);
+    assert!(told.contains("listener `plant`: this machine has no address 192.0.2.1:1883"));
+    assert_eq!(output.status.code(), Some(0));
+    let output = check(&write(folder.path(), &text("127.0.0.1:0")));
+    assert_eq!(crate::text(&output.stderr), "");
 }
 
 /// The whole path in one process: device, gateway, cut link, upstream with mutual TLS.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use fieldgate::bridge::{Address, Bridge, BridgeHandle, BridgeOptions, StartError};
+use fieldgate::bridge::{Address, BridgeHandle, BridgeOptions, PreparedBridge, StartError};
 use fieldgate::broker::Latest;
 use fieldgate::clock;
 use fieldgate::mqtt::{Message, ProtocolVersion, QoS, ReasonCode};
@@ -45,7 +45,8 @@ impl Rig {
             message,
             stamped: clock::wall(),
         };
-        self.log.append(clock::now(), self.log.next_seq(), record);
+        self.log
+            .append(clock::now(), self.log.next_seq(), record, None);
     }
 
     fn start(&self, options: BridgeOptions) -> BridgeHandle {
@@ -54,7 +55,8 @@ impl Rig {
 
     fn try_start(&self, options: BridgeOptions) -> Result<BridgeHandle, StartError> {
         let latest = Arc::clone(&self.latest);
-        Bridge::start(options, self.log.clone(), latest, self.shutdown.stop())
+        let prepared = PreparedBridge::new(options)?;
+        Ok(prepared.start(self.log.clone(), latest, self.shutdown.stop()))
     }
 }
 

@@ -167,6 +167,7 @@ impl ModelLog {
             committed: self.committed,
             cursor: self.cursor,
             commits: CommitNumber(self.commits),
+            dropped: 0,
         }
     }
 

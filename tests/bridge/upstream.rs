@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use fieldgate::mqtt::{
     Acknowledge, Connack, Connect, Decoder, Packet, ProtocolVersion, Publish, QoS, ReasonCode,
 };
-use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, server_config};
+use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, server_setup};
 
 /// How it behaves.
 #[derive(Clone)]
@@ -71,7 +71,7 @@ impl Upstream {
         let tls = behaviour
             .tls
             .as_ref()
-            .map(|tls| TlsAcceptor::from(server_config(tls).unwrap()));
+            .map(|tls| TlsAcceptor::from(server_setup(tls).unwrap().config));
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -254,6 +254,7 @@ impl Certificates {
                 private_key: self.path(&format!("{name}.key")),
                 client_ca: Some(self.path("ca.pem")),
                 client_certificate: ClientCertificate::Required,
+                crl: None,
                 allow_tls12: true,
             }),
             ..Behaviour::default()

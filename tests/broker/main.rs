@@ -15,3 +15,4 @@ mod login;
 mod slow;
 mod support;
 mod tls;
+mod unix;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use fieldgate::auth::{Authenticator, Users};
 use fieldgate::broker::{Attachment, Broker, BrokerHandle, BrokerOptions};
-use fieldgate::listener::{Bind, Listener, ListenerOptions};
+use fieldgate::listener::{Bind, ListenerOptions, PreparedListener};
 use fieldgate::mqtt::{
     Acknowledge, Connack, Connect, Decoder, Disconnect, Message, Packet, PacketId, ProtocolVersion,
     Publish, QoS, ReasonCode, RetainHandling, Subscribe, Subscription, Will,
@@ -70,10 +70,11 @@ impl Gateway {
         let shutdown = Shutdown::default();
         let authenticator = Authenticator::new(users);
         let broker = Broker::start(options, attachments, authenticator, shutdown.stop()).unwrap();
-        let listener = Listener::bind(listener, broker.clone(), shutdown.stop()).unwrap();
+        let listener = PreparedListener::new(listener).unwrap();
+        let listener = listener.start(broker.clone(), shutdown.stop());
         Self {
             broker,
-            address: listener.local_addr,
+            address: listener.local_addr().unwrap(),
             shutdown,
         }
     }

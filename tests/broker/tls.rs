@@ -8,7 +8,13 @@ use fieldgate::auth::Users;
 use fieldgate::listener::ListenerOptions;
 use fieldgate::mqtt::ReasonCode;
 use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, client_config};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -25,6 +31,7 @@ impl Authority {
         let dir = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, "CA");
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -41,6 +48,7 @@ impl Authority {
     fn issue(&self, name: Option<&str>) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
+        params.serial_number = name.map(|name| SerialNumber::from(name.as_bytes().to_vec()));
         if let Some(name) = name {
             params.distinguished_name.push(DnType::CommonName, name);
         }
@@ -53,18 +61,46 @@ impl Authority {
         (self.path(&crt), self.path(&pem))
     }
 
+    /// A list of those revoked, each by its name.
+    fn revoke(&self, file: &str, names: &[&str], next_year: i32) -> PathBuf {
+        let revoked = |name: &&str| RevokedCertParams {
+            serial_number: SerialNumber::from(name.as_bytes().to_vec()),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(next_year, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: names.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).unwrap().pem().unwrap();
+        fs::write(self.path(file), list).unwrap();
+        self.path(file)
+    }
+
     fn gateway(&self, client_certificate: ClientCertificate) -> Gateway {
+        self.gateway_with(|tls| tls.client_certificate = client_certificate)
+    }
+
+    fn gateway_with(&self, change: impl FnOnce(&mut ServerTls)) -> Gateway {
         let (certificate, private_key) = self.issue(Some("gateway"));
+        let mut tls = ServerTls {
+            certificate,
+            private_key,
+            client_ca: Some(self.path("ca.crt")),
+            client_certificate: ClientCertificate::Required,
+            crl: None,
+            allow_tls12: true,
+        };
+        change(&mut tls);
         let listener = ListenerOptions {
             anonymous: false,
             user_from_common_name: true,
-            tls: Some(ServerTls {
-                certificate,
-                private_key,
-                client_ca: Some(self.path("ca.crt")),
-                client_certificate,
-                allow_tls12: true,
-            }),
+            tls: Some(tls),
             ..listener()
         };
         Gateway::full(|_| (), Vec::new(), Users::default(), listener)
@@ -82,10 +118,13 @@ impl Authority {
 
 /// The answer to a CONNECT; `None` where the handshake failed or the broker closed.
 async fn connack(gateway: &Gateway, tls: &ClientTls) -> Option<(Client, ReasonCode)> {
-    let config = client_config(tls).unwrap();
+    connack_by(gateway, &client_config(tls).unwrap()).await
+}
+
+async fn connack_by(gateway: &Gateway, config: &Arc<ClientConfig>) -> Option<(Client, ReasonCode)> {
     let socket = soon(TcpStream::connect(gateway.address)).await.unwrap();
     let name = "localhost".try_into().unwrap();
-    let stream = TlsConnector::from(Arc::clone(&config))
+    let stream = TlsConnector::from(Arc::clone(config))
         .connect(name, socket)
         .await
         .ok()?;
@@ -165,4 +204,73 @@ async fn a_client_that_does_not_speak_tls_or_nothing_at_all_is_closed() {
     let read = tokio::io::AsyncReadExt::read_to_end(&mut plain.stream, &mut rest);
     drop(soon(read).await);
     assert!(connack(&gateway, &authority.client(None)).await.is_some());
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_and_others_come_in() {
+    let authority = Authority::new();
+    // The second list is out of date: whom it names stays out, and nobody else is kept out.
+    for next_year in [2100, 2025] {
+        let crl = authority.revoke("clients.crl", &["lost", "sold"], next_year);
+        for shown in [ClientCertificate::Required, ClientCertificate::Optional] {
+            let gateway = authority.gateway_with(|tls| {
+                tls.client_certificate = shown;
+                tls.crl = Some(crl.clone());
+            });
+            for revoked in ["lost", "sold"] {
+                let tls = authority.client(Some(authority.issue(Some(revoked))));
+                assert!(connack(&gateway, &tls).await.is_none(), "{revoked}");
+            }
+            let tls = authority.client(Some(authority.issue(Some("plc-7"))));
+            let (_, reason) = connack(&gateway, &tls).await.unwrap();
+            assert_eq!(reason, ReasonCode::Success);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_no_list_speaks_for_is_refused() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let foreign = stranger.revoke("foreign.crl", &[], 2100);
+    let gateway = authority.gateway_with(|tls| tls.crl = Some(foreign));
+    let tls = authority.client(Some(authority.issue(Some("plc-7"))));
+    assert!(connack(&gateway, &tls).await.is_none());
+}
+
+/// A client that speaks one version of TLS only.
+fn client_of(
+    authority: &Authority,
+    version: &'static SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
+    let (certificate, key) = authority.issue(Some("plc-7"));
+    let mut anchors = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(authority.path("ca.crt")).unwrap();
+    anchors.add(ca).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(anchors)
+        .with_client_auth_cert(
+            vec![CertificateDer::from_pem_file(certificate).unwrap()],
+            PrivateKeyDer::from_pem_file(key).unwrap(),
+        );
+    Arc::new(config.unwrap())
+}
+
+#[tokio::test]
+async fn tls_1_2_is_spoken_unless_the_listener_wants_1_3() {
+    use rustls::version::{TLS12, TLS13};
+    let authority = Authority::new();
+    for (allow_tls12, version, expected) in [
+        (true, &TLS12, true),
+        (true, &TLS13, true),
+        (false, &TLS12, false),
+        (false, &TLS13, true),
+    ] {
+        let gateway = authority.gateway_with(|tls| tls.allow_tls12 = allow_tls12);
+        let config = client_of(&authority, version);
+        let answer = connack_by(&gateway, &config).await;
+        assert_eq!(answer.is_some(), expected, "{allow_tls12} {version:?}");
+    }
 }

@@ -14,8 +14,11 @@
 mod acknowledge;
 mod connect;
 mod deliver;
+mod fake_store;
 mod keep_alive;
+mod kept;
 mod model;
+mod model_kept;
 mod publish;
 mod retained;
 mod routes;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fieldgate::auth::Principal;
 use fieldgate::broker::core::{ConnId, Core, Effect, LogId};
-use fieldgate::broker::{BrokerOptions, ForwardRoute, Limits, Origin, RetainPolicy};
+use fieldgate::broker::{BrokerOptions, ForwardRoute, Limits, Origin, RetainPolicy, WhenQueueFull};
 use fieldgate::clock::WallTime;
 use fieldgate::mqtt::{
     Acknowledge, Connect, Disconnect, Message, Packet, PacketId, ProtocolVersion, Publish, QoS,
@@ -24,8 +24,13 @@ pub struct Story {
     pub core: Core,
     pub now: Instant,
     pub wall: WallTime,
+    limits: Limits,
     next_conn: usize,
     packet_ids: HashMap<ConnId, u16>,
+    /// Effects that were looked at and not taken.
+    seen: Vec<Effect>,
+    state_told: Seq,
+    pauses: Vec<String>,
 }
 
 impl Story {
@@ -37,7 +42,7 @@ impl Story {
         let mut limits = Limits::default();
         change(&mut limits);
         let options = BrokerOptions {
-            limits,
+            limits: limits.clone(),
             ..BrokerOptions::default()
         };
         let mut core = Core::new(options, 7);
@@ -47,9 +52,24 @@ impl Story {
             core,
             now,
             wall,
+            limits,
             next_conn: 0,
             packet_ids: HashMap::new(),
+            seen: Vec::new(),
+            state_told: Seq(0),
+            pauses: Vec::new(),
         }
+    }
+
+    /// The program starts again: a new core, no connection.
+    pub fn restart(&mut self, when_queue_full: WhenQueueFull) {
+        let options = BrokerOptions {
+            limits: self.limits.clone(),
+            when_queue_full,
+        };
+        self.core = Core::new(options, 7);
+        self.core.tell_time(self.now, self.wall);
+        self.packet_ids.clear();
     }
 
     pub fn new_conn(&mut self) -> ConnId {
@@ -173,11 +193,35 @@ impl Story {
 
     /// What the core wanted done since the last call.
     pub fn told(&mut self) -> Vec<String> {
-        self.core.effects().map(|effect| tell(&effect)).collect()
+        let told = self.effects();
+        let (pauses, told) = told.iter().partition::<Vec<_>, _>(|effect| {
+            matches!(effect, Effect::Pause { .. } | Effect::Resume { .. })
+        });
+        self.pauses
+            .extend(pauses.into_iter().map(|effect| tell(effect)));
+        told.into_iter().map(tell).collect()
+    }
+
+    /// Who is not to be read, and who again, as far as [`Self::told`] went; it leaves that out.
+    pub fn pauses(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.pauses)
     }
 
     pub fn effects(&mut self) -> Vec<Effect> {
-        self.core.effects().collect()
+        let mut effects = std::mem::take(&mut self.seen);
+        effects.extend(self.core.effects());
+        for effect in &effects {
+            if let Effect::State { seq, .. } = effect {
+                self.state_told = *seq;
+            }
+        }
+        effects
+    }
+
+    /// All changes of the state that the core has told of are written.
+    pub fn state_covered(&mut self) {
+        self.seen = self.effects();
+        self.core.covered(self.now, LogId::State, self.state_told);
     }
 }
 

@@ -339,10 +339,6 @@ fn fg016_what_comes_later_says_so() {
         "4:47 FG016 devices[0].groups[0].tags[0].type: `type: bcd16` is not available in fieldgate 0.1 (remove it, or write what this version has)"
     );
     assert_eq!(
-        of("broker: { listeners: [{ bind: unix:/run/x, anonymous: true }] }\n"),
-        "1:31 FG016 broker.listeners[0].bind: `bind: unix:` is not available in fieldgate 0.1 (remove it, or write what this version has)"
-    );
-    assert_eq!(
         of("gateway: { id: \"${cred:x}\" }\n"),
         "1:16 FG016 gateway.id: `${cred:...}` is not available in fieldgate 0.1 (write `${file:path}` or `${env:NAME}`)"
     );
@@ -760,6 +756,11 @@ fn fg051_addresses_that_are_none() {
             .ends_with("(write `0.0.0.0:1883`, or `127.0.0.1:1883` for this machine only)")
     );
     assert!(bind("127.0.0.1:99999").contains("FG051"));
+    for path in ["", "/run/fieldgate/", &"/x".repeat(60)] {
+        let fault = bind(&format!("unix:{path}"));
+        assert!(fault.contains("FG051"), "{fault}");
+        assert!(fault.ends_with("(write `unix:/run/fieldgate/mqtt.sock`)"));
+    }
     let host = |host: &str| {
         faults(&format!(
             "connections: [{{ name: a, modbus_tcp: {{ host: \"{host}\" }} }}]\n"

@@ -9,6 +9,7 @@
     reason = "a test"
 )]
 
+mod access;
 mod examples;
 mod faults;
 mod mutations;

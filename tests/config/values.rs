@@ -29,8 +29,7 @@ fn an_empty_file_is_a_local_broker() {
     let [listener] = config.listeners.as_slice() else {
         panic!("{:?}", config.listeners)
     };
-    let Bind::Tcp(address) = &listener.bind;
-    assert_eq!(address.to_string(), "127.0.0.1:1883");
+    assert_eq!(listener.bind.to_string(), "127.0.0.1:1883");
     assert!(listener.anonymous && listener.tls.is_none());
     assert_eq!(sound("broker: { listeners: [] }").listeners, []);
 }
@@ -122,6 +121,16 @@ broker:
     let tls = config.listeners[1].tls.as_ref().unwrap();
     assert_eq!(tls.client_certificate, ClientCertificate::Off);
     assert!(tls.allow_tls12);
+}
+
+#[test]
+fn a_listener_on_a_unix_socket() {
+    let config = sound("broker: { listeners: [{ bind: unix:run/mqtt.sock, anonymous: true }] }");
+    let Bind::Unix(path) = &config.listeners[0].bind else {
+        panic!("{:?}", config.listeners)
+    };
+    assert_eq!(path, Path::new("run/mqtt.sock"), "relative to the file");
+    assert_eq!(config.listeners[0].name, "unix:run/mqtt.sock");
 }
 
 const DEVICES: &str = "\

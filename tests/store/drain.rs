@@ -151,7 +151,7 @@ async fn an_old_message_is_dropped_by_the_reader_and_counted() {
         let seq = log.next_seq();
         let mut record = crate::support::record(QoS::AtLeastOnce, seq.0, 20);
         record.stamped = fieldgate::clock::WallTime(now.0 - age);
-        log.append(Instant::now(), seq, record);
+        log.append(Instant::now(), seq, record, None);
     }
     covered(&log, Seq(3)).await;
     assert_eq!(seqs(&read_all(&log).await), [2]);

@@ -184,7 +184,7 @@ async fn a_newer_format_is_refused_and_kept() {
         transaction
             .open_table(table)
             .unwrap()
-            .insert(b"format".as_slice(), 2_u32.to_le_bytes().as_slice())
+            .insert(b"format".as_slice(), 3_u32.to_le_bytes().as_slice())
             .unwrap();
         transaction.commit().unwrap();
     }
@@ -194,8 +194,8 @@ async fn a_newer_format_is_refused_and_kept() {
         matches!(
             refused,
             StoreError::NewerFormat {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             }
         ),

@@ -35,7 +35,7 @@ pub fn record(qos: QoS, seq: u64, size: usize) -> Record {
 
 pub fn append(log: &Log, qos: QoS, size: usize) -> Seq {
     let seq = log.next_seq();
-    log.append(Instant::now(), seq, record(qos, seq.0, size));
+    log.append(Instant::now(), seq, record(qos, seq.0, size), None);
     seq
 }
 

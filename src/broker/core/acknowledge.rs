@@ -10,7 +10,7 @@ use super::effect::Effect;
 use super::session::{Presence, Session, SessionKey};
 use super::store::watermark;
 use super::{Core, LogId};
-use crate::mqtt::{Acknowledge, Packet, PacketId, ReasonCode};
+use crate::mqtt::{Acknowledge, Connack, Packet, PacketId, ReasonCode};
 use crate::session::{Received, Released, Violation};
 use crate::store::{Mark, Outcome, Seq};
 
@@ -42,6 +42,23 @@ impl Core {
             return self.settle(now, key);
         }
         if connection.answers.others() > OTHERS_MAX {
+            self.pause(key);
+        }
+    }
+
+    /// The CONNACK. While it waits the client is not read: what it asks of a session that a crash may undo would leave
+    /// traces in the logs that belong to nobody.
+    pub(super) fn greet(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        connack: Connack,
+        tickets: Tickets,
+    ) {
+        self.answer(now, key, Reply::Connack(Box::new(connack)), tickets);
+        let session = self.sessions.get(key.0);
+        let connection = session.and_then(Session::connection);
+        if connection.is_some_and(|connection| !connection.greeted) {
             self.pause(key);
         }
     }

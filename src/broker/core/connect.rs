@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
-use super::answers::{Answers, Reply};
+use super::answers::Answers;
 use super::durable::Durable;
 use super::effect::{CloseCause, ConnId, Effect};
 use super::session::{Away, Connection, KeepAlive, Presence, Session, SessionKey};
@@ -201,7 +201,7 @@ impl Core {
         }
         self.put_session(now, key);
         let tickets = self.state_since(before);
-        self.answer(now, key, Reply::Connack(Box::new(connack)), tickets);
+        self.greet(now, key, connack, tickets);
     }
 
     /// From now on the store keeps a session that is new, if there is a store.

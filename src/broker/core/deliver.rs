@@ -220,8 +220,11 @@ impl Session {
                 if own || expired(&kept.message, kept.arrived, out.now) {
                     continue;
                 }
-                sent -= 1;
                 let held = replay.held(kept);
+                if held.qos > QoS::AtMostOnce && kept.change >= replay.since {
+                    continue;
+                }
+                sent -= 1;
                 if held.qos > QoS::AtMostOnce && self.durable.is_some() {
                     self.keep_replayed(held, out);
                 } else {

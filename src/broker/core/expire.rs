@@ -56,16 +56,18 @@ impl Core {
 
     fn check_silence(&mut self, now: Instant, key: SessionKey) {
         let session = self.sessions.get_mut(key.0);
-        let connection = session.and_then(Session::connection_mut);
+        let Some(connection) = session.and_then(Session::connection_mut) else {
+            return;
+        };
         let Some(KeepAlive {
             limit,
             last_seen,
             set,
-        }) = connection.and_then(|found| found.keep_alive.as_mut())
+        }) = &mut connection.keep_alive
         else {
             return;
         };
-        if self.parked.contains_key(&key) {
+        if connection.paused {
             *last_seen = now; // it is we who do not listen
         }
         let due = last_seen.checked_add(*limit).unwrap_or(now);

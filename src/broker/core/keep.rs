@@ -13,15 +13,13 @@ use super::effect::Effect;
 use super::held::{Held, Place, weight};
 use super::publish::{Receiver, Source};
 use super::session::{Replay, Session};
-use super::{ConnId, Core, LogId};
-use crate::mqtt::{Acknowledge, Message, Packet, QoS, ReasonCode};
-use crate::store::{Outcome, Seq, SessionEntry, SessionNumber, Want};
+use super::{Core, LogId};
+use crate::mqtt::{Message, QoS};
+use crate::store::{Outcome, Seq, Want};
 
 /// In RAM for a session whose client is there, beyond its window; what comes then is read from the log again.
 const QUEUE_MESSAGES: usize = 128;
 const QUEUE_BYTES: usize = 64 << 10;
-/// With fewer than this in the queue, more is read.
-const FETCH_BELOW: usize = 32;
 
 impl Core {
     /// Appends the message for those receivers that are kept and want it at QoS 1 or 2. Who does not get it after all is
@@ -72,60 +70,6 @@ impl Core {
             hold,
         });
         Some(seq)
-    }
-
-    /// What [`Effect::Fetch`] asked for, in order; `end`: when it was read, that was all there was.
-    pub fn fetched(
-        &mut self,
-        now: Instant,
-        session: SessionNumber,
-        entries: Vec<SessionEntry>,
-        end: bool,
-    ) {
-        self.now = Some(now);
-        let Some(key) = self.store.session(session) else {
-            return;
-        };
-        if let Some(session) = self.sessions.get_mut(key.0) {
-            session.fetched(now, entries, end);
-        }
-        self.flush(now, key);
-    }
-
-    /// A client's PUBREC, told of by [`Effect::Received`], is committed.
-    pub fn committed_received(&mut self, now: Instant, session: SessionNumber, seq: Seq) {
-        self.now = Some(now);
-        let Some(key) = self.store.session(session) else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(key.0) else {
-            return;
-        };
-        let mut in_flight = session.outbound.messages();
-        let found = in_flight.find(|(_, held)| held.is_at(seq));
-        let Some(id) = found.map(|(id, _)| id) else {
-            return;
-        };
-        drop(in_flight);
-        // Of a client that has come back in the meantime nothing waits for this: it was sent the message again.
-        if session.outbound.released(id).is_ok() {
-            let pubrel = Acknowledge::new(id, ReasonCode::Success);
-            self.answer_now(key, Packet::Pubrel(pubrel));
-        }
-    }
-
-    /// The session log has dropped the oldest that this session wanted, because all sessions together had too much.
-    pub fn dropped(&mut self, now: Instant, session: SessionNumber, messages: u64, bytes: u64) {
-        self.now = Some(now);
-        self.stats.dropped += messages;
-        let Some(key) = self.store.session(session) else {
-            return;
-        };
-        let session = self.sessions.get_mut(key.0);
-        if let Some(durable) = session.and_then(|session| session.durable.as_mut()) {
-            durable.dropped(Load { messages, bytes });
-        }
-        self.flush(now, key);
     }
 }
 
@@ -281,6 +225,8 @@ impl Session {
         if let (Some(durable), Some(stored)) = (&self.durable, replay.stored) {
             out.store
                 .replay_ended(durable.number, replay.filter, stored);
+            // Where there was nothing to replay, the row that is being written says so at once.
+            out.store.tell_replayed(out.effects);
         }
     }
 
@@ -305,18 +251,6 @@ impl Session {
         }
     }
 
-    /// The PUBREC was committed before the client came back.
-    pub(super) fn release_again(&mut self, conn: ConnId, held: Held, out: &mut Out<'_>) {
-        let Some(place) = held.place else {
-            return;
-        };
-        let pubrel = Acknowledge::new(place.id, ReasonCode::Success);
-        out.send(conn, Packet::Pubrel(pubrel));
-        // `may_go` has found the id free, so this cannot fail.
-        let resumed = self.outbound.resumed(place.id, held);
-        debug_assert!(resumed.is_ok(), "{resumed:?}");
-    }
-
     /// Nothing more is to be done for a message.
     pub(super) fn finish(&mut self, held: &Held, outcome: Outcome, out: &mut Out<'_>) {
         if let (Some(durable), Some(place)) = (&mut self.durable, held.place) {
@@ -326,81 +260,6 @@ impl Session {
                 seq: place.seq,
                 outcome,
             });
-        }
-    }
-
-    /// Asks for what is in the log only, where that has its turn.
-    pub(super) fn fetch(&mut self, out: &mut Out<'_>) {
-        if self.queue.len() >= FETCH_BELOW || !self.is_behind() || !self.can_take() {
-            return;
-        }
-        if let Some(durable) = &mut self.durable
-            && let Some(after) = durable.fetch()
-        {
-            out.effects.push(Effect::Fetch {
-                session: durable.number,
-                after,
-            });
-        }
-    }
-
-    fn fetched(&mut self, now: Instant, entries: Vec<SessionEntry>, end: bool) {
-        let is_online = self.connection().is_some();
-        let Some(durable) = &mut self.durable else {
-            return;
-        };
-        let Some(fetched) = durable.fetch_ended().filter(|_| is_online) else {
-            return;
-        };
-        for entry in entries {
-            if entry.seq <= durable.known {
-                continue;
-            }
-            let seq = entry.seq;
-            let held = Held::read(now, entry);
-            durable.know(seq, one(weight(&held.message)));
-            self.queue.append(held);
-        }
-        if end {
-            let in_flight = self.outbound.messages().map(|(_, held)| held);
-            let mut all = (Load::default(), Load::default());
-            for held in in_flight.chain(self.queue.iter()) {
-                let load = one(weight(&held.message));
-                all.0.add(load);
-                if held.place.is_some_and(|place| durable.was_sent(place.seq)) {
-                    all.1.add(load);
-                }
-            }
-            durable.catch_up(fetched, all);
-        }
-    }
-}
-
-impl Held {
-    fn is_at(&self, seq: Seq) -> bool {
-        self.place.is_some_and(|place| place.seq == seq)
-    }
-
-    /// As it was read from the session log. Copied: it must not pin the segment that it was read with.
-    fn read(now: Instant, entry: SessionEntry) -> Self {
-        let Want {
-            packet_id,
-            qos,
-            retain,
-            subscription_ids,
-            ..
-        } = entry.want;
-        Self {
-            message: Rc::new(entry.message.compact()),
-            qos,
-            retain,
-            subscription_ids,
-            arrived: now.checked_sub(entry.age).unwrap_or(now),
-            place: Some(Place {
-                seq: entry.seq,
-                id: packet_id,
-                received: entry.received,
-            }),
         }
     }
 }

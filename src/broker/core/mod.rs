@@ -10,7 +10,7 @@
 //! `retained` store, the `session` with its `deliver`y, the `answers`, the `timeouts`.
 //!
 //! With a store ([`Core::attach_store`]) sessions that outlive their connection are kept: `durable` is what is known of
-//! one, `keep` the way of its messages, `rows` what the store is told beside them, `restore` a start with what it knew.
+//! one, `keep` and `fetch` the way of its messages into the log and back, `rows` what the store is told beside them, `restore` a start with what it knew.
 //!
 //! Invariants. An answer leaves only when all of the store that it depends on is covered, and in the order of what was
 //! asked (P1); nothing leaves before the CONNACK. What takes a message is decided before anyone takes it. What is kept beyond the call that brought
@@ -25,6 +25,7 @@ mod disconnect;
 mod durable;
 mod effect;
 mod expire;
+mod fetch;
 mod held;
 mod keep;
 mod publish;

@@ -2,7 +2,7 @@
 //! publisher is told so in its answer. One of 3.1.1 has no such answer: it is not read until there is room, and closed where that
 //! takes too long; its message waits here meanwhile and was taken by nobody.
 //!
-//! Beside it, the other reason not to read a client: it has many answers waiting.
+//! Beside it, the other reasons not to read a client: it has many answers waiting, or no CONNACK yet.
 
 use std::time::{Duration, Instant};
 
@@ -118,6 +118,7 @@ impl Core {
         let session = self.sessions.get_mut(key.0);
         if let Some(connection) = session.and_then(Session::connection_mut)
             && connection.paused
+            && connection.greeted
             && connection.answers.others() <= OTHERS_MAX / 2
             && !self.parked.contains_key(&key)
         {

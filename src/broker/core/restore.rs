@@ -69,6 +69,8 @@ impl Core {
             self.restore_session(now, session);
         }
         for (log, mark) in restored.marks {
+            // A session that a crash undid may have left one; its number must not become another's.
+            self.store.skip_session(mark.session);
             let session = self.store.session(mark.session);
             match session.and_then(|key| self.sessions.get_mut(key.0)) {
                 Some(session) => session.restore_mark(mark.packet_id, log),
@@ -161,6 +163,7 @@ impl Core {
                 no_local,
                 subscription_id: id,
                 cursor: Cursor::start(),
+                since: self.retained.changes(),
                 stored: Some(StoredSubscription {
                     replaying: false,
                     ..stored

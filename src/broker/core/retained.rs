@@ -21,6 +21,8 @@ pub(super) struct Retained {
     bytes: usize,
     /// How many have an expiry: while none has, nobody needs to look for expired ones.
     expiring: usize,
+    /// Messages that ever took their place.
+    changes: u64,
     swept: Option<TopicName>,
     limit: usize,
     bytes_limit: usize,
@@ -33,6 +35,8 @@ pub(super) struct Kept {
     pub(super) arrived: Instant,
     /// Who published it, for No Local.
     pub(super) publisher: ByteString,
+    /// How many had taken their place before.
+    pub(super) change: u64,
 }
 
 /// How far a replay for a new subscription is.
@@ -62,6 +66,7 @@ impl Retained {
             kept: BTreeMap::new(),
             bytes: 0,
             expiring: 0,
+            changes: 0,
             swept: None,
             limit,
             bytes_limit,
@@ -74,6 +79,11 @@ impl Retained {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many have ever taken their place.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(super) fn has_expiring(&self) -> bool {
@@ -97,7 +107,9 @@ impl Retained {
             message: Rc::clone(message),
             arrived: now,
             publisher,
+            change: self.changes,
         };
+        self.changes += 1;
         self.kept.insert(message.topic.clone(), kept);
     }
 

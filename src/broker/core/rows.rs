@@ -7,7 +7,7 @@ use super::answers::Tickets;
 use super::publish::{Source, is_own};
 use super::session::{Presence, Session, SessionKey};
 use super::{Core, LogId, Origin};
-use crate::mqtt::{Message, QoS, Will};
+use crate::mqtt::{Message, QoS};
 use crate::store::{Seq, SessionNumber, StateChange, StoredPresence, StoredSession};
 
 impl Core {
@@ -87,7 +87,7 @@ impl Session {
             version: durable.version,
             expiry: self.expiry,
             presence,
-            will: will.map(Will::clone),
+            will: will.cloned(),
         };
         Some((durable.number, row))
     }

@@ -110,6 +110,9 @@ pub(super) struct Replay {
     pub(super) no_local: bool,
     pub(super) subscription_id: Option<u32>,
     pub(super) cursor: Cursor,
+    /// [`super::retained::Retained::changes`] when the subscription was made: at QoS 1 and 2, what changed since then was
+    /// delivered like any other message.
+    pub(super) since: u64,
     /// The subscription as the store knows it once all were delivered. Present where it is kept.
     pub(super) stored: Option<StoredSubscription>,
 }

@@ -62,9 +62,15 @@ impl AttachedStore {
     /// A number that no session ever had.
     pub(super) fn new_session(&mut self, key: SessionKey) -> SessionNumber {
         let number = self.next_session;
-        self.next_session = SessionNumber(number.0.saturating_add(1));
+        self.skip_session(number);
         self.by_number.insert(number, key);
         number
+    }
+
+    /// The number was given out once.
+    pub(super) fn skip_session(&mut self, number: SessionNumber) {
+        let after = SessionNumber(number.0.saturating_add(1));
+        self.next_session = self.next_session.max(after);
     }
 
     pub(super) fn know_session(&mut self, number: SessionNumber, key: SessionKey) {
@@ -127,9 +133,9 @@ impl AttachedStore {
 
     /// Tells the state of replays whose messages are covered.
     pub(super) fn tell_replayed(&mut self, effects: &mut Vec<Effect>) {
-        while let Some(replayed) = self
-            .replayed
-            .pop_front_if(|replayed| self.sessions.is_covered(replayed.upto))
+        while let Some(replayed) = self.replayed.front()
+            && self.sessions.is_covered(replayed.upto)
+            && let Some(replayed) = self.replayed.pop_front()
         {
             let filter = ByteString::from(replayed.filter.as_str());
             let change = StateChange::Subscription(replayed.session, filter, replayed.stored);

@@ -127,6 +127,7 @@ impl Core {
                 no_local: asked.no_local,
                 subscription_id,
                 cursor: Cursor::start(),
+                since: self.retained.changes(),
                 stored: number
                     .filter(|_| stored.replaying)
                     .map(|_| StoredSubscription {

@@ -16,7 +16,7 @@ use super::relay::Relay;
 use super::say;
 use super::tally::{Item, Verdict};
 use super::upstream::Upstream;
-use crate::app::{Gateway, StartError};
+use crate::app::{FileFaults, Gateway, Prepared, StartError};
 use crate::broker::{Link, LinkClosed, LinkOptions, Origin};
 use crate::cli::run::StopSignals;
 use crate::config;
@@ -37,10 +37,14 @@ pub(super) enum DemoError {
     Config(config::Faults),
     #[error("the simulated device: {0}")]
     Device(std::io::Error),
+    #[error("its own files are at fault, which is our mistake:\n{0}")]
+    Files(#[from] FileFaults),
     #[error("its folder: {0}")]
     Folder(std::io::Error),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error("no free port on loopback")]
+    NoPort,
     #[error(transparent)]
     LinkClosed(#[from] LinkClosed),
     #[error("the link to the upstream: {0}")]
@@ -76,7 +80,7 @@ struct Stage {
 pub(super) async fn tell(arguments: &Arguments) -> Result<Verdict, DemoError> {
     let mut signals = StopSignals::listen().map_err(DemoError::Signals)?;
     let mut stage = Stage::set(arguments.qos()).await?;
-    let local = *stage.gateway.listeners().first().ok_or(LinkClosed)?;
+    let local = stage.local().ok_or(DemoError::NoPort)?;
     let publisher = Publisher::start(local, arguments.qos()).await?;
     let interrupted = stage.flow(arguments, &mut signals).await?;
     let mut published: BTreeSet<Item> = publisher
@@ -120,7 +124,7 @@ impl Stage {
             qos,
         )?;
         let loaded = config::load(&file).map_err(DemoError::Config)?;
-        let gateway = Gateway::start(loaded.config).await?;
+        let gateway = Gateway::start(Prepared::new(loaded.config)?).await?;
         let options = LinkOptions {
             client_id: "$demo/watcher".into(),
             origin: Origin::Gateway,
@@ -136,7 +140,7 @@ impl Stage {
         say(format_args!(
             "gateway     {} (MQTT on {})",
             file.display(),
-            addresses(gateway.listeners())
+            addresses(&gateway)
         ));
         say(format_args!(
             "link        {} --> {}",
@@ -155,6 +159,11 @@ impl Stage {
             watcher,
             _folder: folder,
         })
+    }
+
+    /// Where the gateway's own broker listens.
+    fn local(&self) -> Option<SocketAddr> {
+        self.gateway.listeners().first()?.local_addr()
     }
 
     /// Lets messages flow for the time asked for, with the cut in the middle. True: ended early by Ctrl-C.
@@ -242,10 +251,10 @@ impl Stage {
     }
 }
 
-fn addresses(addresses: &[SocketAddr]) -> String {
-    addresses
-        .iter()
-        .map(SocketAddr::to_string)
+fn addresses(gateway: &Gateway) -> String {
+    let listeners = gateway.listeners().iter();
+    listeners
+        .map(|listener| listener.status.borrow().address.clone())
         .collect::<Vec<_>>()
         .join(", ")
 }

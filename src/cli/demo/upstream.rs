@@ -11,7 +11,7 @@ use super::story::DemoError;
 use super::tally::{Item, Received};
 use crate::auth::{Authenticator, Users};
 use crate::broker::{Broker, BrokerHandle, BrokerOptions, Limits, Link, LinkOptions, Origin};
-use crate::listener::{Bind, Listener, ListenerOptions};
+use crate::listener::{Bind, ListenerOptions, PreparedListener};
 use crate::mqtt::{Message, QoS};
 use crate::net::{ClientCertificate, ServerTls};
 use crate::shutdown::Shutdown;
@@ -57,11 +57,14 @@ impl Upstream {
                 private_key: certificates.upstream.1.clone(),
                 client_ca: Some(certificates.authority.clone()),
                 client_certificate: ClientCertificate::Required,
+                crl: None,
                 allow_tls12: true,
             }),
             user_from_common_name: true,
         };
-        let address = Listener::bind(options, broker.clone(), shutdown.stop())?.local_addr;
+        let listener = PreparedListener::new(options)?;
+        let listener = listener.start(broker.clone(), shutdown.stop());
+        let address = listener.local_addr().ok_or(DemoError::NoPort)?;
         let options = LinkOptions {
             client_id: "$demo/observer".into(),
             origin: Origin::Gateway,

@@ -1,9 +1,11 @@
-//! `broker:`: listeners and users.
+//! `broker:`: its parts, and listeners.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use super::access::{self, Logins};
 use super::{Names, below, each, is_name, limits};
+use crate::auth::AccessOptions;
 use crate::broker::BrokerOptions;
 use crate::config::context::Context;
 use crate::config::error::Code;
@@ -17,10 +19,21 @@ use crate::net::{ClientCertificate, ServerTls};
 /// A listener with where its address was given.
 type Placed = (ListenerOptions, Place);
 
+/// What `broker:` amounts to.
+pub(super) struct Broker {
+    pub(super) options: BrokerOptions,
+    pub(super) listeners: Vec<ListenerOptions>,
+    pub(super) users_file: Option<PathBuf>,
+    pub(super) access: AccessOptions,
+    /// All sessions, on disk; `None`: not said.
+    pub(super) queued_bytes_total: Option<u64>,
+}
+
 pub(super) fn broker(
     context: &mut Context<'_>,
     root: &Section<raw::Root>,
-) -> (BrokerOptions, Vec<ListenerOptions>, Option<PathBuf>) {
+    gateway: &str,
+) -> Broker {
     let section = below::<raw::Broker>(context, root, "broker", root.raw.broker.as_ref());
     let users_file = section
         .raw
@@ -28,16 +41,30 @@ pub(super) fn broker(
         .as_ref()
         .map(|name| context.file(name, &section.at("users_file")));
     let limits = below::<raw::Limits>(context, &section, "limits", section.raw.limits.as_ref());
+    let when_full = section.raw.when_queue_full.map(|word| word.0);
     let options = BrokerOptions {
         limits: limits::limits(context, &limits),
-        ..BrokerOptions::default()
+        when_queue_full: when_full.unwrap_or_default(),
     };
+    let queued_bytes_total = limits::queued_bytes_total(context, &limits);
     let listeners = if section.has("listeners") {
         listeners(context, &section, section.has("users_file"))
     } else {
         vec![default_listener()]
     };
-    (options, listeners, users_file)
+    let by_certificate = |listener: &ListenerOptions| listener.user_from_common_name;
+    let logins = Logins {
+        users_file: users_file.as_deref(),
+        certificates: listeners.iter().any(by_certificate),
+    };
+    let access = access::access(context, &section, gateway, logins);
+    Broker {
+        options,
+        listeners,
+        users_file,
+        access,
+        queued_bytes_total,
+    }
 }
 
 /// What listens where the file says nothing: this machine may, nobody else.
@@ -85,18 +112,36 @@ fn listener(
     tls: Option<(Option<ServerTls>, bool)>,
 ) -> Option<ListenerOptions> {
     let bind = entry.required(context, "bind", entry.raw.bind.as_ref(), "127.0.0.1:1883")?;
-    let address = address(context, bind, &entry.at("bind"))?;
+    let address = match bind.strip_prefix("unix:") {
+        Some(path) => Bind::Unix(socket_path(context, path, &entry.at("bind"))?),
+        None => Bind::Tcp(address(context, bind, &entry.at("bind"))?),
+    };
     let (tls, user_from_common_name) = match tls {
         Some((tls, user_from)) => (Some(tls?), user_from),
         None => (None, false),
     };
     Some(ListenerOptions {
         name: entry.raw.name.clone().unwrap_or_else(|| bind.clone()),
-        bind: Bind::Tcp(address),
+        bind: address,
         anonymous: entry.raw.anonymous.unwrap_or(false),
         tls,
         user_from_common_name,
     })
+}
+
+fn socket_path(context: &mut Context<'_>, path: &str, place: &Place) -> Option<PathBuf> {
+    let whole = context.path(path);
+    let length = whole.as_os_str().len();
+    if path.is_empty() || path.ends_with('/') || length > Bind::PATH_BYTES_MAX {
+        let message = format!(
+            "a unix socket needs the path of a file, of at most {} bytes",
+            Bind::PATH_BYTES_MAX
+        );
+        let remedy = "write `unix:/run/fieldgate/mqtt.sock`";
+        context.error(Code::BadAddress, place, message, remedy);
+        return None;
+    }
+    Some(whole)
 }
 
 fn address(context: &mut Context<'_>, bind: &str, place: &Place) -> Option<SocketAddr> {
@@ -175,6 +220,18 @@ fn tls(context: &mut Context<'_>, entry: &Section<raw::Listener>) -> (Option<Ser
             remedy,
         );
     }
+    let crl = raw
+        .crl
+        .as_ref()
+        .map(|name| context.file(name, &section.at("crl")));
+    if crl.is_some() && client_certificate == ClientCertificate::Off {
+        context.warning(
+            Code::NoEffect,
+            &section.at("crl"),
+            "no client is asked for a certificate that could be revoked",
+            "add `client_ca` and `client_certificate: required`, or remove `crl`",
+        );
+    }
     let common_name = raw
         .user_from
         .is_some_and(|word| word.0 == raw::UserFrom::CommonName);
@@ -196,6 +253,7 @@ fn tls(context: &mut Context<'_>, entry: &Section<raw::Listener>) -> (Option<Ser
             private_key,
             client_ca,
             client_certificate,
+            crl,
             allow_tls12: minimum != Some(raw::TlsVersion::Tls13),
         });
     (tls, common_name)
@@ -208,7 +266,6 @@ fn check_access(
     listener: &ListenerOptions,
     users: bool,
 ) {
-    let Bind::Tcp(address) = &listener.bind;
     let certified = listener
         .tls
         .as_ref()
@@ -217,15 +274,18 @@ fn check_access(
     if !listener.anonymous && !users && !listener.user_from_common_name && !misspelt {
         let message =
             "nobody can log in here: there are no users and anonymous clients are refused";
-        let remedy = if address.ip().is_loopback() {
+        let remedy = if listener.bind.is_local() {
             "add `anonymous: true`, or `users_file:` to the broker"
         } else {
             "add `users_file:` to the broker; `anonymous: true` would let everybody on the network in"
         };
         context.error_at_key(Code::Contradiction, &entry.at("bind"), message, remedy);
     }
-    if listener.anonymous && !address.ip().is_loopback() && !certified {
-        let message = format!("anybody who reaches {address} may publish and subscribe");
+    if listener.anonymous && !listener.bind.is_local() && !certified {
+        let message = format!(
+            "anybody who reaches {} may publish and subscribe",
+            listener.bind
+        );
         let remedy = "set `anonymous: false` and give the broker a `users_file`, or ask for client certificates";
         context.warning(Code::Insecure, &entry.at("anonymous"), message, remedy);
     }
@@ -233,13 +293,11 @@ fn check_access(
 
 fn check_overlaps(context: &mut Context<'_>, listeners: &[Placed]) {
     for (index, (listener, place)) in listeners.iter().enumerate() {
-        let Bind::Tcp(address) = &listener.bind;
-        let earlier = listeners.iter().take(index).find(|(earlier, _)| {
-            let Bind::Tcp(earlier) = &earlier.bind;
-            overlap(address, earlier)
-        });
+        let bind = &listener.bind;
+        let mut earlier = listeners.iter().take(index);
+        let earlier = earlier.find(|(earlier, _)| overlap(bind, &earlier.bind));
         if let Some((_, first)) = earlier {
-            let message = format!("{address} is taken already: {first}");
+            let message = format!("{bind} is taken already: {first}");
             context.error(
                 Code::ListenerOverlap,
                 place,
@@ -251,7 +309,10 @@ fn check_overlaps(context: &mut Context<'_>, listeners: &[Placed]) {
 }
 
 /// Whether both cannot be listened on. `[::]` takes the IPv4 addresses too.
-fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+fn overlap(one: &Bind, other: &Bind) -> bool {
+    let (Bind::Tcp(one), Bind::Tcp(other)) = (one, other) else {
+        return one == other;
+    };
     let all = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
     one.port() != 0
         && one.port() == other.port()
@@ -272,9 +333,16 @@ mod tests {
             ("127.0.0.1:1883", "127.0.0.2:1883", false),
             ("127.0.0.1:1883", "127.0.0.1:1884", false),
             ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("unix:/run/a", "unix:/run/a", true),
+            ("unix:/run/a", "unix:/run/b", false),
+            ("unix:/run/a", "127.0.0.1:1883", false),
         ];
         for (one, other, expected) in cases {
-            let (a, b) = (one.parse().unwrap(), other.parse().unwrap());
+            let bind = |text: &str| match text.strip_prefix("unix:") {
+                Some(path) => Bind::Unix(path.into()),
+                None => Bind::Tcp(text.parse().unwrap()),
+            };
+            let (a, b) = (bind(one), bind(other));
             assert_eq!(
                 (overlap(&a, &b), overlap(&b, &a)),
                 (expected, expected),

@@ -7,6 +7,7 @@ use crate::broker::Limits;
 use crate::config::context::Context;
 use crate::config::raw;
 use crate::config::section::Section;
+use crate::config::units::show_size;
 
 /// The longest time that MQTT can say in its 32 bits of seconds and still means a time.
 pub(super) const EXPIRY_MAX: Duration = Duration::from_secs(u32::MAX as u64 - 1);
@@ -22,6 +23,21 @@ pub(super) fn limits(context: &mut Context<'_>, section: &Section<raw::Limits>) 
     );
     put(&mut limits.empty_client_id, raw.empty_client_id);
     limits
+}
+
+/// Bytes that the queues of all sessions may take on disk.
+pub(super) fn queued_bytes_total(
+    context: &mut Context<'_>,
+    section: &Section<raw::Limits>,
+) -> Option<u64> {
+    let total = section.raw.queued_bytes_total.map(|size| size.0);
+    section.within(
+        context,
+        "queued_bytes_total",
+        total,
+        1 << 20..=1 << 50,
+        show_size,
+    )
 }
 
 fn counts(context: &mut Context<'_>, section: &Section<raw::Limits>, limits: &mut Limits) {

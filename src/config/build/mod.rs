@@ -1,6 +1,7 @@
 //! From raw sections to the rooms' option structs: defaults, inheritance, ranges, and every rule that spans keys. What
 //! is wrong is noted and left out, so that the rest is checked all the same.
 
+mod access;
 mod address;
 mod assembly;
 mod bridge;
@@ -28,9 +29,9 @@ use super::raw::{self, Time};
 use super::section::Section;
 use super::suggest;
 use super::units::{show_duration, show_size};
-use super::{Config, Gateway, StoreSettings};
+use super::{Config, Gateway, SessionStoreOptions, StoreSettings};
 use crate::mqtt::QoS;
-use crate::store::LogOptions;
+use crate::store::{LogOptions, SessionLogOptions, StateOptions};
 use crate::topic::TopicName;
 
 /// The longest name.
@@ -43,18 +44,40 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
         document => Section::<raw::Root>::read(context, document, Place::default()),
     };
     let gateway = gateway(context, &root);
-    let (broker, listeners, users_file) = broker::broker(context, &root);
+    let broker = broker::broker(context, &root, &gateway.id);
     let store = store(context, &root);
     let connections = device::connections(context, &root, &gateway.id);
     let bridges = bridge::bridges(context, &root, &gateway, &store);
+    let sessions = sessions(&gateway, &store, broker.queued_bytes_total);
     Config {
         gateway,
-        broker,
-        listeners,
-        users_file,
+        broker: broker.options,
+        listeners: broker.listeners,
+        users_file: broker.users_file,
+        access: broker.access,
         store,
+        sessions,
         connections,
         bridges,
+    }
+}
+
+/// Where sessions are kept.
+fn sessions(gateway: &Gateway, store: &StoreSettings, total: Option<u64>) -> SessionStoreOptions {
+    let log = SessionLogOptions::new(gateway.data_dir.join("sessions"));
+    let state = StateOptions::new(gateway.data_dir.clone());
+    SessionStoreOptions {
+        state: StateOptions {
+            commit_interval: store.commit_interval,
+            ..state
+        },
+        log: SessionLogOptions {
+            commit_interval: store.commit_interval,
+            hold: store.hold_for_upstream,
+            hold_bytes: store.hold_bytes,
+            queued_bytes_total: total.unwrap_or(log.queued_bytes_total),
+            ..log
+        },
     }
 }
 

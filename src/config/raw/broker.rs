@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::{OneOf, Size, Time, Words};
+use crate::broker::WhenQueueFull;
 use crate::net::ClientCertificate;
 
 /// `broker:`
@@ -12,7 +13,10 @@ use crate::net::ClientCertificate;
 pub(in crate::config) struct Broker {
     pub(in crate::config) listeners: Option<Vec<Value>>,
     pub(in crate::config) users_file: Option<String>,
+    pub(in crate::config) access: Option<Vec<Value>>,
+    pub(in crate::config) mosquitto_acl_file: Option<String>,
     pub(in crate::config) limits: Option<Value>,
+    pub(in crate::config) when_queue_full: Option<OneOf<WhenQueueFull>>,
 }
 
 /// An entry of `broker.listeners`.
@@ -33,8 +37,20 @@ pub(in crate::config) struct ListenerTls {
     pub(in crate::config) private_key: Option<String>,
     pub(in crate::config) client_ca: Option<String>,
     pub(in crate::config) client_certificate: Option<OneOf<ClientCertificate>>,
+    pub(in crate::config) crl: Option<String>,
     pub(in crate::config) user_from: Option<OneOf<UserFrom>>,
     pub(in crate::config) minimum_version: Option<OneOf<TlsVersion>>,
+}
+
+/// An entry of `broker.access`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Access {
+    pub(in crate::config) user: Option<String>,
+    pub(in crate::config) client_id: Option<String>,
+    pub(in crate::config) anonymous: Option<bool>,
+    pub(in crate::config) publish: Option<Vec<Value>>,
+    pub(in crate::config) subscribe: Option<Vec<Value>>,
 }
 
 /// Who a client with a certificate is.
@@ -67,6 +83,7 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) sessions: Option<u32>,
     pub(in crate::config) queued_messages: Option<u32>,
     pub(in crate::config) queued_bytes: Option<Size>,
+    pub(in crate::config) queued_bytes_total: Option<Size>,
     pub(in crate::config) keep_alive_maximum: Option<Time>,
     pub(in crate::config) session_expiry_maximum: Option<Time>,
     pub(in crate::config) retained_messages: Option<u32>,
@@ -90,6 +107,11 @@ impl Words for ClientCertificate {
         ("optional", Self::Optional),
         ("required", Self::Required),
     ];
+}
+
+impl Words for WhenQueueFull {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("drop_oldest", Self::DropOldest), ("refuse", Self::Refuse)];
 }
 
 impl Words for UserFrom {

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::super::ledger::is_expired;
-use super::super::tail::record_bytes;
-use super::super::{Entry, Outcome, Record, Seq};
+use super::super::reading::Found;
+use super::super::record::Stored;
+use super::super::{Entry, Outcome, Seq};
 use super::Core;
 use crate::clock::WallTime;
 use crate::mqtt::QoS;
@@ -23,17 +24,6 @@ pub(crate) enum Reading {
     },
 }
 
-/// What was found in the files.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// Position, epoch, message; in order.
-    pub(crate) records: Vec<(u64, u32, Record)>,
-    /// Everything up to here was looked at.
-    pub(crate) reached: u64,
-    /// Segments that could not be read: first position, and how many messages they are said to have had.
-    pub(crate) damaged: Vec<(u64, u64)>,
-}
-
 impl Core {
     /// See [`super::super::Log::read`].
     pub(crate) fn read(
@@ -45,15 +35,15 @@ impl Core {
         bytes: usize,
     ) -> Reading {
         let from = from.max(self.cursor + 1);
-        if from < self.tail.first() {
-            let until = self.tail.first() - 1;
+        if from < self.front.tail.first() {
+            let until = self.front.tail.first() - 1;
             return Reading::Files { from, until };
         }
         let mut entries: Vec<Entry> = Vec::new();
         let mut expired = Vec::new();
         let mut taken = 0;
-        let mut seen = self.tail.next() - 1;
-        for (seq, kept) in self.tail.iter(from) {
+        let mut seen = self.front.tail.next() - 1;
+        for (seq, kept) in self.front.tail.iter(from) {
             if self.expires(wall, seq, self.epoch, &kept.record) {
                 expired.push(seq);
                 continue;
@@ -71,7 +61,7 @@ impl Core {
     }
 
     /// Sifts what was found from `from` on. What is missing there is in no file, so it is done.
-    pub(crate) fn found(
+    pub(super) fn sift(
         &mut self,
         now: Instant,
         wall: WallTime,
@@ -109,21 +99,21 @@ impl Core {
         entries
     }
 
-    fn entry(&self, seq: u64, epoch: u32, record: Record) -> Entry {
+    fn entry(&self, seq: u64, epoch: u32, record: Stored) -> Entry {
         let mark = self.received.get(&seq);
         Entry {
             seq: Seq(seq),
             epoch,
-            record,
-            received: mark.is_some_and(|number| *number <= self.commits),
+            record: record.into(),
+            received: mark.is_some_and(|number| *number <= self.front.pace.commits()),
             maybe_sent: epoch != self.epoch,
         }
     }
 
     /// Whether a message is dropped for its age. Not at QoS 2 where it may have been sent: its packet id is taken.
-    fn expires(&self, wall: WallTime, seq: u64, epoch: u32, record: &Record) -> bool {
+    fn expires(&self, wall: WallTime, seq: u64, epoch: u32, record: &Stored) -> bool {
         let maybe_sent = epoch != self.epoch || seq <= self.read_to;
-        is_expired(record.stamped, wall, self.options.max_age)
+        is_expired(WallTime(record.stamp), wall, self.options.max_age)
             && !(record.message.qos == QoS::ExactlyOnce && maybe_sent)
     }
 
@@ -131,38 +121,5 @@ impl Core {
         for seq in expired {
             self.done(now, seq, Outcome::Dropped);
         }
-    }
-}
-
-/// Counts messages and bytes of a read from the files.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Allowance {
-    messages: usize,
-    bytes: usize,
-    is_first: bool,
-}
-
-impl Allowance {
-    pub(crate) fn new(messages: usize, bytes: usize) -> Self {
-        Self {
-            messages,
-            bytes,
-            is_first: true,
-        }
-    }
-
-    /// Whether nothing more goes in.
-    pub(crate) fn is_spent(&self) -> bool {
-        !self.is_first && self.messages == 0
-    }
-
-    /// Whether `record` still goes in; the first one always does.
-    pub(crate) fn takes(&mut self, record: &Record) -> bool {
-        let size = record_bytes(record);
-        let fits = self.is_first || (self.messages > 0 && size <= self.bytes);
-        self.is_first = false;
-        self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size);
-        fits
     }
 }

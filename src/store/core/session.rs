@@ -19,7 +19,7 @@ impl Core {
         if self.session.as_deref() != name {
             self.session = name.map(str::to_owned);
             self.received.clear();
-            self.session_commit = self.promise(now);
+            self.session_commit = self.front.promise(now);
         }
         CommitNumber(self.session_commit)
     }
@@ -28,7 +28,7 @@ impl Core {
     pub(crate) fn forget_received(&mut self, now: Instant) -> CommitNumber {
         if !self.received.is_empty() {
             self.received.clear();
-            self.session_commit = self.promise(now);
+            self.session_commit = self.front.promise(now);
         }
         CommitNumber(self.session_commit)
     }
@@ -43,7 +43,7 @@ impl Core {
 
     /// The same after the files were opened again: a file that was salvaged has no name, though one was committed.
     pub(super) fn doubt_salvaged_session(&mut self, now: Instant, stored: Option<&str>) {
-        if stored.is_none() && self.session_commit <= self.commits {
+        if stored.is_none() && self.session_commit <= self.front.pace.commits() {
             self.keep_session(now, None);
         }
     }

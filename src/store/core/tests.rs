@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::keeper::{Commit, Keeper};
 use super::super::ledger::{Ledger, Summary};
+use super::super::pace::HOLD_PAUSE;
+use super::super::reading::{Ask, Found};
 use super::super::testing::record_qos;
 use super::super::{CommitNumber, LinkHealth, LogOptions, Outcome, Progress, Seq};
 use super::*;
@@ -24,12 +27,10 @@ fn bench_with(hold_bytes: usize) -> Bench {
         hold_for_upstream: HOLD,
         ..LogOptions::new("none".into())
     };
-    let position = Position::default();
     let loaded = Loaded {
         epoch: 1,
-        ledger: Ledger::new(vec![(Summary::empty(1), 0)], &position),
-        position,
-        dropped: 0,
+        files: vec![(Summary::empty(1), 0)],
+        ..Loaded::default()
     };
     Bench {
         core: Core::new(options, loaded),
@@ -53,7 +54,7 @@ impl Bench {
 
     fn append_sized(&mut self, qos: QoS, size: usize) -> u64 {
         let seq = self.core.next_seq().0;
-        self.core.append(self.now, record_qos(qos, seq, size));
+        self.core.append(self.now, record_qos(qos, seq, size), None);
         seq
     }
 
@@ -392,11 +393,11 @@ fn files_that_were_salvaged_while_open_end_the_session_and_a_failed_commit_does_
     bench.now += INTERVAL;
     assert!(bench.core.commit(bench.now, false).is_some());
     let ledger = bench.core.ledger().clone();
-    bench.core.reopened(bench.now, loaded(ledger.clone()));
+    bench.core.reopened(bench.now, loaded(&ledger));
     assert_eq!(bench.core.session(), Some("one"), "it was not in the files");
     bench.now += INTERVAL;
     assert!(bench.commit().is_some(), "so it is committed again");
-    bench.core.reopened(bench.now, loaded(ledger));
+    bench.core.reopened(bench.now, loaded(&ledger));
     assert_eq!(bench.core.session(), None);
 }
 
@@ -412,7 +413,7 @@ fn a_commit_that_failed_is_made_again_and_keeps_its_promise() {
         None
     );
     let ledger = bench.core.ledger().clone();
-    bench.core.reopened(bench.now, loaded(ledger));
+    bench.core.reopened(bench.now, loaded(&ledger));
     assert_eq!(bench.progress().covered, Seq(0));
     assert_eq!(bench.commit(), Some(vec![1]), "it was not in the files");
     while bench.progress().commits < number {
@@ -432,18 +433,17 @@ fn a_commit_that_failed_but_is_in_the_files_is_not_made_again() {
     bench.done(2);
     let mut ledger = bench.core.ledger().clone();
     ledger.landed(&summary(&[1, 2]), 0);
-    bench.core.reopened(bench.now, loaded(ledger));
+    bench.core.reopened(bench.now, loaded(&ledger));
     assert_eq!(bench.progress().covered, Seq(2));
     assert_eq!(bench.core.stats().messages, 1);
     assert_eq!(bench.commit(), Some(vec![]), "only the position");
 }
 
-fn loaded(ledger: Ledger) -> Loaded {
+fn loaded(ledger: &Ledger) -> Loaded {
     Loaded {
         epoch: 1,
-        position: Position::default(),
-        ledger,
-        dropped: 0,
+        files: ledger.summaries().into_iter().map(|s| (s, 0)).collect(),
+        ..Loaded::default()
     }
 }
 
@@ -455,7 +455,7 @@ fn a_cursor_without_files_needs_no_commit_to_stand() {
         bench.done(seq);
     }
     assert_eq!(bench.progress().cursor, Seq(100_000));
-    assert_eq!(bench.core.tail.bytes(), 0);
+    assert_eq!(bench.core.front.tail.bytes(), 0);
     assert!(bench.core.commit(bench.now + HOLD, true).is_none());
 }
 
@@ -477,13 +477,20 @@ fn what_the_reader_does_not_find_in_the_files_is_done() {
         panic!("the tail is too small for this")
     };
     let in_files = (from..=until).filter(|seq| seq % 2 == 0);
-    let records = in_files.map(|seq| (seq, 1, record_qos(AtLeastOnce, seq, 100)));
+    let records = in_files.map(|seq| (seq, 1, record_qos(AtLeastOnce, seq, 100).into()));
     let found = Found {
         records: records.collect(),
         reached: until,
         damaged: Vec::new(),
     };
-    let entries = bench.core.found(bench.now, WALL, from, found);
+    let ask = Ask {
+        session: None,
+        from,
+        until,
+        messages: 9,
+        bytes: 9999,
+    };
+    let entries = bench.core.found(bench.now, WALL, &ask, found);
     for entry in entries {
         bench.done(entry.seq.0);
     }

@@ -9,12 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 pub(super) use self::medium::{Honesty, SimulatedFolder, Unsynced};
-use super::core::Reading;
-use super::log::prepare;
-use super::shared::{ReadRequest, Shared, State};
+use super::core::{Core, Reading};
+use super::handle::prepare;
+use super::reading::Ask;
+use super::shared::{Shared, State};
 use super::testing::record_qos;
 use super::writer::{Step, Writer};
 use super::{Entry, LinkHealth, LogOptions, Outcome, Progress, Record, Seq, StoreError};
@@ -26,8 +25,8 @@ const WALL: WallTime = WallTime(1_800_000_000_000);
 
 /// A log without its thread.
 struct Rig {
-    shared: Arc<Shared>,
-    writer: Writer,
+    shared: Arc<Shared<Core>>,
+    writer: Writer<Core>,
     now: Instant,
     folder: SimulatedFolder,
 }
@@ -39,7 +38,12 @@ impl Rig {
             hold_bytes: 24 << 10,
             ..LogOptions::new("simulated".into())
         };
-        let (shared, writer) = prepare(start, options, GENERATION_BYTES, Box::new(folder.clone()))?;
+        let (shared, writer) = prepare(
+            start,
+            GENERATION_BYTES,
+            Box::new(folder.clone()),
+            |loaded, _| Ok(Core::new(options, loaded)),
+        )?;
         Ok(Self {
             shared,
             writer,
@@ -81,15 +85,14 @@ impl Rig {
                 Reading::Ram(entries) => return entries,
                 Reading::Files { from, until } => (from, until),
             };
-            let (reply, mut answer) = oneshot::channel();
-            let request = ReadRequest {
+            let ask = Ask {
+                session: None,
                 from: from_found,
                 until,
                 messages: 7,
                 bytes: 40_000,
-                reply,
             };
-            self.shared.ask(request).unwrap();
+            let mut answer = self.shared.ask(ask).unwrap();
             let reply = loop {
                 self.writer.step(self.now, WALL);
                 if let Ok(reply) = answer.try_recv() {
@@ -127,7 +130,8 @@ impl Story {
         let record = record_qos(qos, seq, size);
         self.appended.insert(seq, record.clone());
         let now = rig.now;
-        rig.shared.with(|state| state.core.append(now, record));
+        rig.shared
+            .with(|state| state.core.append(now, record, None));
     }
 
     fn done(&mut self, rig: &Rig, seq: u64) {
@@ -145,7 +149,7 @@ impl Story {
 
     fn keep_session(&mut self, rig: &Rig, name: String) {
         let now = rig.now;
-        let kept = |state: &mut State| state.core.keep_session(now, Some(&name));
+        let kept = |state: &mut State<Core>| state.core.keep_session(now, Some(&name));
         let number = rig.shared.with(kept);
         self.sessions.push((number.0, name));
     }

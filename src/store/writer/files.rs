@@ -2,15 +2,18 @@
 //!
 //! The highest number is the active generation; all others are sealed. One sealed file is kept open for the reader.
 
-use super::super::core::{Allowance, Commit, Found, Loaded};
 use super::super::error::StoreError;
-use super::super::ledger::{Ledger, Summary};
+use super::super::keeper::{Commit, Loaded, Rows};
+use super::super::ledger::Summary;
 use super::super::position::Position;
+use super::super::reading::{Allowance, Ask, Found};
+use super::super::record::Stored;
 use super::super::segment::SegmentEncoder;
+use super::super::sessions::Survivors;
 use super::generation::{Generation, SealedGeneration};
-use super::place::{Place, file_name, number_of};
-use super::salvage;
+use super::place::{Place, file_name};
 use super::tables::{Contents, summary_of};
+use super::{rewrite, salvage};
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -44,6 +47,9 @@ impl Files {
             mut position,
             summary,
             sealed: known,
+            sessions,
+            marks,
+            is_salvaged,
         } = contents;
         position.epoch = match epoch {
             Some(epoch) => epoch,
@@ -52,22 +58,27 @@ impl Files {
         if epoch.is_none() {
             active.start_epoch(place, &position)?;
         }
-        let dropped = dropped_before(&known, &files, &position);
-        let mut summaries = Vec::with_capacity(files.len() + 1);
+        let is_gone =
+            |summary: &&Summary| !files.iter().any(|(number, _)| *number == summary.number);
+        let gone = known.iter().filter(is_gone).copied().collect();
+        let mut there = Vec::with_capacity(files.len() + 1);
         for (number, bytes) in files {
             let summary = known.iter().find(|summary| summary.number == number);
             let summary = match summary {
                 Some(summary) => *summary,
                 None => scan(place, number)?,
             };
-            summaries.push((summary, bytes));
+            there.push((summary, bytes));
         }
-        summaries.push((summary, summary.bytes));
+        there.push((summary, summary.bytes));
         let loaded = Loaded {
             epoch: position.epoch,
-            ledger: Ledger::new(summaries, &position),
             position,
-            dropped,
+            sessions,
+            marks,
+            files: there,
+            gone,
+            is_salvaged,
         };
         let files = Self {
             active,
@@ -77,16 +88,19 @@ impl Files {
     }
 
     fn begin(place: &Place, epoch: u32) -> Result<(Self, Loaded), StoreError> {
-        let position = Position {
-            epoch,
-            ..Position::default()
+        let rows = Rows {
+            position: Position {
+                epoch,
+                ..Position::default()
+            },
+            ..Rows::default()
         };
-        let active = Generation::create(place, 1, &position, &[])?;
+        let active = Generation::create(place, 1, epoch, &rows)?;
         let loaded = Loaded {
             epoch,
-            ledger: Ledger::new(vec![(Summary::empty(1), 0)], &position),
-            position,
-            dropped: 0,
+            position: rows.position,
+            files: vec![(Summary::empty(1), 0)],
+            ..Loaded::default()
         };
         let files = Self {
             active,
@@ -106,7 +120,7 @@ impl Files {
             encoder.push(*seq, record);
         }
         let segments = encoder.finish();
-        self.active.commit(place, &segments, &commit.position)?;
+        self.active.commit(place, &segments, &commit.rows)?;
         let mut landed = Summary::empty(self.active.number());
         for segment in &segments {
             landed.add(&summary_of(self.active.number(), segment));
@@ -118,51 +132,63 @@ impl Files {
     pub(in crate::store) fn roll(
         &mut self,
         place: &Place,
-        position: &Position,
-        summaries: &[Summary],
+        epoch: u32,
+        rows: &Rows,
     ) -> Result<(u64, u64), StoreError> {
         let number = self.active.number() + 1;
-        let next = Generation::create(place, number, position, summaries)?;
+        let next = Generation::create(place, number, epoch, rows)?;
         let sealed = std::mem::replace(&mut self.active, next);
         let name = file_name(sealed.number());
         sealed.close(place)?;
-        let files = place.directory.list();
-        let files = files.map_err(|error| place.io(&name, error))?;
-        let bytes = files.iter().find(|(file, _)| *file == name);
-        Ok((number, bytes.map_or(0, |(_, bytes)| *bytes)))
+        Ok((number, place.size(&name)?))
     }
 
-    /// Reads from `from` to `until`, which are in the generations `numbers`, as far as `allowance` goes.
+    /// Makes a sealed generation anew with what `survivors` still want of it. Gives what is left and its file's size.
+    pub(in crate::store) fn rewrite(
+        &mut self,
+        place: &Place,
+        number: u64,
+        survivors: &Survivors,
+    ) -> Result<(Summary, u64), StoreError> {
+        self.reader = None;
+        match rewrite::rewrite(place, number, survivors) {
+            Err(error) if error.is_damage() => {
+                let left = salvage::salvage(place, number, &error)?;
+                Ok((left, place.size(&file_name(number))?))
+            }
+            rewritten => rewritten,
+        }
+    }
+
+    /// Reads what `ask` asks for in generation `number`, up to `until`.
     pub(in crate::store) fn read(
         &mut self,
         place: &Place,
-        numbers: &[u64],
-        (from, until): (u64, u64),
-        mut allowance: Allowance,
+        number: u64,
+        until: u64,
+        ask: &Ask,
     ) -> Result<FoundOrSalvaged, StoreError> {
         let mut found = Found {
-            reached: from.saturating_sub(1),
+            reached: ask.from.saturating_sub(1),
             ..Found::default()
         };
-        for number in numbers {
-            let whole = if *number == self.active.number() {
-                self.active
-                    .read(place, (from, until), &mut allowance, &mut found)
-            } else {
-                self.read_sealed(place, *number, (from, until), &mut allowance, &mut found)
-            };
-            match whole {
-                Ok(true) => {}
-                Ok(false) => return Ok(FoundOrSalvaged::Found(found)),
-                Err(error) if error.is_damage() && *number != self.active.number() => {
-                    self.reader = None;
-                    let summary = salvage::salvage(place, *number, &error)?;
-                    return Ok(FoundOrSalvaged::Salvaged(summary));
-                }
-                Err(error) => return Err(error),
+        let range = (ask.from, until);
+        let mut allowance = Allowance::new(ask);
+        let whole = if number == self.active.number() {
+            self.active.read(place, range, &mut allowance, &mut found)
+        } else {
+            self.read_sealed(place, number, range, &mut allowance, &mut found)
+        };
+        match whole {
+            Ok(true) => found.reached = until,
+            Ok(false) => {}
+            Err(error) if error.is_damage() && number != self.active.number() => {
+                self.reader = None;
+                let summary = salvage::salvage(place, number, &error)?;
+                return Ok(FoundOrSalvaged::Salvaged(summary));
             }
+            Err(error) => return Err(error),
         }
-        found.reached = until;
         Ok(FoundOrSalvaged::Found(found))
     }
 
@@ -182,6 +208,27 @@ impl Files {
         let whole = reader.read(place, range, allowance, found)?;
         self.reader = Some(reader);
         Ok(whole)
+    }
+
+    /// Calls `take` with the generation, the position and the message for all messages, in order.
+    pub(in crate::store) fn for_each(
+        &self,
+        place: &Place,
+        take: &mut dyn FnMut(u64, u64, Stored),
+    ) -> Result<(), StoreError> {
+        for number in place.generations()?.into_iter().map(|(number, _)| number) {
+            let mut records = Vec::new();
+            let mut collect = |_, seq, record| records.push((seq, record));
+            if number == self.active.number() {
+                self.active.for_each(place, &mut collect)?;
+            } else {
+                open_sealed(place, number)?.for_each(place, &mut collect)?;
+            }
+            for (seq, record) in records {
+                take(number, seq, record);
+            }
+        }
+        Ok(())
     }
 
     /// Removes the file of a sealed generation. Not made durable: one that comes back is removed again.
@@ -218,20 +265,16 @@ impl Files {
 fn clean(place: &Place) -> Result<Vec<(u64, u64)>, StoreError> {
     let list = || place.directory.list().map_err(|error| place.io("", error));
     salvage::finish(place, &list()?)?;
-    let mut files = Vec::new();
-    for (name, bytes) in list()? {
+    for (name, _) in list()? {
         if name.ends_with(".tmp") {
             let removed = place.directory.remove(&name);
             removed.map_err(|error| place.io(&name, error))?;
-        } else if let Some(number) = number_of(&name) {
-            files.push((number, bytes));
         }
     }
-    files.sort_unstable();
     // A name that an earlier attempt could not make durable must be, before anything is committed under it.
     let synced = place.directory.sync();
     synced.map_err(|error| place.io("", error))?;
-    Ok(files)
+    place.generations()
 }
 
 fn open_active(place: &Place, number: u64) -> Result<(Generation, Contents), StoreError> {
@@ -244,27 +287,21 @@ fn open_active(place: &Place, number: u64) -> Result<(Generation, Contents), Sto
     }
 }
 
-/// Sums up a sealed generation whose summary is not known.
-fn scan(place: &Place, number: u64) -> Result<Summary, StoreError> {
-    let contents = SealedGeneration::open(place, number).and_then(|sealed| sealed.contents(place));
-    match contents {
-        Ok(contents) => Ok(contents.summary),
-        Err(error) if error.is_damage() => salvage::salvage(place, number, &error),
-        Err(error) => Err(error),
+/// Opens a sealed generation; salvages one that is damaged.
+fn open_sealed(place: &Place, number: u64) -> Result<SealedGeneration, StoreError> {
+    let opened = SealedGeneration::open(place, number)
+        .and_then(|sealed| sealed.contents(place).map(|_| sealed));
+    match opened {
+        Err(error) if error.is_damage() => {
+            salvage::salvage(place, number, &error)?;
+            SealedGeneration::open(place, number)
+        }
+        opened => opened,
     }
 }
 
-/// Messages in files that were dropped, and are not known to be, because the program ended first.
-fn dropped_before(known: &[Summary], files: &[(u64, u64)], position: &Position) -> u64 {
-    let gone = known.iter().filter(|summary| {
-        let is_there = files.iter().any(|(number, _)| *number == summary.number);
-        let is_done = summary.last <= position.cursor || position.done.contains(summary.last);
-        summary.count > 0 && !is_there && !is_done
-    });
-    gone.map(|summary| {
-        let touched = position.touched.iter();
-        let done = touched.filter(|(number, _)| *number == summary.number);
-        summary.count - done.map(|(_, done)| *done).sum::<u64>().min(summary.count)
-    })
-    .sum()
+/// Sums up a sealed generation whose summary is not known.
+fn scan(place: &Place, number: u64) -> Result<Summary, StoreError> {
+    let contents = open_sealed(place, number)?.contents(place)?;
+    Ok(contents.summary)
 }

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `meta` | `format`, `number`, `epoch` | u32 / u64 little endian |
 //! | `seg` | position of the first message | a segment |
-//! | `cur` | `reader` | the position, whole |
+//! | `cur` | see [`super::rows`] | small rows: the position, sessions, marks |
 //! | `gens` | number of a sealed generation | its summary |
 //!
 //! A file is made under a name ending in `.tmp`, gets its first commit, and is renamed then: a power cut while redb makes
@@ -18,13 +18,15 @@ use std::fmt;
 
 use redb::{Database, ReadOnlyDatabase};
 
-use super::super::core::{Allowance, Found};
 use super::super::error::StoreError;
-use super::super::ledger::Summary;
+use super::super::keeper::Rows;
 use super::super::position::Position;
+use super::super::reading::{Allowance, Found};
+use super::super::record::Stored;
 use super::super::segment::Segment;
 use super::place::{Place, file_name};
-use super::tables::{self, Contents, FORMAT, META, POSITIONS, READER, SEALED, SEGMENTS};
+use super::rows::{self, READER, SMALL};
+use super::tables::{self, Contents, FORMAT, META, SEGMENTS};
 
 /// The default of redb is 1 GiB.
 const ACTIVE_CACHE_BYTES: usize = 2 << 20;
@@ -35,7 +37,8 @@ const READER_CACHE_BYTES: usize = 1 << 20;
 pub(in crate::store) struct Generation {
     number: u64,
     database: Database,
-    stored_position: Vec<u8>,
+    /// As it is stored.
+    position: Position,
 }
 
 /// A sealed generation open for reading.
@@ -49,12 +52,12 @@ impl Generation {
     pub(in crate::store) fn create(
         place: &Place,
         number: u64,
-        position: &Position,
-        sealed: &[Summary],
+        epoch: u32,
+        rows: &Rows,
     ) -> Result<Self, StoreError> {
         let name = file_name(number);
         let temporary = format!("{name}.tmp");
-        let generation = Self::fill(place, &temporary, number, position, sealed, &[])?;
+        let generation = Self::fill(place, &temporary, number, epoch, rows, &[])?;
         let directory = &place.directory;
         directory
             .rename(&temporary, &name)
@@ -68,12 +71,11 @@ impl Generation {
         place: &Place,
         name: &str,
         number: u64,
-        position: &Position,
-        sealed: &[Summary],
+        epoch: u32,
+        rows: &Rows,
         segments: &[Segment],
     ) -> Result<Self, StoreError> {
         let medium = place.medium(name, true)?;
-        let stored_position = position.encode();
         place.guard(name, || {
             let database = Database::builder()
                 .set_cache_size(ACTIVE_CACHE_BYTES)
@@ -83,13 +85,8 @@ impl Generation {
                 let mut meta = transaction.open_table(META)?;
                 meta.insert(b"format".as_slice(), FORMAT.to_le_bytes().as_slice())?;
                 meta.insert(b"number".as_slice(), number.to_le_bytes().as_slice())?;
-                meta.insert(b"epoch".as_slice(), position.epoch.to_le_bytes().as_slice())?;
-                let mut positions = transaction.open_table(POSITIONS)?;
-                positions.insert(READER, stored_position.as_slice())?;
-                let mut summaries = transaction.open_table(SEALED)?;
-                for summary in sealed {
-                    summaries.insert(summary.number, summary.encode().as_slice())?;
-                }
+                meta.insert(b"epoch".as_slice(), epoch.to_le_bytes().as_slice())?;
+                rows::write(&transaction, rows)?;
                 let mut table = transaction.open_table(SEGMENTS)?;
                 for segment in segments {
                     table.insert(segment.header.first, segment.bytes.as_ref())?;
@@ -99,7 +96,7 @@ impl Generation {
             Ok(Self {
                 number,
                 database,
-                stored_position,
+                position: rows.position.clone(),
             })
         })
     }
@@ -128,7 +125,7 @@ impl Generation {
         let generation = Self {
             number,
             database,
-            stored_position: contents.position.encode(),
+            position: contents.position.clone(),
         };
         Ok((generation, contents))
     }
@@ -137,14 +134,16 @@ impl Generation {
         self.number
     }
 
-    /// One transaction: segments, and the position where it changed.
+    /// One transaction: segments, and the small rows that changed.
     pub(in crate::store) fn commit(
         &mut self,
         place: &Place,
         segments: &[Segment],
-        position: &Position,
+        rows: &Rows,
     ) -> Result<(), StoreError> {
-        let encoded = position.encode();
+        let has_changed = rows.whole
+            || rows.position != self.position
+            || !(rows.sessions.is_empty() && rows.marks.is_empty() && rows.summaries.is_empty());
         place.guard(&file_name(self.number), || {
             let transaction = self.database.begin_write()?;
             {
@@ -152,38 +151,47 @@ impl Generation {
                 for segment in segments {
                     table.insert(segment.header.first, segment.bytes.as_ref())?;
                 }
-                if encoded != self.stored_position {
-                    let mut positions = transaction.open_table(POSITIONS)?;
-                    positions.insert(READER, encoded.as_slice())?;
+                if has_changed {
+                    rows::write(&transaction, rows)?;
                 }
             }
             transaction.commit()?;
             Ok(())
         })?;
-        self.stored_position = encoded;
+        self.position = rows.position.clone();
         Ok(())
     }
 
-    /// A new start of the program.
+    /// A new start of the program. What it writes from here on an older one must not read, so the format goes with it.
     pub(in crate::store) fn start_epoch(
         &mut self,
         place: &Place,
         position: &Position,
     ) -> Result<(), StoreError> {
-        let encoded = position.encode();
         place.guard(&file_name(self.number), || {
             let transaction = self.database.begin_write()?;
             {
                 let mut meta = transaction.open_table(META)?;
+                meta.insert(b"format".as_slice(), FORMAT.to_le_bytes().as_slice())?;
                 meta.insert(b"epoch".as_slice(), position.epoch.to_le_bytes().as_slice())?;
-                let mut positions = transaction.open_table(POSITIONS)?;
-                positions.insert(READER, encoded.as_slice())?;
+                let mut small = transaction.open_table(SMALL)?;
+                small.insert(READER, position.encode().as_slice())?;
             }
             transaction.commit()?;
             Ok(())
         })?;
-        self.stored_position = encoded;
+        self.position = position.clone();
         Ok(())
+    }
+
+    /// Says that its rows were salvaged, until a commit writes them all.
+    pub(in crate::store) fn note_salvage(&self, place: &Place) -> Result<(), StoreError> {
+        place.guard(&file_name(self.number), || {
+            let transaction = self.database.begin_write()?;
+            rows::note_salvage(&transaction)?;
+            transaction.commit()?;
+            Ok(())
+        })
     }
 
     /// Appends to `found` what it has from `from` to `until`, as far as `allowance` goes. False: there was more.
@@ -195,6 +203,15 @@ impl Generation {
         found: &mut Found,
     ) -> Result<bool, StoreError> {
         tables::read(place, self.number, &self.database, range, allowance, found)
+    }
+
+    /// As [`SealedGeneration::for_each`].
+    pub(in crate::store) fn for_each(
+        &self,
+        place: &Place,
+        take: impl FnMut(u32, u64, Stored),
+    ) -> Result<(), StoreError> {
+        tables::for_each(place, self.number, &self.database, take)
     }
 
     /// Ends it in order, so that it can be opened to read only.
@@ -249,6 +266,15 @@ impl SealedGeneration {
 
     pub(in crate::store) fn contents(&self, place: &Place) -> Result<Contents, StoreError> {
         tables::contents(place, self.number, &self.database)
+    }
+
+    /// Calls `take` with each message and the start of the program that wrote it.
+    pub(in crate::store) fn for_each(
+        &self,
+        place: &Place,
+        take: impl FnMut(u32, u64, Stored),
+    ) -> Result<(), StoreError> {
+        tables::for_each(place, self.number, &self.database, take)
     }
 
     /// As [`Generation::read`].

@@ -7,6 +7,8 @@
 mod files;
 mod generation;
 mod place;
+mod rewrite;
+mod rows;
 mod salvage;
 mod tables;
 
@@ -18,10 +20,10 @@ pub(super) use self::files::Files;
 use self::files::FoundOrSalvaged;
 pub(super) use self::place::Place;
 pub(super) use self::salvage::put_aside;
-use super::core::{Allowance, Commit};
 use super::error::StoreError;
-
-use super::shared::{Phase, ReadRequest, Shared};
+use super::keeper::{Chore, Commit, Keeper};
+use super::reading::Found;
+use super::shared::{Phase, Shared};
 use crate::clock::{self, WallTime};
 
 /// Back-off after an error.
@@ -42,8 +44,8 @@ pub(super) enum Step {
 
 /// The thread's own state.
 #[derive(Debug)]
-pub(super) struct Writer {
-    shared: Arc<Shared>,
+pub(super) struct Writer<K: Keeper> {
+    shared: Arc<Shared<K>>,
     place: Place,
     /// `None` after an error.
     files: Option<Files>,
@@ -54,10 +56,10 @@ pub(super) struct Writer {
     closing_attempts: u32,
 }
 
-impl Writer {
+impl<K: Keeper> Writer<K> {
     pub(super) fn new(
         now: Instant,
-        shared: Arc<Shared>,
+        shared: Arc<Shared<K>>,
         place: Place,
         files: Files,
         epoch: u32,
@@ -125,7 +127,7 @@ impl Writer {
                 if is_closing {
                     self.closing_attempts = self.closing_attempts.saturating_sub(1);
                     if self.closing_attempts == 0 {
-                        tracing::error!("closing the backlog without its last messages");
+                        tracing::error!("closing {} without its last messages", K::NAME);
                         return self.end();
                     }
                 }
@@ -143,17 +145,13 @@ impl Writer {
         is_closing: bool,
     ) -> Result<bool, StoreError> {
         let mut has_worked = self.roll_if_full(files)?;
-        has_worked |= self.unlink_one(now, wall, files)?;
+        has_worked |= self.do_chore(now, wall, files)?;
         let commit = self.shared.with(|state| state.core.commit(now, is_closing));
         if let Some(commit) = commit {
             self.commit(now, files, &commit)?;
             has_worked = true;
         }
-        let request = self.shared.lock().reads.pop_front();
-        if let Some(request) = request {
-            self.read(now, wall, files, request)?;
-            has_worked = true;
-        }
+        has_worked |= self.read(now, wall, files)?;
         Ok(has_worked)
     }
 
@@ -174,17 +172,17 @@ impl Writer {
 
     fn roll_if_full(&mut self, files: &mut Files) -> Result<bool, StoreError> {
         let rows = {
-            let state = self.shared.lock();
-            let ledger = state.core.ledger();
-            let is_full = ledger
+            let core = &self.shared.lock().core;
+            let is_full = core
+                .ledger()
                 .active()
                 .is_some_and(|active| active.summary.bytes >= self.generation_bytes);
-            is_full.then(|| (state.core.position(), ledger.summaries()))
+            is_full.then(|| core.carried())
         };
-        let Some((position, summaries)) = rows else {
+        let Some(rows) = rows else {
             return Ok(false);
         };
-        let (number, sealed_bytes) = files.roll(&self.place, &position, &summaries)?;
+        let (number, sealed_bytes) = files.roll(&self.place, self.epoch, &rows)?;
         self.shared.with(|state| {
             state.commits += 1;
             state.core.rolled(number, sealed_bytes);
@@ -192,78 +190,88 @@ impl Writer {
         Ok(true)
     }
 
-    fn unlink_one(
+    fn do_chore(
         &mut self,
         now: Instant,
         wall: WallTime,
         files: &mut Files,
     ) -> Result<bool, StoreError> {
-        let (consumed, surplus) = {
-            let state = self.shared.lock();
-            (state.core.consumed(), state.core.surplus(wall))
-        };
-        if let Some(number) = consumed {
-            files.unlink(&self.place, number)?;
-            self.shared.with(|state| state.core.unlinked(number));
-        } else if let Some(number) = surplus {
-            // Unlinked first: the disk may be full. A start after a crash finds the gap and counts it.
-            files.unlink(&self.place, number)?;
-            let dropped = self
-                .shared
-                .with(|state| state.core.dropped_file(now, number));
-            tracing::warn!(
-                dropped,
-                "the backlog is over its limit: dropped its oldest messages"
-            );
+        let chore = self.shared.lock().core.chore(now, wall);
+        match chore {
+            None => return Ok(false),
+            Some(Chore::Unlink(number)) => {
+                files.unlink(&self.place, number)?;
+                self.shared.with(|state| state.core.unlinked(number));
+            }
+            Some(Chore::Drop(number)) => {
+                // Unlinked first: the disk may be full. A start after a crash finds the gap and counts it.
+                files.unlink(&self.place, number)?;
+                let dropped = self
+                    .shared
+                    .with(|state| state.core.dropped_file(now, number));
+                tracing::warn!(
+                    dropped,
+                    "{} is over its limit: dropped its oldest messages",
+                    K::NAME
+                );
+            }
+            Some(Chore::Rewrite(number, survivors)) => {
+                let (left, bytes) = files.rewrite(&self.place, number, &survivors)?;
+                self.shared
+                    .with(|state| state.core.rewritten(now, &left, bytes));
+            }
         }
-        Ok(consumed.or(surplus).is_some())
+        Ok(true)
     }
 
+    /// Reads from one file for the request that has waited longest.
     fn read(
         &mut self,
         now: Instant,
         wall: WallTime,
         files: &mut Files,
-        mut request: ReadRequest,
-    ) -> Result<(), StoreError> {
-        while !request.reply.is_closed() {
-            let range = (request.from, request.until);
-            let numbers = self
-                .shared
-                .lock()
-                .core
-                .ledger()
-                .holding(request.from, request.until);
-            let allowance = Allowance::new(request.messages, request.bytes);
-            let found = match files.read(&self.place, &numbers, range, allowance) {
-                Ok(FoundOrSalvaged::Found(found)) => found,
-                Ok(FoundOrSalvaged::Salvaged(summary)) => {
-                    self.shared.with(|state| state.core.salvaged(now, &summary));
-                    continue;
+    ) -> Result<bool, StoreError> {
+        let request = self.shared.lock().reads.pop_front();
+        let Some(mut request) = request.filter(|request| !request.reply.is_closed()) else {
+            return Ok(false);
+        };
+        let holding = self.shared.lock().core.holding(&request.ask);
+        let found = match holding {
+            Some((number, until)) => files.read(&self.place, number, until, &request.ask),
+            None => Ok(FoundOrSalvaged::Found(Found {
+                reached: request.ask.until,
+                ..Found::default()
+            })),
+        };
+        match found {
+            Ok(FoundOrSalvaged::Found(found)) => {
+                let reached = found.reached;
+                let entries = self
+                    .shared
+                    .with(|state| state.core.found(now, wall, &request.ask, found));
+                if !entries.is_empty() || reached >= request.ask.until {
+                    request.answer(Ok((entries, reached)));
+                    return Ok(true);
                 }
-                Err(error) => {
-                    let reason = error.to_string();
-                    request.answer(Err(StoreError::Unavailable { reason }));
-                    return Err(error);
-                }
-            };
-            let reached = found.reached;
-            let entries = self
-                .shared
-                .with(|state| state.core.found(now, wall, request.from, found));
-            if !entries.is_empty() || reached >= request.until {
-                request.answer(Ok((entries, reached)));
-                return Ok(());
+                request.ask.from = reached + 1;
             }
-            request.from = reached + 1;
+            Ok(FoundOrSalvaged::Salvaged(summary)) => {
+                self.shared.with(|state| state.core.salvaged(now, &summary));
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                request.answer(Err(StoreError::Unavailable { reason }));
+                return Err(error);
+            }
         }
-        Ok(())
+        self.shared.with(|state| state.reads.push_front(request));
+        Ok(true)
     }
 
     fn reopen(&mut self, now: Instant) -> Result<bool, StoreError> {
         let (files, loaded) = Files::open(&self.place, Some(self.epoch))?;
         self.files = Some(files);
-        tracing::info!(path = %self.place.directory.path().display(), "the backlog's files are open again");
+        tracing::info!(path = %self.place.directory.path().display(), "files are open again");
         self.shared.with(|state| {
             state.error = None;
             state.core.reopened(now, loaded);
@@ -273,7 +281,7 @@ impl Writer {
 
     /// Lets go of the files, to be opened again later.
     fn fail(&mut self, now: Instant, error: &StoreError) {
-        tracing::error!(%error, retry_in = ?self.retry_delay, "the backlog's files are out of use");
+        tracing::error!(%error, retry_in = ?self.retry_delay, "the files of {} are out of use", K::NAME);
         let files = self.files.take();
         if panic::catch_unwind(AssertUnwindSafe(|| drop(files))).is_err() {
             tracing::error!("redb panicked while closing a file");
@@ -303,7 +311,7 @@ impl Writer {
             && phase == Phase::Closing
             && let Err(error) = files.close(&self.place)
         {
-            tracing::error!(%error, "closing the backlog; nothing that was committed is lost");
+            tracing::error!(%error, "closing {}; nothing that was committed is lost", K::NAME);
         }
         let reads = self.shared.with(|state| {
             state.phase = Phase::Ended;

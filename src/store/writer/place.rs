@@ -39,6 +39,26 @@ impl Place {
         }
     }
 
+    /// Numbers and sizes of the generations that are there, lowest number first.
+    pub(in crate::store) fn generations(&self) -> Result<Vec<(u64, u64)>, StoreError> {
+        let files = self.directory.list();
+        let files = files.map_err(|error| self.io("", error))?;
+        let files = files.iter();
+        let mut found: Vec<_> = files
+            .filter_map(|(name, bytes)| Some((number_of(name)?, *bytes)))
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Size of a file; 0 if it is not there.
+    pub(in crate::store) fn size(&self, name: &str) -> Result<u64, StoreError> {
+        let files = self.directory.list();
+        let files = files.map_err(|error| self.io(name, error))?;
+        let file = files.iter().find(|(file, _)| file == name);
+        Ok(file.map_or(0, |(_, bytes)| *bytes))
+    }
+
     pub(in crate::store) fn medium(&self, name: &str, create: bool) -> Result<Medium, StoreError> {
         let backend = self.directory.open(name, create);
         let backend = backend.map_err(|error| self.io(name, error))?;

@@ -4,17 +4,21 @@
 //! Copies that redb left behind are found too, also ones that were never committed: of two messages at one position the one
 //! of the later start of the program wins, and what the position found there says is done is left out. So nothing is
 //! invented, but a message that was done may come back; all of them are of an earlier epoch or will be, so they count as
-//! possibly sent. The session at the upstream is not carried over: it may hold packet ids of messages that were lost.
+//! possibly sent. The session at the upstream is not carried over: it may hold packet ids of messages that were lost. Nor
+//! are marks: one that had been removed would swallow a message that comes under its packet id.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::super::Record;
+use super::super::SessionNumber;
 use super::super::error::StoreError;
+use super::super::keeper::Rows;
 use super::super::ledger::Summary;
 use super::super::position::{self, Position};
+use super::super::record::Stored;
 use super::super::segment::{self, Segment, SegmentEncoder};
+use super::super::sessions::{self, SessionRow};
 use super::generation::{Generation, SealedGeneration};
 use super::place::{Place, file_name, number_of};
 use super::tables::summary_of;
@@ -36,15 +40,18 @@ pub(in crate::store) fn salvage(
     let bytes = place.directory.read(&name);
     let bytes = bytes.map_err(|error| place.io(&name, error))?;
     let found = scan(&Bytes::from(bytes));
-    let position = match found.position {
-        Some(position) => position,
-        None => older_position(place, number, &found.records),
+    let (position, sessions) = match found.position {
+        Some(position) => (position, found.sessions),
+        None => older_rows(place, number, &found),
     };
-    let segments = pack(found.records, &position);
+    let wanted = found.records.into_iter();
+    let wanted = wanted.filter(|(seq, _)| *seq > position.cursor && !position.done.contains(*seq));
+    let segments = pack(wanted);
     let mut summary = Summary::empty(number);
     for segment in &segments {
         summary.add(&summary_of(number, segment));
     }
+    let epoch = position.epoch;
     let position = Position {
         // Its counts are of what has just been left out.
         touched: position
@@ -57,8 +64,18 @@ pub(in crate::store) fn salvage(
         session: None,
         ..position
     };
+    let rows = Rows {
+        position,
+        sessions: sessions
+            .into_iter()
+            .map(|(session, row)| (session, Some(row)))
+            .collect(),
+        ..Rows::default()
+    };
     let temporary = format!("{name}.tmp");
-    Generation::fill(place, &temporary, number, &position, &[], &segments)?.close(place)?;
+    let generation = Generation::fill(place, &temporary, number, epoch, &rows, &segments)?;
+    generation.note_salvage(place)?;
+    generation.close(place)?;
     put_aside(place, &name, &temporary)?;
     tracing::error!(
         file = name,
@@ -121,8 +138,9 @@ pub(in crate::store) fn put_aside(
 #[derive(Debug, Default)]
 struct Scanned {
     /// By position: epoch and message.
-    records: BTreeMap<u64, (u32, Record)>,
+    records: BTreeMap<u64, (u32, Stored)>,
     position: Option<Position>,
+    sessions: BTreeMap<SessionNumber, SessionRow>,
 }
 
 /// Looks at every byte for what starts a segment or a position.
@@ -144,6 +162,14 @@ fn scan(bytes: &Bytes) -> Scanned {
             if (found.epoch, found.cursor) > (newest.epoch, newest.cursor) {
                 *newest = found;
             }
+        } else if rest.starts_with(sessions::ROW_MAGIC)
+            && let Some(found) = SessionRow::decode(bytes.slice(at..))
+        {
+            let slot = scanned.sessions.entry(found.session);
+            let newest = slot.or_insert_with(|| found.clone());
+            if (found.epoch, found.order) > (newest.epoch, newest.order) {
+                *newest = found;
+            }
         }
     }
     scanned
@@ -162,14 +188,11 @@ impl Scanned {
     }
 }
 
-/// Packs again what is not done, each message with the epoch it had.
-fn pack(records: BTreeMap<u64, (u32, Record)>, position: &Position) -> Vec<Segment> {
+/// Packs messages again, each with the epoch it had.
+pub(super) fn pack(records: impl IntoIterator<Item = (u64, (u32, Stored))>) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut current: Option<(u32, SegmentEncoder)> = None;
     for (seq, (epoch, record)) in records {
-        if seq <= position.cursor || position.done.contains(seq) {
-            continue;
-        }
         if current.as_ref().is_some_and(|(of, _)| *of != epoch)
             && let Some((_, encoder)) = current.take()
         {
@@ -184,9 +207,15 @@ fn pack(records: BTreeMap<u64, (u32, Record)>, position: &Position) -> Vec<Segme
     segments
 }
 
-/// The position in the newest older generation; else everything found is to be sent.
-fn older_position(place: &Place, number: u64, records: &BTreeMap<u64, (u32, Record)>) -> Position {
+/// The rows in the newest older generation, those found in the damaged one before them; else everything found is to be
+/// sent.
+fn older_rows(
+    place: &Place,
+    number: u64,
+    found: &Scanned,
+) -> (Position, BTreeMap<SessionNumber, SessionRow>) {
     let mut position = Position::default();
+    let mut sessions = found.sessions.clone();
     let files = place.directory.list().unwrap_or_default();
     let mut older: Vec<_> = files
         .iter()
@@ -198,11 +227,14 @@ fn older_position(place: &Place, number: u64, records: &BTreeMap<u64, (u32, Reco
     if let Some(contents) = older.iter().rev().find_map(|number| read(*number).ok()) {
         position = contents.position;
         position.epoch = position.epoch.max(contents.epoch);
-    } else if let Some(first) = records.keys().next() {
+        for (session, row) in contents.sessions {
+            sessions.entry(session).or_insert(row);
+        }
+    } else if let Some(first) = found.records.keys().next() {
         position.cursor = first.saturating_sub(1);
     }
-    let epochs = records.values().map(|(epoch, _)| *epoch);
+    let epochs = found.records.values().map(|(epoch, _)| *epoch);
     let highest = epochs.max().unwrap_or(0).max(position.epoch);
     position.epoch = highest.saturating_add(UNKNOWN_EPOCHS);
-    position
+    (position, sessions)
 }

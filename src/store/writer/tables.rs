@@ -1,24 +1,27 @@
 //! The tables of a generation, and how they are read; both an active and a sealed one are read by the same code.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::super::core::{Allowance, Found};
 use super::super::error::StoreError;
 use super::super::ledger::Summary;
 use super::super::position::Position;
+use super::super::reading::{Allowance, Found, Judged};
+use super::super::record::Stored;
 use super::super::segment::{Segment, SegmentError, VERSION};
+use super::super::sessions::SessionRow;
+use super::super::{Mark, SessionNumber};
 use super::place::{Place, file_name};
+use super::rows::{self, SMALL};
 
 pub(in crate::store) const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 pub(in crate::store) const SEGMENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("seg");
-pub(in crate::store) const POSITIONS: TableDefinition<'_, &[u8], &[u8]> =
-    TableDefinition::new("cur");
 pub(in crate::store) const SEALED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("gens");
 
-/// Version of the tables.
-pub(in crate::store) const FORMAT: u32 = 1;
-pub(in crate::store) const READER: &[u8] = b"reader";
+/// Version of the tables. Format 1 had neither sessions nor marks.
+pub(in crate::store) const FORMAT: u32 = 2;
 
 /// What a generation says when it is opened.
 #[derive(Debug)]
@@ -28,6 +31,10 @@ pub(in crate::store) struct Contents {
     pub(in crate::store) summary: Summary,
     /// The sealed generations before it, as they were when it became the active one.
     pub(in crate::store) sealed: Vec<Summary>,
+    pub(in crate::store) sessions: BTreeMap<SessionNumber, SessionRow>,
+    pub(in crate::store) marks: Vec<Mark>,
+    /// The rows were found in a damaged file.
+    pub(in crate::store) is_salvaged: bool,
 }
 
 /// What a segment adds to its generation's summary.
@@ -72,30 +79,63 @@ pub(in crate::store) fn contents(
 ) -> Result<Contents, StoreError> {
     let name = file_name(number);
     check(place, number, database)?;
-    let (epoch, position, sealed) = place.guard(&name, || {
-        let epoch = word(database, b"epoch")?;
+    let mut contents = Contents {
+        epoch: 0,
+        position: Position::default(),
+        summary: summarize(place, number, database)?,
+        sealed: Vec::new(),
+        sessions: BTreeMap::new(),
+        marks: Vec::new(),
+        is_salvaged: false,
+    };
+    let is_whole = place.guard(&name, || {
+        let Some(epoch) = word(database, b"epoch")? else {
+            return Ok(false);
+        };
+        contents.epoch = epoch;
         let transaction = database.begin_read()?;
-        let positions = transaction.open_table(POSITIONS)?;
-        let position = positions.get(READER)?;
-        let position =
-            position.and_then(|value| Position::decode(Bytes::copy_from_slice(value.value())));
-        let mut sealed = Vec::new();
         for row in transaction.open_table(SEALED)?.iter()? {
             let (key, value) = row?;
-            sealed.push(Summary::decode(key.value(), value.value()));
+            let Some(summary) = Summary::decode(key.value(), value.value()) else {
+                return Ok(false);
+            };
+            contents.sealed.push(summary);
         }
-        Ok((epoch, position, sealed))
+        rows::read(&transaction.open_table(SMALL)?, &mut contents)
     })?;
-    let sealed: Option<Vec<_>> = sealed.into_iter().collect();
-    let (Some(epoch), Some(position), Some(sealed)) = (epoch, position, sealed) else {
+    if !is_whole {
         return Err(place.damaged(&name, "its small rows are not as they were written"));
-    };
-    Ok(Contents {
-        epoch,
-        position,
-        summary: summarize(place, number, database)?,
-        sealed,
-    })
+    }
+    Ok(contents)
+}
+
+/// Calls `take` with each message and the start of the program that wrote it. A damaged segment makes it all count as
+/// damaged.
+pub(in crate::store) fn for_each(
+    place: &Place,
+    number: u64,
+    database: &impl ReadableDatabase,
+    mut take: impl FnMut(u32, u64, Stored),
+) -> Result<(), StoreError> {
+    let name = file_name(number);
+    let end = place.guard(&name, || {
+        let transaction = database.begin_read()?;
+        for row in transaction.open_table(SEGMENTS)?.iter()? {
+            let value = Bytes::copy_from_slice(row?.1.value());
+            let taken = Segment::parse(value).and_then(|segment| {
+                for record in segment.records() {
+                    let (seq, record) = record?;
+                    take(segment.header.epoch, seq, record);
+                }
+                Ok(())
+            });
+            if let Err(error) = taken {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    })?;
+    end.map_err(|error| segment_error(place, &name, error))
 }
 
 fn newer(place: &Place, name: &str, found: u32, known: u32) -> StoreError {
@@ -197,10 +237,11 @@ fn take_segment(
         if seq > range.1 {
             break;
         }
-        if !allowance.takes(&record) {
-            return Ok(false);
+        match allowance.judge(&record) {
+            Judged::TooMuch => return Ok(false),
+            Judged::Passed => {}
+            Judged::Taken => found.records.push((seq, segment.header.epoch, record)),
         }
-        found.records.push((seq, segment.header.epoch, record));
         found.reached = seq;
     }
     Ok(true)

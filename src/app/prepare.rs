@@ -1,0 +1,102 @@
+//! What is inside the files that a configuration names (certificates, keys, users): read once, checked as a whole, handed
+//! on. `config` knows whether they are there.
+
+use std::fmt;
+
+use crate::adapter::ConnectionOptions;
+use crate::auth::{Access, AccessOptions, Acl, AclFault, Credentials, FileError, LineFault, Users};
+use crate::bridge::{PreparedBridge, StartError as BridgeError};
+use crate::broker::BrokerOptions;
+use crate::config::{self, Config, SessionStoreOptions};
+use crate::listener::{ListenError, PreparedListener};
+use crate::store::LogOptions;
+use crate::topic::TopicError;
+
+/// A configuration with all that its files hold.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) gateway: config::Gateway,
+    pub(super) broker: BrokerOptions,
+    pub(super) credentials: Credentials,
+    pub(super) listeners: Vec<PreparedListener>,
+    pub(super) connections: Vec<ConnectionOptions>,
+    pub(super) sessions: SessionStoreOptions,
+    pub(super) bridges: Vec<(PreparedBridge, LogOptions)>,
+}
+
+/// What is wrong inside the files, all at once; the configuration's owner is to blame.
+#[derive(Debug, thiserror::Error)]
+pub struct FileFaults(Vec<FileFault>);
+
+#[derive(Debug, thiserror::Error)]
+enum FileFault {
+    #[error("bridge {name}: {source}")]
+    Bridge { name: String, source: BridgeError },
+    #[error(transparent)]
+    Listener(#[from] ListenError),
+    #[error(transparent)]
+    Users(#[from] FileError<LineFault>),
+    #[error(transparent)]
+    Acl(#[from] FileError<AclFault>),
+    #[error("gateway.id makes no topic: {0}")]
+    Topic(#[from] TopicError),
+}
+
+impl fmt::Display for FileFaults {
+    /// A line for each.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, fault) in self.0.iter().enumerate() {
+            let line_break = if number == 0 { "" } else { "\n" };
+            write!(formatter, "{line_break}error: {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Prepared {
+    /// Reads every file. Blocks for milliseconds.
+    ///
+    /// # Errors
+    /// Every fault in them, each with file and remedy.
+    pub fn new(config: Config) -> Result<Self, FileFaults> {
+        let mut faults = Vec::new();
+        let users = config.users_file.as_deref().map(Users::read);
+        let users = take(users.unwrap_or_else(|| Ok(Users::default())), &mut faults);
+        let access = take(access(&config.gateway.id, &config.access), &mut faults);
+        let listeners = config.listeners.into_iter();
+        let listeners = listeners
+            .filter_map(|options| take(PreparedListener::new(options), &mut faults))
+            .collect();
+        let mut bridges = Vec::new();
+        for config::Bridge { options, log } in config.bridges {
+            let name = options.name.clone();
+            let bridge =
+                PreparedBridge::new(options).map_err(|source| FileFault::Bridge { name, source });
+            bridges.extend(take(bridge, &mut faults).map(|bridge| (bridge, log)));
+        }
+        match users.zip(access) {
+            Some((users, access)) if faults.is_empty() => Ok(Self {
+                gateway: config.gateway,
+                broker: config.broker,
+                credentials: Credentials { users, access },
+                listeners,
+                connections: config.connections,
+                sessions: config.sessions,
+                bridges,
+            }),
+            _ => Err(FileFaults(faults)),
+        }
+    }
+}
+
+fn access(gateway: &str, options: &AccessOptions) -> Result<Access, FileFault> {
+    Ok(match options {
+        AccessOptions::NoRules => Access::without_rules(gateway)?,
+        AccessOptions::Entries(entries) => Access::with_entries(gateway, entries)?,
+        AccessOptions::MosquittoAcl(file) => Access::with_acl(gateway, Acl::read(file)?)?,
+    })
+}
+
+fn take<T, F: Into<FileFault>>(result: Result<T, F>, faults: &mut Vec<FileFault>) -> Option<T> {
+    result.map_err(|fault| faults.push(fault.into())).ok()
+}

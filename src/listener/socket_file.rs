@@ -1,0 +1,150 @@
+//! The file of a unix socket: made with the mode it shall have, taken over from a process that died, removed at the end.
+//!
+//! A socket that another process accepts on is never taken away from it, and a file that is no socket is never removed.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::BindError;
+
+/// The owner and its group; whoever else shall come in, is put into that group.
+const MODE: u32 = 0o660;
+
+/// The file of a socket that is listened on. Dropped, it is removed, unless another file has taken its place.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+/// Listens at `path`. The socket gets its mode under another name first, so that nobody ever finds it with a wider one.
+pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
+    let failed = |source| BindError::socket_file(path, source);
+    if is_live(path)? {
+        return Err(BindError::SocketInUse {
+            path: path.to_owned(),
+        });
+    }
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(".new");
+    let staged = PathBuf::from(staged);
+    remove_socket(&staged)?;
+    let listener = UnixListener::bind(&staged).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    fs::set_permissions(&staged, Permissions::from_mode(MODE)).map_err(failed)?;
+    fs::rename(&staged, path).map_err(failed)?;
+    let identity = identity(path).map_err(failed)?;
+    let path = path.to_owned();
+    Ok((listener, SocketFile { path, identity }))
+}
+
+/// Whether a process accepts there. What a dead one left behind refuses.
+fn is_live(path: &Path) -> Result<bool, BindError> {
+    if !is_socket(path)? {
+        return Ok(false);
+    }
+    let failed = |source| BindError::socket_file(path, source);
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    // A live one whose queue is full would keep us waiting.
+    probe.set_nonblocking(true).map_err(failed)?;
+    match probe.connect(&SockAddr::unix(path).map_err(failed)?) {
+        Ok(()) => Ok(true),
+        Err(fault) => match fault.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(false),
+            io::ErrorKind::WouldBlock => Ok(true),
+            _ => Err(failed(fault)),
+        },
+    }
+}
+
+/// False: nothing is there.
+fn is_socket(path: &Path) -> Result<bool, BindError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => Ok(true),
+        Ok(_) => Err(BindError::NotASocket {
+            path: path.to_owned(),
+        }),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(fault) => Err(BindError::socket_file(path, fault)),
+    }
+}
+
+fn remove_socket(path: &Path) -> Result<(), BindError> {
+    if is_socket(path)? {
+        fs::remove_file(path).map_err(|source| BindError::socket_file(path, source))?;
+    }
+    Ok(())
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let is_ours = identity(&self.path).is_ok_and(|found| found == self.identity);
+        if is_ours && let Err(fault) = fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %fault, "the socket's file stays behind");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn the_file_has_its_mode_and_goes_with_the_listener() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mqtt.sock");
+        let (listener, file) = listen(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        UnixStream::connect(&path).unwrap();
+        drop((listener, file));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_socket_of_a_dead_process_is_taken_over_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mqtt.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let (first, file) = listen(&path).unwrap();
+        let refused = listen(&path).unwrap_err().to_string();
+        assert!(refused.contains("is in use; end the program"), "{refused}");
+        UnixStream::connect(&path).unwrap();
+        drop((first, file));
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes");
+        fs::write(&path, "mine").unwrap();
+        let refused = listen(&path).unwrap_err().to_string();
+        assert!(refused.contains("is no socket"), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        let missing = listen(&folder.path().join("no/such/x")).unwrap_err();
+        assert!(missing.to_string().contains("its folder must be there"));
+    }
+
+    #[test]
+    fn the_file_of_a_successor_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mqtt.sock");
+        let (first, file) = listen(&path).unwrap();
+        drop(first);
+        let (_second, _kept) = listen(&path).unwrap();
+        drop(file);
+        UnixStream::connect(&path).unwrap();
+    }
+}

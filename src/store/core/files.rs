@@ -1,0 +1,104 @@
+//! What the thread asks: what to do with the files.
+
+use std::time::Instant;
+
+use super::super::Entry;
+use super::super::keeper::{Chore, Commit, Keeper, Loaded, Rows};
+use super::super::ledger::{Ledger, Summary};
+use super::super::position::Position;
+use super::super::reading::{Ask, Found};
+use super::Core;
+use crate::clock::WallTime;
+
+impl Keeper for Core {
+    type Entry = Entry;
+    const NAME: &'static str = "the backlog";
+
+    fn progress(&self) -> super::Progress {
+        self.progress()
+    }
+
+    fn has_room(&self) -> bool {
+        self.front.has_room()
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.front.due()
+    }
+
+    fn commit(&mut self, now: Instant, all: bool) -> Option<Commit> {
+        self.next_commit(now, all)
+    }
+
+    fn committed(&mut self, now: Instant, landed: &Summary) {
+        self.commit_landed(now, landed);
+    }
+
+    fn reopened(&mut self, now: Instant, loaded: Loaded) {
+        self.files_reopened(now, loaded);
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn carried(&self) -> Rows {
+        Rows {
+            position: self.position(),
+            marks: self.marks.stored(),
+            summaries: self.ledger.summaries(),
+            whole: true,
+            ..Rows::default()
+        }
+    }
+
+    fn rolled(&mut self, number: u64, sealed_bytes: u64) {
+        self.ledger.rolled(number, sealed_bytes);
+    }
+
+    fn chore(&mut self, _now: Instant, wall: WallTime) -> Option<Chore> {
+        let consumed = self.ledger.consumed(self.committed_cursor);
+        let consumed = consumed.map(Chore::Unlink);
+        consumed.or_else(|| self.surplus(wall).map(Chore::Drop))
+    }
+
+    fn unlinked(&mut self, number: u64) {
+        self.ledger.remove(number);
+    }
+
+    fn dropped_file(&mut self, now: Instant, number: u64) -> u64 {
+        self.drop_generation(now, number)
+    }
+
+    fn salvaged(&mut self, now: Instant, found: &Summary) {
+        self.lost += self.ledger.salvaged(found);
+        self.doubt_session(now);
+    }
+
+    /// Never asked for: the reader of a bridge's log takes its messages in order.
+    fn rewritten(&mut self, _now: Instant, left: &Summary, file_bytes: u64) {
+        self.ledger.rewritten(left, file_bytes);
+    }
+
+    fn holding(&self, ask: &Ask) -> Option<(u64, u64)> {
+        self.ledger.holding(ask.from, ask.until, |_| true)
+    }
+
+    fn found(&mut self, now: Instant, wall: WallTime, ask: &Ask, found: Found) -> Vec<Entry> {
+        self.sift(now, wall, ask.from, found)
+    }
+}
+
+/// Messages in files that were dropped, and are not known to be, because the program ended first.
+pub(super) fn dropped_before(gone: &[Summary], position: &Position) -> u64 {
+    let gone = gone.iter().filter(|summary| {
+        let is_done = summary.last <= position.cursor || position.done.contains(summary.last);
+        summary.count > 0 && !is_done
+    });
+    gone.map(|summary| {
+        let touched = position.touched.iter();
+        let done = touched.filter(|(number, _)| *number == summary.number);
+        summary.count - done.map(|(_, done)| *done).sum::<u64>().min(summary.count)
+    })
+    .sum()
+}

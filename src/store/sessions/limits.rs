@@ -1,0 +1,136 @@
+//! What becomes of sealed generations: unlinked when nobody wants anything of them, rewritten when hardly anybody does,
+//! dropped when all files together are over their limit.
+
+use std::time::Instant;
+
+use super::super::SessionNumber;
+use super::super::front::TIDY_DELAY;
+use super::super::keeper::Chore;
+use super::super::ledger::{Generation, Summary};
+use super::SessionCore;
+use super::survivors::Survivors;
+
+/// A generation is rewritten when at most one in so many of its messages is wanted: then a byte that is rewritten has
+/// freed seven.
+const MOSTLY_DEAD: u64 = 8;
+/// The same when the files are over their limit.
+const HALF_DEAD: u64 = 2;
+/// A smaller generation is hardly smaller when it is rewritten.
+const REWRITE_BYTES_MIN: u64 = 256 << 10;
+
+impl SessionCore {
+    pub(super) fn next_chore(&mut self, now: Instant) -> Option<Chore> {
+        if let Some(dead) = self.dead_generation() {
+            return Some(Chore::Unlink(dead));
+        }
+        let commits = self.front.pace.commits();
+        if let Some(rewrite) = self.rewrite.take_if(|(_, from, _)| *from <= commits) {
+            return Some(Chore::Rewrite(rewrite.0, rewrite.2));
+        }
+        if self.rewrite.is_some() {
+            return None;
+        }
+        let is_over = self.ledger.file_bytes() > self.options.queued_bytes_total;
+        let share = if is_over { HALF_DEAD } else { MOSTLY_DEAD };
+        if self.prepare_rewrite(now, share) || !is_over {
+            return None;
+        }
+        let oldest = self
+            .ledger
+            .oldest_droppable(|summary| self.holds_received(summary));
+        oldest.map(|oldest| Chore::Drop(oldest.summary.number))
+    }
+
+    /// A generation that nobody wants anything of, and the files say so.
+    fn dead_generation(&self) -> Option<u64> {
+        let commits = self.front.pace.commits();
+        let mut sealed = self.ledger.sealed().map(|sealed| sealed.summary.number);
+        sealed.find(|number| {
+            let is_known = self.dead.get(number).is_none_or(|from| *from <= commits);
+            self.census.of(*number) == 0 && is_known
+        })
+    }
+
+    /// Looks for a generation of which at most one message in `share` is wanted; notes what is to be kept of it. What is
+    /// not must be committed as done before the file is rewritten: the counts in the files go on to fit.
+    fn prepare_rewrite(&mut self, now: Instant, share: u64) -> bool {
+        let is_worth_it = |generation: &&Generation| {
+            let summary = &generation.summary;
+            // A message that two sessions want counts twice here, so it is at most as good as it looks.
+            let wants = self.census.of(summary.number);
+            wants > 0
+                && wants.saturating_mul(share) <= summary.count
+                && summary.bytes >= REWRITE_BYTES_MIN
+        };
+        let Some(found) = self.ledger.sealed().find(is_worth_it) else {
+            return false;
+        };
+        let number = found.summary.number;
+        let sessions = self.sessions.iter();
+        let survivors = Survivors::new(sessions.filter(|(_, session)| {
+            session.shares.contains_key(&number)
+                || session
+                    .open
+                    .values()
+                    .any(|held| held.generation == Some(number))
+        }));
+        self.front.pace.tidy_by(now + TIDY_DELAY);
+        self.rewrite = Some((number, self.next_commit_number(), survivors));
+        true
+    }
+
+    /// One with a message that a client has received (PUBREC) stays: its packet id is taken until PUBCOMP.
+    fn holds_received(&self, summary: &Summary) -> bool {
+        self.sessions.values().any(|session| {
+            let mut open = session.open.values();
+            open.any(|held| held.generation == Some(summary.number) && held.received.is_some())
+        })
+    }
+
+    /// The file of a generation was dropped, with whatever was in it. Gives the number of messages lost by it.
+    pub(super) fn drop_generation(&mut self, now: Instant, number: u64) -> u64 {
+        self.ledger.remove(number);
+        self.census.forget(number);
+        self.dead.remove(&number);
+        self.changed.remove(&number);
+        self.rewrite = self.rewrite.take().filter(|(of, ..)| *of != number);
+        let mut all = 0;
+        let mut losers: Vec<SessionNumber> = Vec::new();
+        for (session, state) in &mut self.sessions {
+            let in_tail = state.recent.iter().chain(&state.open);
+            let in_tail = in_tail.filter(|(_, held)| held.generation == Some(number));
+            for seq in in_tail.map(|(seq, _)| *seq) {
+                self.front.tail.release(seq, *session);
+            }
+            let (messages, bytes) = state.drop_generation(number);
+            if messages > 0 {
+                let told = self.dropped_now.entry(*session).or_default();
+                told.0 += messages;
+                told.1 += bytes;
+                all += messages;
+                state.settle(self.front.tail.next() - 1);
+                losers.push(*session);
+            }
+        }
+        for session in losers {
+            self.touch(now, session);
+        }
+        self.dropped += all;
+        self.settle();
+        all
+    }
+
+    /// The file of a sealed generation is another one: as it was salvaged or rewritten.
+    pub(super) fn remade(&mut self, now: Instant, summary: &Summary) {
+        self.changed.insert(summary.number, *summary);
+        self.front.pace.tidy_by(now + TIDY_DELAY);
+    }
+
+    /// What was dropped for the limit since the last time: messages and bytes of each session.
+    pub(in crate::store) fn take_dropped(&mut self) -> Vec<(SessionNumber, u64, u64)> {
+        let dropped = std::mem::take(&mut self.dropped_now).into_iter();
+        dropped
+            .map(|(session, (messages, bytes))| (session, messages, bytes))
+            .collect()
+    }
+}
