@@ -16,8 +16,8 @@ use bytestring::ByteString;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fieldgate::mqtt::ProtocolVersion::{V5, V311};
 use fieldgate::mqtt::{
-    Acknowledge, Connect, EncodedPublish, Extra, Message, Packet, PacketId, ProtocolVersion, QoS,
-    ReasonCode, Subscribe, Subscription, decode,
+    Acknowledge, Connect, EncodedPublish, Extra, Message, Packet, PacketId, PropertyBlock,
+    ProtocolVersion, QoS, ReasonCode, Subscribe, Subscription, decode,
 };
 use fieldgate::topic::TopicName;
 
@@ -140,8 +140,8 @@ fn delivering(criterion: &mut Criterion) {
         group.bench_function(format!("to_100_{name}"), |bencher| {
             bencher.iter(|| {
                 out.clear();
-                let encoded =
-                    EncodedPublish::new(V5, black_box(&message), QoS::AtLeastOnce, false).unwrap();
+                let properties = PropertyBlock::new(V5, black_box(&message)).unwrap();
+                let encoded = EncodedPublish::new(&properties, &message, QoS::AtLeastOnce, false);
                 for _ in 0..BATCH {
                     encoded
                         .write_head(false, Some(id()), &extra, &mut out)

@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use fieldgate::mqtt::{
-    DecodeError, Decoder, EncodedPublish, Extra, Frame, Packet, ProtocolVersion, decode,
+    DecodeError, Decoder, EncodedPublish, Extra, Frame, Packet, PropertyBlock, ProtocolVersion,
+    decode,
 };
 
 /// Larger than what most inputs hold, so that lengths on both sides of it come up.
@@ -81,8 +82,9 @@ fn encode_again(packet: &Packet, version: ProtocolVersion) {
         && let Some(message) = publish.message()
     {
         assert_eq!(message.compact(), message);
-        let encoded = EncodedPublish::new(version, &message, publish.qos, publish.retain)
-            .expect("a decoded message can be encoded");
+        let properties =
+            PropertyBlock::new(version, &message).expect("decoded properties can be encoded");
+        let encoded = EncodedPublish::new(&properties, &message, publish.qos, publish.retain);
         let extra = Extra {
             subscription_ids: &publish.subscription_ids,
             topic_alias: publish.topic_alias,

@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use super::core::Effect;
 use super::encoded::Delivery;
-use super::peer::{Peer, Side};
+use super::peer::{Peer, Side, Wire};
 use super::shell::{Moment, OUTBOX_WRITE_FROM, Shell};
-use crate::mqtt::Packet;
+use crate::mqtt::{EncodeError, Packet};
 
 impl Shell {
     /// Until the core has nothing left to be done.
@@ -119,10 +119,13 @@ impl Shell {
             return; // [MQTT-3.1.2-24]
         }
         let mut spare = self.spare.borrow_mut();
-        let encoded = socket.append(&mut spare, |out| packet.encode(socket.version, out));
+        let encoded = socket.with_wire(|wire| {
+            packet.encode(socket.version, wire.outbox.frames(&mut spare))?;
+            Ok::<_, EncodeError>(wire.outbox.len())
+        });
         drop(spare);
         match encoded {
-            Ok(()) => self.touch(peer),
+            Ok(waiting) => self.touch(peer, waiting),
             Err(fault) => {
                 tracing::error!(%fault, packet = %packet.packet_type(), "a packet cannot be sent; this is a fault of fieldgate");
                 peer.give_up();
@@ -142,12 +145,17 @@ impl Shell {
         };
         let mut encoded = self.encoded.borrow_mut();
         let mut spare = self.spare.borrow_mut();
-        let written = socket.with_wire(|wire| {
-            encoded.write(socket.version, delivery, &mut wire.outbox, &mut spare)
-        });
+        let written = socket.with_wire(
+            |Wire {
+                 outbox, aliases, ..
+             }| {
+                encoded.write(socket.version, delivery, aliases, outbox, &mut spare)?;
+                Ok::<_, EncodeError>(outbox.len())
+            },
+        );
         drop((encoded, spare));
         match written {
-            Ok(()) => self.touch(peer),
+            Ok(waiting) => self.touch(peer, waiting),
             Err(fault) => {
                 tracing::error!(%fault, topic = %delivery.message.topic, "a message cannot be sent; this is a fault of fieldgate");
                 peer.give_up();
@@ -155,15 +163,12 @@ impl Shell {
         }
     }
 
-    /// Notes that the peer has something to be written.
-    pub(super) fn touch(&self, peer: &Rc<Peer>) {
+    /// Notes that the peer has so many bytes to be written.
+    pub(super) fn touch(&self, peer: &Rc<Peer>, waiting: usize) {
         if !peer.touched.replace(true) {
-            self.touched.borrow_mut().push(Rc::clone(peer));
+            self.touched.borrow_mut().push_back(Rc::clone(peer));
         }
-        let Side::Socket(socket) = &peer.side else {
-            return;
-        };
-        if socket.waiting() > OUTBOX_WRITE_FROM && !peer.swollen.replace(true) {
+        if waiting > OUTBOX_WRITE_FROM && !peer.swollen.replace(true) {
             self.swollen.borrow_mut().push(Rc::clone(peer));
         }
     }

@@ -23,11 +23,11 @@ use tokio::time::timeout;
 use super::core::CloseCause;
 use super::greeting::greet;
 use super::peer::{Peer, Side, Socket, Wire};
-use super::shell::{Moment, Shell};
+use super::shell::Shell;
 use super::thread::Attendance;
 use super::{IncomingConnection, Stream};
 use crate::clock;
-use crate::mqtt::Decoder;
+use crate::mqtt::{DecodeError, Decoder};
 
 /// The thread's read buffer, and what must be free of it for a read.
 const INPUT_BYTES: usize = 64 << 10;
@@ -35,6 +35,8 @@ const INPUT_BYTES_MIN: usize = 16 << 10;
 
 /// Packets of one turn; then others have theirs. One step of everybody's latency.
 const PACKETS_AT_ONCE: usize = 200;
+/// Effects that wait before they are carried out: what a batch of packets may take in memory.
+const EFFECTS_AT_ONCE: usize = 64;
 /// Bytes read in one turn: payloads so large that they never make 200 packets.
 const BYTES_AT_ONCE: usize = 256 << 10;
 
@@ -122,10 +124,11 @@ impl Serving {
         };
         socket.served_by(context);
         if !socket.is_drained() {
-            self.shell.touch(&peer);
+            self.shell.touch(&peer, socket.waiting());
         }
-        let end = self.take_in(socket, context);
-        self.shell.finish();
+        let mut packets = PACKETS_AT_ONCE;
+        let end = self.take_in(socket, &mut packets, context);
+        self.shell.finish(PACKETS_AT_ONCE - packets);
         match end.or_else(|| self.end(socket)) {
             Some(end) => Poll::Ready(end),
             None => Poll::Pending,
@@ -140,9 +143,13 @@ impl Serving {
 
     /// Reads and decodes until there is no more, the turn is used up, or something must be waited for. Whatever it waits
     /// for wakes the task.
-    fn take_in(&mut self, socket: &Socket, context: &mut Context<'_>) -> Option<End> {
-        let at = Moment::get();
-        let (mut packets, mut bytes) = (PACKETS_AT_ONCE, BYTES_AT_ONCE);
+    fn take_in(
+        &mut self,
+        socket: &Socket,
+        packets: &mut usize,
+        context: &mut Context<'_>,
+    ) -> Option<End> {
+        let mut bytes = BYTES_AT_ONCE;
         loop {
             if let Some(room) = &mut self.room {
                 if room.as_mut().poll(context).is_pending() {
@@ -157,13 +164,12 @@ impl Serving {
             if self.peer.paused.get() {
                 return None;
             }
-            if packets == 0 || bytes == 0 {
+            if *packets == 0 || bytes == 0 {
                 context.waker().wake_by_ref();
                 return None;
             }
             if self.undecoded {
-                self.take_packet(socket, at);
-                packets -= 1;
+                self.take_packets(socket, packets);
                 continue;
             }
             if self.is_deaf(socket) {
@@ -193,25 +199,45 @@ impl Serving {
         socket.waiting() > limit
     }
 
-    fn take_packet(&mut self, socket: &Socket, at: Moment) {
-        let conn = self.peer.conn;
-        let filled = match self.decoder.next_packet() {
-            Ok(None) => {
-                self.undecoded = false;
-                return;
+    /// One step of what was read: up to `packets` through the core, then what it decided.
+    fn take_packets(&mut self, socket: &Socket, packets: &mut usize) {
+        let Self {
+            shell,
+            peer,
+            decoder,
+            undecoded,
+            ..
+        } = self;
+        let filled = shell.turn(shell.moment(), |core, at| {
+            while *packets > 0 {
+                let waiting = core.effects_waiting();
+                match decoder.next_packet() {
+                    Ok(Some(packet)) => core.receive(at.now, at.wall, peer.conn, packet),
+                    Ok(None) => {
+                        *undecoded = false;
+                        return;
+                    }
+                    Err(fault) => {
+                        tell_fault(socket, &fault);
+                        *undecoded = false;
+                        return core.violated(at.now, peer.conn, fault.reason());
+                    }
+                }
+                *packets -= 1;
+                if core.must_carry_out(waiting) || core.effects_waiting() >= EFFECTS_AT_ONCE {
+                    return;
+                }
             }
-            Ok(Some(packet)) => self
-                .shell
-                .turn(at, |core, at| core.receive(at.now, at.wall, conn, packet)),
-            Err(fault) => {
-                tracing::info!(address = %socket.address, client_id = %socket.client_id, %fault, "closed: what the client sent is not MQTT");
-                self.undecoded = false;
-                self.shell
-                    .turn(at, |core, at| core.violated(at.now, conn, fault.reason()))
-            }
-        };
+        });
         self.room = filled.and_then(|log| self.shell.keeping.room(log));
     }
+}
+
+fn tell_fault(socket: &Socket, fault: &DecodeError) {
+    let Socket {
+        address, client_id, ..
+    } = socket;
+    tracing::info!(%address, %client_id, %fault, "closed: what the client sent is not MQTT");
 }
 
 /// The core forgets the connection, and the client gets its farewell where there is one.

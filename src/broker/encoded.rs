@@ -1,13 +1,16 @@
-//! One message for many receivers, encoded once for each form it is needed in.
+//! One message for many receivers: what they share is encoded once.
 //!
-//! The deliveries of one publish follow each other, so only the message of the last delivery is remembered, in at most twelve
-//! forms: two kinds of version, three QoS, two retain flags.
+//! The deliveries of one publish follow each other, so only the properties of the last message are remembered; a message
+//! without properties has nothing worth remembering.
 
 use std::rc::Rc;
 
 use super::outbox::{Outbox, Spare};
+use super::topic_aliases::TopicAliases;
 use crate::mqtt::SubscriptionIds;
-use crate::mqtt::{EncodeError, EncodedPublish, Extra, Message, PacketId, ProtocolVersion, QoS};
+use crate::mqtt::{
+    EncodeError, EncodedPublish, Extra, Message, PacketId, PropertyBlock, ProtocolVersion, QoS,
+};
 
 /// A message on its way to one receiver.
 #[derive(Debug)]
@@ -20,64 +23,56 @@ pub(super) struct Delivery {
     pub(super) subscription_ids: SubscriptionIds,
 }
 
-/// The forms of the last message.
+/// The properties of the last message that has any, for receivers of MQTT 5.
 #[derive(Debug, Default)]
 pub(super) struct EncodedOnce {
-    message: Option<Rc<Message>>,
-    forms: Vec<(Form, EncodedPublish)>,
+    /// Kept so that no other message takes its address.
+    last: Option<(Rc<Message>, PropertyBlock)>,
 }
-
-type Form = (bool, QoS, bool);
 
 impl EncodedOnce {
     /// Appends the PUBLISH of a delivery to the receiver's outbox.
+    #[inline]
     pub(super) fn write(
         &mut self,
         version: ProtocolVersion,
         delivery: &Delivery,
+        aliases: &mut TopicAliases,
         outbox: &mut Outbox,
         spare: &mut Spare,
     ) -> Result<(), EncodeError> {
-        let is_last = |last: &Rc<Message>| Rc::ptr_eq(last, &delivery.message);
-        if !self.message.as_ref().is_some_and(is_last) {
-            self.forget();
-            self.message = Some(Rc::clone(&delivery.message));
+        let message = &delivery.message;
+        let properties = match &message.properties {
+            _ if !version.is_v5() => &PropertyBlock::BEFORE_V5,
+            None => &PropertyBlock::EMPTY,
+            Some(_) => self.properties(message)?,
+        };
+        let encoded = EncodedPublish::new(properties, message, delivery.qos, delivery.retain);
+        let mut extra = Extra {
+            subscription_ids: &delivery.subscription_ids,
+            ..Extra::default()
+        };
+        if aliases.are_granted() {
+            aliases.apply(&message.topic, &encoded, &mut extra);
         }
-        let Delivery {
-            message,
-            qos,
-            retain,
-            ..
-        } = delivery;
-        let form = (version.is_v5(), *qos, *retain);
-        if let Some((_, encoded)) = self.forms.iter().find(|(known, _)| *known == form) {
-            return append(encoded, delivery, outbox, spare);
-        }
-        let encoded = EncodedPublish::new(version, message, *qos, *retain)?;
-        let appended = append(&encoded, delivery, outbox, spare);
-        self.forms.push((form, encoded));
-        appended
+        let out = outbox.frames(spare);
+        encoded.write_head(delivery.dup, delivery.packet_id, &extra, out)?;
+        outbox.payload(&message.payload);
+        Ok(())
+    }
+
+    fn properties(&mut self, message: &Rc<Message>) -> Result<&PropertyBlock, EncodeError> {
+        let last = self.last.take();
+        let block = match last {
+            Some((last, block)) if Rc::ptr_eq(&last, message) => block,
+            _ => PropertyBlock::new(ProtocolVersion::V5, message)?,
+        };
+        let (_, block) = self.last.insert((Rc::clone(message), block));
+        Ok(block)
     }
 
     /// Lets go of the last message, whose buffer it pins.
     pub(super) fn forget(&mut self) {
-        self.message = None;
-        self.forms.clear();
+        self.last = None;
     }
-}
-
-fn append(
-    encoded: &EncodedPublish,
-    delivery: &Delivery,
-    outbox: &mut Outbox,
-    spare: &mut Spare,
-) -> Result<(), EncodeError> {
-    let extra = Extra {
-        subscription_ids: &delivery.subscription_ids,
-        ..Extra::default()
-    };
-    let out = outbox.frames(spare);
-    encoded.write_head(delivery.dup, delivery.packet_id, &extra, out)?;
-    outbox.payload(encoded.payload());
-    Ok(())
 }

@@ -11,7 +11,7 @@ use tokio::time::{timeout, timeout_at};
 use super::connection::{FAREWELL_MAX, Serving, poll_input};
 use super::core::AuthRefusal;
 use super::peer::{Address, Side, Socket};
-use super::shell::{Moment, Shell};
+use super::shell::Shell;
 use super::{IncomingConnection, Origin, Stream};
 use crate::auth::{Login, LoginRefusal, Principal};
 use crate::mqtt::{Connack, Connect, DecodeError, Decoder, Packet, ProtocolVersion, ReasonCode};
@@ -74,7 +74,7 @@ pub(super) async fn greet(
     let socket = Socket::new(address, client_id, &connect, stream);
     let peer = shell.join(Side::Socket(socket));
     let told = shell.guarded(|| {
-        shell.turn(Moment::get(), |core, at| {
+        shell.turn(shell.moment(), |core, at| {
             core.connect(at.now, peer.conn, Origin::Client, principal, *connect);
         });
     });

@@ -3,14 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::runtime;
+use tokio::runtime::{self, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
 
 use super::figures::{BrokerStats, Figures};
 use super::link::{LinkEnds, link_pair};
@@ -43,11 +43,6 @@ impl Broker {
         authenticator: Authenticator,
         stop: Stop,
     ) -> io::Result<BrokerHandle> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(PARALLEL_HASHES)
-            .thread_name("broker-hash")
-            .build()?;
         let (sender, arrivals) = mpsc::channel(ARRIVALS);
         let figures = Arc::new(Figures::default());
         let handle = BrokerHandle {
@@ -62,16 +57,36 @@ impl Broker {
             figures,
             arrivals,
         };
+        // The runtime cannot leave the thread that makes it; how that went comes back by this.
+        let (made, is_made) = sync_channel(1);
         thread::Builder::new()
             .name("broker".to_owned())
             .spawn(move || {
                 let mut stop = stop;
-                LocalSet::new().block_on(&runtime, run(start, &mut stop));
-                runtime.shutdown_timeout(HASHES_END);
+                let (runtime, outcome) = match runtime() {
+                    Ok(runtime) => (Some(runtime), Ok(())),
+                    Err(fault) => (None, Err(fault)),
+                };
+                if made.send(outcome).is_ok()
+                    && let Some(runtime) = runtime
+                {
+                    runtime.block_on(run(start, &mut stop));
+                    runtime.shutdown_timeout(HASHES_END);
+                }
                 drop(stop);
             })?;
+        is_made.recv().map_err(io::Error::other)??;
         Ok(handle)
     }
+}
+
+/// The broker's thread, and those that hash passwords for it.
+fn runtime() -> io::Result<LocalRuntime> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(PARALLEL_HASHES)
+        .thread_name("broker-hash")
+        .build_local(LocalOptions::default())
 }
 
 /// A byte stream whose handshake is done, in whatever way.

@@ -232,7 +232,7 @@ impl Shell {
     /// Tells the core how far a log is.
     fn tell_progress(&self, log: LogId, progress: Progress) {
         let sessions = self.keeping.sessions.as_ref();
-        self.turn(Moment::get(), |core, at| {
+        self.turn(self.moment(), |core, at| {
             if let Some(kept) = self.keeping.bridge(log) {
                 kept.known.set(progress.commits);
                 while let Some(what) = kept.next_committed() {
@@ -251,7 +251,7 @@ impl Shell {
             }
             core.covered(at.now, log, progress.covered);
         });
-        self.finish();
+        self.finish(1);
     }
 }
 
@@ -286,10 +286,10 @@ pub(super) async fn fetch(shell: Rc<Shell>) {
             }
         };
         shell.guarded(|| {
-            shell.turn(Moment::get(), |core, at| {
+            shell.turn(shell.moment(), |core, at| {
                 core.fetched(at.now, session, entries, end);
             });
-            shell.finish();
+            shell.finish(1);
         });
     }
 }

@@ -12,7 +12,7 @@ use super::core::LogId;
 use super::encoded::Delivery as CoreDelivery;
 use super::link::{Command, Delivery, LinkEnds, Terms, UNACKNOWLEDGED_MAX, WINDOW};
 use super::peer::{Peer, Side};
-use super::shell::{Moment, Shell};
+use super::shell::Shell;
 use crate::auth::Principal;
 use crate::mqtt::{
     Acknowledge, Connack, Connect, Message, Packet, PacketId, ProtocolVersion, QoS, ReasonCode,
@@ -246,12 +246,12 @@ pub(super) async fn serve(shell: Rc<Shell>, options: LinkOptions, ends: LinkEnds
     };
     let peer = shell.join(Side::Link(side));
     let told = shell.guarded(|| {
-        shell.turn(Moment::get(), |core, at| {
+        shell.turn(shell.moment(), |core, at| {
             let connect = connect(options.client_id);
             let principal = Ok(Principal::default());
             core.connect(at.now, peer.conn, options.origin, principal, connect);
         });
-        shell.finish();
+        shell.finish(1);
     });
     if let (Some(()), Side::Link(link)) = (told, &peer.side) {
         let serving = Serving {
@@ -290,14 +290,15 @@ impl Serving<'_> {
             };
             let shell = self.shell;
             let turned = shell.guarded(|| {
-                let at = Moment::get();
+                let at = shell.moment();
+                let count = packets.len();
                 for packet in packets {
                     let filled = shell.turn(at, |core, at| {
                         core.receive(at.now, at.wall, self.peer.conn, packet);
                     });
                     self.full = self.full.or(filled);
                 }
-                shell.finish();
+                shell.finish(count);
             });
             if turned.is_none() {
                 return;
@@ -323,7 +324,7 @@ impl Serving<'_> {
                 drop(eased);
                 self.shell.guarded(|| {
                     self.shell.ease(self.peer);
-                    self.shell.finish();
+                    self.shell.finish(1);
                 });
             }
             Some(id) = self.taken.recv() => {

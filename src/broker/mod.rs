@@ -3,14 +3,14 @@
 //! `core` has no I/O. The shell runs it on a thread of its own, with a current-thread runtime and state that only this
 //! thread owns: no lock, no hop on the way of a message from one socket to the next. Around it:
 //!
-//! - `handle`: how others start and hold the broker; `thread`: what runs on it; `shell`: what its tasks share;
-//!   `carry_out`: what becomes of the core's effects;
+//! - `handle`: how others start and hold the broker; `thread`: what runs on it; `shell`: what its tasks share; `round`: when
+//!   they write; `carry_out`: what becomes of the core's effects;
 //! - `greeting` and `connection`: a client on a socket, `peer` and `outbox`: its other side for those who publish to it, `encoded`: a
-//!   message encoded once for all its receivers;
+//!   message encoded once for all its receivers, `topic_aliases`: which topics a client knows by number;
 //! - `link` and `link_task`: a client inside the program, through the same core.
 //!
 //! Invariants: nothing waits inside a turn and no cell stays borrowed across an await; each touched connection is
-//! written to once a turn, never inside the routing loop; only `covered` releases an acknowledgement; TLS handshakes,
+//! written to once a round, never inside the routing loop; only `covered` releases an acknowledgement; TLS handshakes,
 //! password hashes and disks run elsewhere.
 
 mod carry_out;
@@ -26,10 +26,12 @@ mod link_task;
 mod options;
 mod outbox;
 mod peer;
+mod round;
 mod route;
 mod shell;
 mod stores;
 mod thread;
+mod topic_aliases;
 
 pub use figures::BrokerStats;
 pub use handle::{Broker, BrokerHandle, IncomingConnection, Stream};

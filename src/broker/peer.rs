@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use bytes::BytesMut;
-
 use super::Stream;
 use super::core::{CloseCause, ConnId};
 use super::link_task::LinkSide;
 use super::outbox::{Outbox, Spare, Written};
+use super::topic_aliases::TopicAliases;
 use crate::mqtt::{Connect, ProtocolVersion, ReasonCode};
 
 /// One connection that the core knows.
@@ -75,6 +74,7 @@ impl std::fmt::Display for Address {
 pub(super) struct Wire {
     pub(super) stream: Box<dyn Stream>,
     pub(super) outbox: Outbox,
+    pub(super) aliases: TopicAliases,
 }
 
 impl Peer {
@@ -122,14 +122,17 @@ impl Socket {
         connect: &Connect,
         stream: Box<dyn Stream>,
     ) -> Self {
+        let packet_size_max = connect.maximum_packet_size.unwrap_or(u32::MAX);
+        let aliases = TopicAliases::new(connect.topic_alias_maximum, packet_size_max);
         Self {
             address,
             client_id,
             version: connect.version,
-            packet_size_max: connect.maximum_packet_size.unwrap_or(u32::MAX),
+            packet_size_max,
             wire: RefCell::new(Wire {
                 stream,
                 outbox: Outbox::default(),
+                aliases,
             }),
             waker: RefCell::new(Waker::noop().clone()),
             stalled_since: Cell::new(None),
@@ -178,7 +181,7 @@ impl Socket {
         let waker = self.waker();
         let mut context = Context::from_waker(&waker);
         let mut wire = self.wire.borrow_mut();
-        let Wire { stream, outbox } = &mut *wire;
+        let Wire { stream, outbox, .. } = &mut *wire;
         match outbox.write_to(stream.as_mut(), &mut context, spare) {
             Ok(Written { blocked: false, .. }) => self.stalled_since.set(None),
             Ok(Written { bytes: 0, .. }) => {
@@ -201,10 +204,5 @@ impl Socket {
 
     pub(super) fn broken(&self) -> Option<io::ErrorKind> {
         self.broken.get()
-    }
-
-    /// Appends a frame that `write` makes.
-    pub(super) fn append<R>(&self, spare: &mut Spare, write: impl FnOnce(&mut BytesMut) -> R) -> R {
-        write(self.wire.borrow_mut().outbox.frames(spare))
     }
 }

@@ -1,9 +1,9 @@
 //! What the tasks on the broker's thread share: the core, and the carrying out of what it decides.
 //!
 //! A task works in turns. In a turn it hands events to the core ([`Shell::turn`]), whose effects are carried out at once: frames
-//! are appended to outboxes, records to logs. At the end of its turn it calls [`Shell::finish`], which writes to each
-//! touched connection once. So a batch of messages read from one socket costs one write per receiver, not one per
-//! message. Nothing here waits, and no cell stays borrowed when a call returns.
+//! are appended to outboxes, records to logs. At the end of its turn it calls [`Shell::finish`]; at the end of the round
+//! (`round`) each touched connection is written to once. So a batch of messages costs one write per receiver, not one
+//! per message. Nothing here waits, and no cell stays borrowed when a call returns.
 //!
 //! What may not grow: an outbox above its limit is written at once; what the stream does not take then is congestion,
 //! and the core sends that client no more until half of the limit is free again.
@@ -32,6 +32,7 @@ use super::figures::Figures;
 use super::keeping::Keeping;
 use super::outbox::Spare;
 use super::peer::{Peer, Side};
+use super::round::Round;
 use super::{BrokerOptions, Limits, Stores};
 use crate::auth::Authenticator;
 use crate::clock::{self, WallTime};
@@ -58,8 +59,9 @@ pub(super) struct Shell {
     pub(super) effects: RefCell<VecDeque<Effect>>,
     /// What links answer at once, on their way into the core.
     pub(super) answers: RefCell<VecDeque<(ConnId, Packet)>>,
-    /// Whom the turn gave something to write.
-    pub(super) touched: RefCell<Vec<Rc<Peer>>>,
+    /// Whom the round gave something to write.
+    pub(super) touched: RefCell<VecDeque<Rc<Peer>>>,
+    pub(super) round: Round,
     /// Whose outbox is above [`OUTBOX_WRITE_FROM`].
     pub(super) swollen: RefCell<Vec<Rc<Peer>>>,
     pub(super) encoded: RefCell<EncodedOnce>,
@@ -126,6 +128,7 @@ impl Shell {
             effects: RefCell::default(),
             answers: RefCell::default(),
             touched: RefCell::default(),
+            round: Round::default(),
             swollen: RefCell::default(),
             encoded: RefCell::default(),
             spare: RefCell::default(),
@@ -164,7 +167,7 @@ impl Shell {
             return;
         }
         let told = self.guarded(|| {
-            self.turn(Moment::get(), |core, at| {
+            self.turn(self.moment(), |core, at| {
                 core.closed(at.now, at.wall, peer.conn)
             });
         });
@@ -176,7 +179,7 @@ impl Shell {
             *entry = None;
         }
         drop(peers);
-        self.guarded(|| self.finish());
+        self.guarded(|| self.finish(1));
     }
 
     pub(super) fn peer(&self, conn: ConnId) -> Option<Rc<Peer>> {
@@ -194,27 +197,6 @@ impl Shell {
         self.full.get()
     }
 
-    /// Writes to each touched connection once; the end of a turn.
-    pub(super) fn finish(&self) {
-        let now = clock::now();
-        loop {
-            let Some(peer) = self.touched.borrow_mut().pop() else {
-                break;
-            };
-            peer.touched.set(false);
-            self.write(&peer, now);
-        }
-        self.encoded.borrow_mut().forget();
-        let core = self.core.borrow();
-        if let Some(next) = core.next_timeout()
-            && self.armed.get().is_none_or(|armed| next < armed)
-        {
-            self.armed.set(Some(next));
-            self.sooner.notify_one();
-        }
-        self.figures.show(&core.stats());
-    }
-
     /// When the core wants to be woken.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.core.borrow().next_timeout()
@@ -230,7 +212,7 @@ impl Shell {
             );
             // What was decided before it still holds; each try takes at least one effect away.
             for _ in 0..8 {
-                let rest = || self.carry_out_all(Moment::get());
+                let rest = || self.carry_out_all(self.moment());
                 if catch_unwind(AssertUnwindSafe(rest)).is_ok() {
                     break;
                 }
@@ -238,27 +220,6 @@ impl Shell {
             }
         }
         outcome
-    }
-
-    /// Gives a socket its bytes. One that takes them again is sent more.
-    fn write(&self, peer: &Rc<Peer>, now: Instant) {
-        let Side::Socket(socket) = &peer.side else {
-            return;
-        };
-        socket.flush(now, &mut self.spare.borrow_mut());
-        if socket.stalled_since.get().is_some() && !self.stalls.replace(true) {
-            self.sooner.notify_one();
-        }
-        if peer.congested.get() && socket.waiting() <= self.outbox_max() / 2 {
-            self.ease(peer);
-        }
-    }
-
-    /// The peer takes messages again.
-    pub(super) fn ease(&self, peer: &Rc<Peer>) {
-        if peer.congested.replace(false) {
-            self.turn(Moment::get(), |core, _| core.congested(peer.conn, false));
-        }
     }
 
     /// Closes sockets that have been taking nothing for too long; says when to look again.
@@ -404,7 +365,7 @@ mod tests {
         let shutdown = Shutdown::default();
         let shell = shell(&shutdown);
         let peer = client(&shell, "stuck");
-        shell.finish();
+        shell.end_round();
         assert!(shell.stalls.get());
         let since = socket(&peer).stalled_since.get().unwrap();
         assert_eq!(shell.close_stalled(since), Some(since + STALL_MAX));

@@ -1,8 +1,10 @@
 //! The broker's thread: takes in connections and links, follows the logs, keeps the time, and ends in order.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -13,7 +15,7 @@ use super::connection;
 use super::figures::Figures;
 use super::handle::Arrival;
 use super::link_task;
-use super::shell::{Moment, Shell};
+use super::shell::Shell;
 use super::{BrokerOptions, Stores, keeping};
 use crate::auth::Authenticator;
 use crate::shutdown::Stop;
@@ -72,6 +74,7 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
         figures,
         stop.clone(),
     ));
+    spawn_local(unconstrained(end_rounds(Rc::clone(&shell))));
     spawn_local(keep_time(Rc::clone(&shell)));
     for log in shell.keeping.logs() {
         spawn_local(keeping::follow(Rc::clone(&shell), log));
@@ -79,8 +82,8 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
     spawn_local(keeping::fetch(Rc::clone(&shell)));
     // What was restored may have something to be done.
     shell.guarded(|| {
-        shell.turn(Moment::get(), |core, at| core.timeout(at.now, at.wall));
-        shell.finish();
+        shell.turn(shell.moment(), |core, at| core.timeout(at.now, at.wall));
+        shell.finish(1);
     });
     let (clients, links) = (Rc::new(Room::default()), Rc::new(Room::default()));
     let limit = shell.limits.connections;
@@ -115,8 +118,8 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
         }
     }
     arrivals.close();
-    shell.guarded(|| shell.turn(Moment::get(), |core, at| core.shutdown(at.now)));
-    shell.guarded(|| shell.finish());
+    shell.guarded(|| shell.turn(shell.moment(), |core, at| core.shutdown(at.now)));
+    shell.guarded(|| shell.finish(1));
     let empty = async {
         for room in [&clients, &links] {
             while room.present.get() > 0 {
@@ -132,6 +135,16 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
     }
 }
 
+/// Ends each round, behind the tasks that were ready in it.
+async fn end_rounds(shell: Rc<Shell>) {
+    poll_fn(|context| {
+        shell.rounds_end_in(context);
+        shell.guarded(|| shell.end_round());
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
 /// Wakes the core when something is due, and closes clients that read nothing.
 async fn keep_time(shell: Rc<Shell>) {
     let mut stalls = None;
@@ -145,7 +158,7 @@ async fn keep_time(shell: Rc<Shell>) {
                 () = sleep_until(next.into()) => {}
             },
         }
-        let at = Moment::get();
+        let at = shell.new_moment();
         shell.guarded(|| {
             if shell.next_timeout().is_some_and(|due| due <= at.now) {
                 shell.turn(at, |core, at| core.timeout(at.now, at.wall));
@@ -153,7 +166,7 @@ async fn keep_time(shell: Rc<Shell>) {
             if shell.stalls.get() {
                 stalls = shell.close_stalled(at.now);
             }
-            shell.finish();
+            shell.finish(1);
         });
         // What is due may be taken in many steps; others go on in between.
         yield_now().await;

@@ -1,8 +1,9 @@
-//! A PUBLISH encoded once for all who receive it.
+//! A PUBLISH for all who receive it.
 //!
 //! What differs from one delivery to the next is the first byte's DUP, the lengths, the packet id, and what a receiver
 //! has of its own ([`Extra`]). The rest is shared: topic and payload with the message, the properties with every other
-//! delivery. A delivery allocates nothing here and copies topic and properties once, into the outbox.
+//! delivery ([`PropertyBlock`], encoded once). A delivery allocates nothing here and copies topic and properties once,
+//! into the outbox.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -11,7 +12,6 @@ use super::property::{PropertyId, write_block};
 use super::publish::{DUP, PACKET_ID_FIELD, first_byte};
 use super::writer::measure;
 use super::{EncodeError, Message, PacketId, ProtocolVersion, QoS};
-use crate::topic::TopicName;
 
 /// Identifier and value of a Message Expiry Interval, which stands first in the properties.
 const EXPIRY_BYTES: usize = 5;
@@ -19,18 +19,58 @@ const EXPIRY_BYTES: usize = 5;
 /// Identifier and value of a Topic Alias.
 const ALIAS_BYTES: usize = 3;
 
-/// A PUBLISH encoded once for a (version, QoS, retain). Cheap to clone.
+/// The properties of a message as its PUBLISH to receivers of one version carries them, the length before them included.
 #[derive(Clone, Debug)]
-pub struct EncodedPublish {
+pub struct PropertyBlock {
+    /// Empty before MQTT 5.
+    bytes: Bytes,
+    /// Whether the block begins with a Message Expiry Interval.
+    expires: bool,
+}
+
+impl PropertyBlock {
+    /// Before MQTT 5 there are none.
+    pub const BEFORE_V5: Self = Self {
+        bytes: Bytes::new(),
+        expires: false,
+    };
+
+    /// Of a message without properties, in MQTT 5.
+    pub const EMPTY: Self = Self {
+        bytes: Bytes::from_static(&[0]),
+        expires: false,
+    };
+
+    /// Encodes those of `message` for receivers of `version`.
+    ///
+    /// # Errors
+    /// Where one has over 65535 bytes or U+0000. No decoded message is like that.
+    pub fn new(version: ProtocolVersion, message: &Message) -> Result<Self, EncodeError> {
+        if !version.is_v5() {
+            return Ok(Self::BEFORE_V5);
+        }
+        let Some(properties) = &message.properties else {
+            return Ok(Self::EMPTY);
+        };
+        let len = measure(|out| write_block(out, |out| properties.write(out)))?;
+        let mut block = BytesMut::with_capacity(len);
+        write_block(&mut block, |out| properties.write(out));
+        Ok(Self {
+            bytes: block.freeze(),
+            expires: properties.message_expiry.is_some(),
+        })
+    }
+}
+
+/// A PUBLISH for a (version, QoS, retain): what its deliveries have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedPublish<'a> {
     /// Type, QoS and RETAIN; without DUP.
     first: u8,
     qos: QoS,
-    topic: TopicName,
-    /// The property block with its length; empty before MQTT 5.
-    properties: Bytes,
-    /// Whether the block begins with a Message Expiry Interval.
-    expires: bool,
-    payload: Bytes,
+    topic: &'a [u8],
+    properties: &'a PropertyBlock,
+    payload: &'a Bytes,
 }
 
 /// What one receiver gets beside what all get. All of it is MQTT 5 and left out before. With none of it the common
@@ -79,38 +119,22 @@ impl Extra<'_> {
     }
 }
 
-impl EncodedPublish {
-    /// Encodes `message` for receivers of `version` who get it at `qos` with RETAIN as given.
-    ///
-    /// # Errors
-    /// Where the protocol cannot carry the message: over 268435455 bytes, or a property of over 65535 bytes or with
-    /// U+0000. No decoded message is like that.
+impl<'a> EncodedPublish<'a> {
+    /// For receivers who get `message` at `qos` with RETAIN as given. `properties` are its own, for their version.
+    #[must_use]
     pub fn new(
-        version: ProtocolVersion,
-        message: &Message,
+        properties: &'a PropertyBlock,
+        message: &'a Message,
         qos: QoS,
         retain: bool,
-    ) -> Result<Self, EncodeError> {
-        let (properties, expires) = match &message.properties {
-            _ if !version.is_v5() => (Bytes::new(), false),
-            None => (Bytes::from_static(&[0]), false),
-            Some(properties) => {
-                let len = measure(|out| write_block(out, |out| properties.write(out)))?;
-                let mut block = BytesMut::with_capacity(len);
-                write_block(&mut block, |out| properties.write(out));
-                (block.freeze(), properties.message_expiry.is_some())
-            }
-        };
-        let encoded = Self {
+    ) -> Self {
+        Self {
             first: first_byte(qos, retain),
             qos,
-            topic: message.topic.clone(),
+            topic: message.topic.as_bytes(),
             properties,
-            expires,
-            payload: message.payload.clone(),
-        };
-        encoded.layout(&Extra::default())?;
-        Ok(encoded)
+            payload: &message.payload,
+        }
     }
 
     /// The QoS it was encoded for.
@@ -121,8 +145,8 @@ impl EncodedPublish {
 
     /// The payload, shared with the message. It follows what [`Self::write_head`] writes.
     #[must_use]
-    pub fn payload(&self) -> &Bytes {
-        &self.payload
+    pub fn payload(&self) -> &'a Bytes {
+        self.payload
     }
 
     /// Bytes on the wire of one delivery, payload included; to be held against the receiver's Maximum Packet Size
@@ -157,11 +181,7 @@ impl EncodedPublish {
         out.reserve(5 + layout.remaining as usize - self.payload.len());
         out.put_u8(self.first | if dup && exactly_when { DUP } else { 0 });
         put_variable_byte_integer(out, layout.remaining);
-        let topic: &[u8] = if layout.sends_topic {
-            self.topic.as_bytes()
-        } else {
-            &[]
-        };
+        let topic = if layout.sends_topic { self.topic } else { &[] };
         // A topic name has at most 65535 bytes; that is checked when it is made.
         out.put_u16(u16::try_from(topic.len()).unwrap_or(u16::MAX));
         out.put_slice(topic);
@@ -169,7 +189,7 @@ impl EncodedPublish {
             out.put_u16(id.get());
         }
         match layout.own_properties {
-            None => out.put_slice(&self.properties),
+            None => out.put_slice(&self.properties.bytes),
             Some(len) => {
                 put_variable_byte_integer(out, len);
                 extra.write(out);
@@ -180,25 +200,19 @@ impl EncodedPublish {
     }
 
     /// The common properties that stay beside `extra`, without the length before them.
-    fn shared_properties(&self, extra: &Extra<'_>) -> &[u8] {
-        let length_bytes = self
-            .properties
-            .iter()
-            .take_while(|&&byte| byte & 0x80 != 0)
-            .count()
-            + 1;
-        let replaced = if self.expires && extra.message_expiry.is_some() {
+    fn shared_properties(&self, extra: &Extra<'_>) -> &'a [u8] {
+        let PropertyBlock { bytes, expires } = self.properties;
+        let length_bytes = bytes.iter().take_while(|&&byte| byte & 0x80 != 0).count() + 1;
+        let replaced = if *expires && extra.message_expiry.is_some() {
             EXPIRY_BYTES
         } else {
             0
         };
-        self.properties
-            .get(length_bytes + replaced..)
-            .unwrap_or_default()
+        bytes.get(length_bytes + replaced..).unwrap_or_default()
     }
 
     fn layout(&self, extra: &Extra<'_>) -> Result<Layout, EncodeError> {
-        let v5 = !self.properties.is_empty();
+        let v5 = !self.properties.bytes.is_empty();
         let private = v5 && !extra.is_none();
         let own_properties = if private {
             Some(checked(self.shared_properties(extra).len() + extra.len())?)
@@ -206,13 +220,9 @@ impl EncodedPublish {
             None
         };
         let sends_topic = !(private && extra.alias_known && extra.topic_alias.is_some());
-        let topic_len = if sends_topic {
-            self.topic.as_bytes().len()
-        } else {
-            0
-        };
+        let topic_len = if sends_topic { self.topic.len() } else { 0 };
         let id_len = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
-        let properties_len = own_properties.map_or(self.properties.len(), |len| {
+        let properties_len = own_properties.map_or(self.properties.bytes.len(), |len| {
             variable_byte_integer_len(len) + len as usize
         });
         let remaining = checked(2 + topic_len + id_len + properties_len + self.payload.len())?;
@@ -251,6 +261,7 @@ mod tests {
     use super::*;
     use crate::mqtt::ProtocolVersion::{V5, V311};
     use crate::mqtt::PublishProperties;
+    use crate::topic::TopicName;
 
     fn message() -> Message {
         let topic = TopicName::try_from("t").unwrap();
@@ -258,10 +269,13 @@ mod tests {
     }
 
     fn head(
-        encoded: &EncodedPublish,
+        message: &Message,
+        (version, qos, retain): (ProtocolVersion, QoS, bool),
         id: Option<u16>,
         extra: &Extra<'_>,
     ) -> Result<Vec<u8>, EncodeError> {
+        let properties = PropertyBlock::new(version, message)?;
+        let encoded = EncodedPublish::new(&properties, message, qos, retain);
         let mut out = BytesMut::new();
         encoded.write_head(true, id.and_then(PacketId::new), extra, &mut out)?;
         let len = out.len() + encoded.payload().len();
@@ -272,30 +286,26 @@ mod tests {
     #[test]
     fn payload_and_topic_are_shared_with_the_message() {
         let message = message();
-        let encoded = EncodedPublish::new(V5, &message, QoS::AtMostOnce, false).unwrap();
+        let properties = PropertyBlock::new(V5, &message).unwrap();
+        let encoded = EncodedPublish::new(&properties, &message, QoS::AtMostOnce, false);
         assert_eq!(encoded.payload().as_ptr(), message.payload.as_ptr());
-        let topic = |topic: &TopicName| topic.as_bytes().as_ptr();
-        assert_eq!(topic(&encoded.topic), topic(&message.topic));
+        assert_eq!(encoded.topic.as_ptr(), message.topic.as_bytes().as_ptr());
     }
 
     #[test]
     fn a_delivery_adds_dup_and_packet_id() {
         let none = Extra::default();
-        let encoded = EncodedPublish::new(V311, &message(), QoS::AtLeastOnce, true).unwrap();
-        assert_eq!(
-            head(&encoded, Some(7), &none).unwrap(),
-            b"\x3b\x07\0\x01t\0\x07"
-        );
-        let encoded = EncodedPublish::new(V5, &message(), QoS::AtMostOnce, false).unwrap();
-        assert_eq!(head(&encoded, None, &none).unwrap(), b"\x30\x06\0\x01t\0");
+        let with_id = head(&message(), (V311, QoS::AtLeastOnce, true), Some(7), &none);
+        assert_eq!(with_id.unwrap(), b"\x3b\x07\0\x01t\0\x07");
+        let without = head(&message(), (V5, QoS::AtMostOnce, false), None, &none);
+        assert_eq!(without.unwrap(), b"\x30\x06\0\x01t\0");
     }
 
     #[test]
     fn mqtt_2_2_1_2_the_packet_id_goes_with_the_qos() {
         for (qos, id) in [(QoS::AtMostOnce, Some(7)), (QoS::ExactlyOnce, None)] {
-            let encoded = EncodedPublish::new(V5, &message(), qos, false).unwrap();
             assert!(matches!(
-                head(&encoded, id, &Extra::default()),
+                head(&message(), (V5, qos, false), id, &Extra::default()),
                 Err(EncodeError::Forbidden { .. })
             ));
         }
@@ -309,7 +319,7 @@ mod tests {
             message_expiry: Some(60),
             ..PublishProperties::default()
         }));
-        let encoded = EncodedPublish::new(V5, &message, QoS::AtMostOnce, false).unwrap();
+        let form = (V5, QoS::AtMostOnce, false);
         let extra = Extra {
             message_expiry: Some(5),
             topic_alias: Some(9),
@@ -317,12 +327,12 @@ mod tests {
             subscription_ids: &[200],
         };
         assert_eq!(
-            head(&encoded, None, &extra).unwrap(),
+            head(&message, form, None, &extra).unwrap(),
             b"\x30\x12\0\0\x0d\x02\0\0\0\x05\x23\0\x09\x0b\xc8\x01\x01\x01"
         );
         // The shared properties are as they were.
         assert_eq!(
-            head(&encoded, None, &Extra::default()).unwrap(),
+            head(&message, form, None, &Extra::default()).unwrap(),
             b"\x30\x0d\0\x01t\x07\x02\0\0\0\x3c\x01\x01"
         );
     }
@@ -335,8 +345,9 @@ mod tests {
             alias_known: true,
             subscription_ids: &[1],
         };
-        let encoded = EncodedPublish::new(V311, &message(), QoS::AtMostOnce, false).unwrap();
-        assert_eq!(head(&encoded, None, &extra).unwrap(), b"\x30\x05\0\x01t");
+        let form = (V311, QoS::AtMostOnce, false);
+        let written = head(&message(), form, None, &extra);
+        assert_eq!(written.unwrap(), b"\x30\x05\0\x01t");
     }
 
     #[test]
@@ -347,11 +358,10 @@ mod tests {
             content_type: Some(long),
             ..PublishProperties::default()
         }));
-        let refused = EncodedPublish::new(V5, &message, QoS::AtMostOnce, false);
         assert!(matches!(
-            refused,
+            PropertyBlock::new(V5, &message),
             Err(EncodeError::FieldTooLong { len: 65_536 })
         ));
-        assert!(EncodedPublish::new(V311, &message, QoS::AtMostOnce, false).is_ok());
+        assert!(PropertyBlock::new(V311, &message).is_ok());
     }
 }

@@ -28,7 +28,7 @@ mod unsubscribe;
 mod writer;
 
 pub use decoder::{Decoder, decode};
-pub use encoded::{EncodedPublish, Extra};
+pub use encoded::{EncodedPublish, Extra, PropertyBlock};
 pub use error::{DecodeError, EncodeError};
 pub use header::{Frame, PACKET_BYTES_MAX, PacketType, REMAINING_LENGTH_MAX};
 pub use message::{Message, PublishProperties};

@@ -15,6 +15,8 @@ pub struct Outbound<M> {
     window: u16,
     /// In order of sending. An acknowledgement is sought from the front: they come in that order [MQTT-4.6.0-2].
     slots: VecDeque<Slot<M>>,
+    /// The ids of `slots` only go up, around past 65535 at most once: then one is found by halving.
+    ascending: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +78,7 @@ impl<M> Outbound<M> {
         Self {
             window,
             slots: VecDeque::new(),
+            ascending: true,
         }
     }
 
@@ -229,6 +232,12 @@ impl<M> Outbound<M> {
         if self.contains(id) {
             return Err(Violation::PacketIdInUse(id));
         }
+        self.ascending = match (self.slots.front(), self.slots.back()) {
+            (Some(front), Some(back)) => {
+                self.ascending && steps(front.id, id) > steps(front.id, back.id)
+            }
+            _ => true,
+        };
         self.slots.push_back(Slot { id, stage, message });
         Ok(())
     }
@@ -248,9 +257,24 @@ impl<M> Outbound<M> {
     }
 
     fn position(&self, id: PacketId) -> Result<usize, Violation> {
-        let position = self.slots.iter().position(|slot| slot.id == id);
+        let position = match (self.slots.front(), self.slots.back()) {
+            (Some(front), _) if front.id == id => Some(0),
+            (Some(front), Some(back)) if self.ascending => {
+                let wanted = steps(front.id, id);
+                let is_inside = wanted <= steps(front.id, back.id);
+                let place = |slot: &Slot<M>| steps(front.id, slot.id);
+                let found = is_inside.then(|| self.slots.binary_search_by_key(&wanted, place));
+                found.and_then(Result::ok)
+            }
+            _ => self.slots.iter().position(|slot| slot.id == id),
+        };
         position.ok_or(Violation::NotInFlight(id))
     }
+}
+
+/// How far up from `from` it is to `to`, around past 65535 where `to` is the lower one.
+fn steps(from: PacketId, to: PacketId) -> u16 {
+    to.get().wrapping_sub(from.get())
 }
 
 impl<M> Slot<M> {
@@ -318,6 +342,33 @@ mod tests {
         assert_eq!(outbound.received(id(1), false), Ok(Received::Again));
         assert_eq!(outbound.released(id(1)), Err(Violation::OutOfStep(id(1))));
         assert_eq!(outbound.completed(id(1)), Ok("a"));
+    }
+
+    #[test]
+    fn ids_are_found_in_any_order_and_around_the_highest() {
+        let orders: [&[u16]; 3] = [
+            &[5, 9, 7, 6],
+            &[65_534, 65_535, 1, 2, 40_000],
+            &[65_535, 3, 2, 65_534],
+        ];
+        for order in orders {
+            let mut outbound = Outbound::new(9);
+            for (at, number) in order.iter().enumerate() {
+                assert!(!outbound.contains(id(*number)), "{order:?}");
+                outbound.sent(id(*number), QOS1, at).unwrap();
+                assert_eq!(
+                    outbound.sent(id(*number), QOS1, at),
+                    Err(Violation::PacketIdInUse(id(*number)))
+                );
+                assert!(order[..=at].iter().all(|it| outbound.contains(id(*it))));
+            }
+            assert!(!outbound.contains(id(4)) && !outbound.contains(id(50_000)));
+            for number in order {
+                let at = order.iter().position(|it| it == number).unwrap();
+                assert_eq!(outbound.acknowledged(id(*number)), Ok(at), "{order:?}");
+            }
+            assert!(outbound.is_empty());
+        }
     }
 
     #[test]

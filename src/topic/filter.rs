@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytestring::ByteString;
 
-use super::{TopicError, TopicName, check, is_reserved};
+use super::{Levels, TopicError, TopicName, check, is_reserved};
 
 /// A checked Topic Filter, without the `$share` prefix (see [`SharedFilter`]). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +46,7 @@ impl TopicFilter {
 
     /// The levels between the slashes.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/')
+        Levels::of(&self.0)
     }
 
     /// Whether `name` matches [MQTT-4.7]: `#` also matches the level above it, and no leading wildcard matches a `$`

@@ -307,12 +307,6 @@ impl FakeStore {
         let topic = TopicName::try_from(topic).unwrap();
         retained.get(&topic).map(|(message, _)| message)
     }
-
-    pub fn wanted(&self, session: SessionNumber) -> usize {
-        let messages = self.log.said.messages.values();
-        let wanted = messages.filter(|kept| kept.wants.contains_key(&session));
-        wanted.count()
-    }
 }
 
 impl<T: Clone> Part<T> {

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use fieldgate::broker::WhenQueueFull;
 use fieldgate::broker::core::{ConnId, Effect};
 use fieldgate::mqtt::{Acknowledge, Connect, Message, Packet, PacketId, Publish, QoS};
-use fieldgate::store::Seq;
 use fieldgate::topic::{TopicFilter, TopicName};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -685,9 +684,4 @@ proptest! {
         }
         world.settle();
     }
-}
-
-#[test]
-fn positions_begin_at_one() {
-    assert_eq!(Seq::default(), Seq(0));
 }

@@ -197,8 +197,7 @@ impl Story {
         let (pauses, told) = told.iter().partition::<Vec<_>, _>(|effect| {
             matches!(effect, Effect::Pause { .. } | Effect::Resume { .. })
         });
-        self.pauses
-            .extend(pauses.into_iter().map(|effect| tell(effect)));
+        self.pauses.extend(pauses.into_iter().map(tell));
         told.into_iter().map(tell).collect()
     }
 

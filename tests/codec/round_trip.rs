@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use fieldgate::mqtt::{
     DecodeError, Decoder, EncodedPublish, Extra, Frame, PACKET_BYTES_MAX, Packet, PacketType,
-    ProtocolVersion, Publish, PublishProperties, QoS, decode,
+    PropertyBlock, ProtocolVersion, Publish, PublishProperties, QoS, decode,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -130,7 +130,8 @@ proptest! {
             topic_alias: alias.map(|(alias, _)| alias),
             alias_known: alias.is_some_and(|(_, known)| known),
         };
-        let encoded = EncodedPublish::new(version, &message, qos, retain).unwrap();
+        let properties = PropertyBlock::new(version, &message).unwrap();
+        let encoded = EncodedPublish::new(&properties, &message, qos, retain);
         let mut out = BytesMut::new();
         encoded.write_head(dup, id, &extra, &mut out).unwrap();
         out.extend_from_slice(encoded.payload());

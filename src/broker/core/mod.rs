@@ -267,6 +267,28 @@ impl Core {
         self.effects.drain(..)
     }
 
+    /// How many of them there are.
+    #[must_use]
+    pub fn effects_waiting(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// Whether those behind the first `known` decide if more may be read: they fill a log, and whether it is full then only
+    /// the carrying out tells; or they say that a connection pauses.
+    #[must_use]
+    pub fn must_carry_out(&self, known: usize) -> bool {
+        let mut new = self.effects.iter().skip(known);
+        new.any(|effect| {
+            matches!(
+                effect,
+                Effect::Append { .. }
+                    | Effect::Keep { .. }
+                    | Effect::State { .. }
+                    | Effect::Pause { .. }
+            )
+        })
+    }
+
     /// What a connection speaks; also of one that was just refused or closed, until [`Self::closed`].
     #[must_use]
     pub fn version(&self, conn: ConnId) -> ProtocolVersion {

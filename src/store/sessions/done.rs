@@ -84,7 +84,7 @@ impl SessionCore {
     /// Everything up to `seq` may have been sent.
     pub(in crate::store) fn sent(&mut self, number: SessionNumber, seq: u64) {
         if let Some(session) = self.sessions.get_mut(&number) {
-            session.sent = session.sent.max(seq);
+            session.sent(seq);
         }
     }
 

@@ -166,30 +166,33 @@ impl Session {
         })
     }
 
-    /// What is in the tail up to `to` was handed out. Not while it is behind.
+    /// Everything up to `to` may have been sent.
+    pub(super) fn sent(&mut self, to: u64) {
+        self.sent = self.sent.max(to);
+        self.hand_out(to);
+    }
+
+    /// What is in the tail up to `to` was handed out.
     pub(super) fn hand_out(&mut self, to: u64) {
+        let is_behind = self.is_behind();
         while let Some(seq) = self.recent.range(..=to).next().map(|(seq, _)| *seq) {
             if let Some(held) = self.take_recent(seq) {
                 self.open.insert(seq, held);
             }
         }
-        self.horizon = self.horizon.max(to);
-    }
-
-    /// Whether the horizon may be moved to `seq`: what is below it is known, and was sent.
-    fn can_hand_out(&self, seq: u64) -> bool {
-        let before = self.recent.range(..seq).next_back();
-        !self.is_behind() && before.is_none_or(|(seq, _)| *seq <= self.sent)
-    }
-
-    /// A message leaves the tail; it is in a file.
-    pub(super) fn evicted(&mut self, seq: u64) {
-        if !self.recent.contains_key(&seq) {
-            return;
+        if !is_behind {
+            self.horizon = self.horizon.max(to);
         }
-        if seq <= self.sent && !self.is_behind() {
-            self.hand_out(seq);
-        } else if self.recent.remove(&seq).is_some() {
+    }
+
+    /// Whether the horizon may be moved to `seq`: nothing below it is still to be handed out.
+    fn can_hand_out(&self, seq: u64) -> bool {
+        !self.is_behind() && self.recent.range(..seq).next().is_none()
+    }
+
+    /// A message leaves the tail; it is in a file. From here on only its count is kept, if it was not handed out.
+    pub(super) fn evicted(&mut self, seq: u64) {
+        if self.recent.remove(&seq).is_some() {
             self.landed = self.landed.saturating_sub(1);
         }
     }

@@ -1,5 +1,7 @@
 //! The rules of the session log, without files: the writer thread is played by hand, with a map for the files.
 
+mod model;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
