@@ -7,7 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::turns::Turns;
-use super::{Access, Principal, Refusals, Users};
+use super::{Access, Principal, Refusals, Revision, Users};
 use crate::clock;
 
 /// Checks logins. Cheap to clone; all clones share users, rules and the bound on hashes.
@@ -90,9 +90,13 @@ impl Authenticator {
         Arc::clone(&lock(&self.shared.current))
     }
 
-    /// From now on others count, for logins that are being checked as well. Gives back those that did.
-    pub fn replace(&self, credentials: Arc<Credentials>) -> Arc<Credentials> {
-        std::mem::replace(&mut lock(&self.shared.current), credentials)
+    /// From now on others count, for logins that are being checked as well. What that makes of clients that are there
+    /// already is for the broker to carry out.
+    #[must_use]
+    pub fn replace(&self, credentials: Credentials) -> Revision {
+        let now = Arc::new(credentials);
+        let before = std::mem::replace(&mut *lock(&self.shared.current), Arc::clone(&now));
+        Revision::new(before, now)
     }
 
     /// Checks a login; within a tokio runtime, on whose blocking threads the hash runs. Cancel safe; a hash that was
@@ -278,7 +282,7 @@ mod tests {
             ))
             .await
         );
-        authenticator.replace(Arc::new(users(&line("plc7", "other"))));
+        drop(authenticator.replace(users(&line("plc7", "other"))));
         drop(taken);
         assert_eq!(check.await, Err(LoginRefusal::BadUserNameOrPassword));
     }

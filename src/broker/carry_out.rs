@@ -83,6 +83,7 @@ impl Shell {
                 record,
                 mark,
             } => self.append(log, seq, record, mark, at),
+            Effect::Refused(refused) => self.tell_refused(&refused),
             Effect::Latest { log, message } => {
                 if let Some(kept) = self.keeping.bridge(log) {
                     kept.store.latest.put(message);

@@ -1,7 +1,7 @@
 //! How others start and hold the broker.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -14,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::figures::{BrokerStats, Figures};
 use super::link::{LinkEnds, link_pair};
+use super::request::Request;
+use super::seats::{NoSeat, Seat, Seats};
 use super::stores::Stores;
 use super::thread::{Start, run};
 use super::{BrokerOptions, Link, LinkClosed, LinkOptions};
@@ -47,8 +49,10 @@ impl Broker {
         let figures = Arc::new(Figures::default());
         let handle = BrokerHandle {
             arrivals: sender,
+            authenticator: authenticator.clone(),
             figures: Arc::clone(&figures),
             connect_timeout: options.limits.connect_timeout,
+            seats: Arc::new(Seats::new(options.limits.connections_per_address)),
         };
         let start = Start {
             options,
@@ -120,15 +124,18 @@ pub struct IncomingConnection {
 pub(super) enum Arrival {
     Connection(IncomingConnection),
     Link(LinkOptions, LinkEnds),
+    Request(Request),
 }
 
 /// Holds the broker. Cheap to clone; every call is a message on a bounded channel to the broker's thread. The broker
 /// lives on without handles, until it is stopped.
 #[derive(Clone, Debug)]
 pub struct BrokerHandle {
-    arrivals: mpsc::Sender<Arrival>,
+    pub(super) arrivals: mpsc::Sender<Arrival>,
+    pub(super) authenticator: Authenticator,
     figures: Arc<Figures>,
     connect_timeout: Duration,
+    seats: Arc<Seats>,
 }
 
 impl BrokerHandle {
@@ -152,6 +159,14 @@ impl BrokerHandle {
         self.arrivals.send(arrival).await.map_err(|_| LinkClosed)?;
         let terms = answer.await.map_err(|_| LinkClosed)?;
         Ok(link.connected(terms))
+    }
+
+    /// A place for one more connection of this address, to be kept until it has ended.
+    ///
+    /// # Errors
+    /// Where the address has as many as it may have.
+    pub fn seat(&self, address: IpAddr) -> Result<Seat, NoSeat> {
+        self.seats.take(address)
     }
 
     /// From accept to CONNECT, TLS included: what a listener gives a client before it hands it in.

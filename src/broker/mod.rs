@@ -3,10 +3,12 @@
 //! `core` has no I/O. The shell runs it on a thread of its own, with a current-thread runtime and state that only this
 //! thread owns: no lock, no hop on the way of a message from one socket to the next. Around it:
 //!
-//! - `handle`: how others start and hold the broker; `thread`: what runs on it; `shell`: what its tasks share; `round`: when
-//!   they write; `carry_out`: what becomes of the core's effects;
+//! - `handle`: how others start and hold the broker, `request`: what they ask of it while it runs; `thread`: what runs
+//!   on it; `shell`: what its tasks share; `round`: when they write; `carry_out`: what becomes of the core's effects,
+//!   `refused`: what the log says of those about rights; `stores` and `keeping`: what outlives the broker;
 //! - `greeting` and `connection`: a client on a socket, `peer` and `outbox`: its other side for those who publish to it, `encoded`: a
 //!   message encoded once for all its receivers, `topic_aliases`: which topics a client knows by number;
+//! - `seats`: how many connections each address has;
 //! - `link` and `link_task`: a client inside the program, through the same core.
 //!
 //! Invariants: nothing waits inside a turn and no cell stays borrowed across an await; each touched connection is
@@ -26,8 +28,11 @@ mod link_task;
 mod options;
 mod outbox;
 mod peer;
+mod refused;
+mod request;
 mod round;
 mod route;
+mod seats;
 mod shell;
 mod stores;
 mod thread;
@@ -37,7 +42,9 @@ pub use figures::BrokerStats;
 pub use handle::{Broker, BrokerHandle, IncomingConnection, Stream};
 pub use link::{Link, LinkClosed, LinkOptions};
 pub use options::{BrokerOptions, Limits, WhenQueueFull};
+pub use request::{ListedSession, SessionPage};
 pub use route::{ForwardRoute, Latest, RetainPolicy};
+pub use seats::{NoSeat, Seat};
 pub use stores::{Attachment, SessionStore, Stores};
 
 /// Where a message came from: for audit, loop rules, and the rule that the gateway's own `$` topics never enter a backlog.

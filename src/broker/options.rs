@@ -29,6 +29,8 @@ pub enum WhenQueueFull {
 pub struct Limits {
     /// Connections at a time.
     pub connections: usize,
+    /// Connections of one address at a time: of an IPv4 address, or an IPv6 subnet (/64).
+    pub connections_per_address: usize,
     /// From accept to CONNECT, TLS included.
     pub connect_timeout: Duration,
     /// Largest packet, both ways, in bytes.
@@ -41,6 +43,8 @@ pub struct Limits {
     pub receive_maximum: u16,
     /// QoS 1 and 2 messages in flight towards a client.
     pub inflight: u16,
+    /// Topic aliases that a client may set, MQTT 5; 0: none.
+    pub topic_alias_maximum: u16,
     /// Sessions kept while their client is away.
     pub sessions: usize,
     /// Messages queued for one session.
@@ -65,12 +69,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1000,
+            connections_per_address: 200,
             connect_timeout: Duration::from_secs(5),
             packet_size: 256 << 10,
             topic_levels: 32,
             subscriptions_per_client: 1000,
             receive_maximum: 100,
             inflight: 20,
+            topic_alias_maximum: 16,
             sessions: 5000,
             queued_messages: 1000,
             queued_bytes: 1 << 20,

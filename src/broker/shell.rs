@@ -34,7 +34,7 @@ use super::outbox::Spare;
 use super::peer::{Peer, Side};
 use super::round::Round;
 use super::{BrokerOptions, Limits, Stores};
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Principal};
 use crate::clock::{self, WallTime};
 use crate::mqtt::Packet;
 use crate::shutdown::Stop;
@@ -115,7 +115,15 @@ impl Shell {
         let restored = stores.take_restored();
         if let (Some(store), Some((restored, next_session))) = (&stores.sessions, restored) {
             core.attach_store(store.log.next_seq(), next_session);
-            core.restore(clock::now(), restored);
+            // Of one who was removed meanwhile the queue is all there is: it cannot log in.
+            let credentials = authenticator.credentials();
+            core.restore(clock::now(), restored, &mut |principal, client_id| {
+                let user = principal.user.as_deref();
+                Some(Principal {
+                    rights: credentials.access.rights(user, client_id),
+                    ..principal.clone()
+                })
+            });
         }
         Self {
             core: RefCell::new(core),

@@ -15,6 +15,7 @@ use super::connection;
 use super::figures::Figures;
 use super::handle::Arrival;
 use super::link_task;
+use super::request;
 use super::shell::Shell;
 use super::{BrokerOptions, Stores, keeping};
 use crate::auth::Authenticator;
@@ -108,6 +109,7 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
                     spawn_local(unconstrained(served));
                 }
             }
+            Arrival::Request(request) => request::answer(&shell, request).await,
             Arrival::Link(options, ends) => {
                 let attendance = Attendance::enter(&links);
                 spawn_local(async move {

@@ -6,8 +6,6 @@ use serde_yaml::Value;
 /// Keys: the section (the name of its raw struct), the key, and the values that equal today's behaviour, as YAML.
 const KEYS: &[(&str, &str, &[&str])] = &[
     ("Root", "console", &["{bind: \"off\"}"]),
-    ("Listener", "websocket", &[]),
-    ("Limits", "connections_per_address", &[]),
     ("Store", "durability", &["strict"]),
     ("Store", "free_space_minimum", &[]),
     ("Connection", "modbus_rtu", &[]),

@@ -12,8 +12,10 @@ use super::stream::{Caller, Socket};
 use crate::broker::LinkClosed;
 use crate::clock;
 
-/// TLS handshakes at a time; each costs about 2 ms of CPU and 40 KB. Clients beyond wait in the kernel's queue.
-pub const HANDSHAKES_MAX: usize = 64;
+/// Handshakes of TLS and WebSocket at a time; each costs about 2 ms of CPU and 40 KB. Clients beyond wait in the kernel's
+/// queue. More than one address may have by default, so that one that opens connections and says nothing is not in
+/// everybody's way.
+pub const HANDSHAKES_MAX: usize = 256;
 
 /// Wait after an error of accept that another try would only repeat, such as no file descriptor being left.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
@@ -36,7 +38,7 @@ pub(super) async fn accept(bound: Bound, door: Arc<Door>) -> LinkClosed {
             accepted = next(&bound, &mut backoff, &door), if handshakes.len() < HANDSHAKES_MAX => accepted,
         };
         let accepted = clock::now();
-        if door.tls.is_some() {
+        if door.has_handshake() {
             let door = Arc::clone(&door);
             handshakes.spawn(async move { door.admit(socket, caller, accepted).await });
         } else if let Err(closed) = door.admit(socket, caller, accepted).await {

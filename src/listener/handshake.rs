@@ -11,8 +11,10 @@ use tokio::time::timeout_at;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::WebSocketOptions;
 use super::stream::{Caller, Socket};
-use crate::broker::{BrokerHandle, IncomingConnection, LinkClosed, Stream};
+use super::websocket;
+use crate::broker::{BrokerHandle, IncomingConnection, LinkClosed, NoSeat, Stream};
 use crate::clock::{self, WallTime};
 use crate::net;
 
@@ -22,6 +24,7 @@ pub(super) struct Door {
     pub(super) anonymous: bool,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) revocations: RevocationWatch,
+    pub(super) websocket: Option<WebSocketOptions>,
     pub(super) user_from_common_name: bool,
     pub(super) broker: BrokerHandle,
 }
@@ -38,16 +41,26 @@ impl Door {
         accepted: Instant,
     ) -> Result<(), LinkClosed> {
         tracing::debug!(listener = %self.name, %caller, "accepted");
+        let Some(socket) = self.seat(socket, caller) else {
+            return Ok(());
+        };
         if let Err(fault) = socket.configure() {
             tracing::debug!(listener = %self.name, %caller, %fault, "the client was gone before it was served");
             return Ok(());
         }
-        let (stream, certified): (Box<dyn Stream>, _) = match &self.tls {
-            None => (Box::new(socket), None),
-            Some(config) => match self.secure(config, socket, caller, accepted).await {
-                Some((stream, certified)) => (Box::new(stream), certified),
-                None => return Ok(()),
+        let deadline = accepted + self.broker.connect_timeout();
+        let prepared = match &self.tls {
+            None => self.wrap(socket, caller, deadline).await.zip(Some(None)),
+            Some(config) => match self.secure(config, socket, caller, deadline).await {
+                Some((stream, certified)) => {
+                    let stream = self.wrap(stream, caller, deadline).await;
+                    stream.zip(Some(certified))
+                }
+                None => None,
             },
+        };
+        let Some((stream, certified)) = prepared else {
+            return Ok(());
         };
         let connection = IncomingConnection {
             stream,
@@ -60,15 +73,61 @@ impl Door {
         self.broker.attach(connection).await
     }
 
+    /// Counts the connection; `None` where its address has as many as it may have.
+    fn seat(&self, socket: Socket, caller: Caller) -> Option<Socket> {
+        let Some(address) = caller.address() else {
+            return Some(socket); // who may open the file is trusted that far
+        };
+        match self.broker.seat(address.ip()) {
+            Ok(seat) => Some(socket.seated(seat)),
+            Err(NoSeat { limit, is_news }) => {
+                if is_news {
+                    tracing::warn!(
+                        listener = %self.name, address = %address.ip(), limit,
+                        "refused: this address has as many connections as `connections_per_address` allows; raise it if they are meant to be"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether a connection has something to do before the broker takes it.
+    pub(super) fn has_handshake(&self) -> bool {
+        self.tls.is_some() || self.websocket.is_some()
+    }
+
+    /// The stream as the broker takes it: WebSocket, where this listener speaks that.
+    async fn wrap<S: Stream + 'static>(
+        &self,
+        stream: S,
+        caller: Caller,
+        deadline: Instant,
+    ) -> Option<Box<dyn Stream>> {
+        let Some(options) = &self.websocket else {
+            return Some(Box::new(stream));
+        };
+        match timeout_at(deadline.into(), websocket::upgrade(stream, options)).await {
+            Ok(Ok(stream)) => Some(Box::new(stream)),
+            Ok(Err(fault)) => {
+                tracing::warn!(listener = %self.name, %caller, %fault, "no WebSocket");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(listener = %self.name, %caller, "no WebSocket within `connect_timeout`");
+                None
+            }
+        }
+    }
+
     /// The TLS handshake, and the user that the client's certificate names where this listener goes by it.
     async fn secure(
         &self,
         config: &Arc<ServerConfig>,
         socket: Socket,
         caller: Caller,
-        accepted: Instant,
+        deadline: Instant,
     ) -> Option<(TlsStream<Socket>, Option<ByteString>)> {
-        let deadline = accepted + self.broker.connect_timeout();
         let handshake = TlsAcceptor::from(Arc::clone(config)).accept(socket);
         let stream = match timeout_at(deadline.into(), handshake).await {
             Ok(Ok(stream)) => {

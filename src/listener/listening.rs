@@ -60,6 +60,7 @@ impl PreparedListener {
             anonymous: options.anonymous,
             tls: tls.as_ref().map(|setup| Arc::clone(&setup.config)),
             revocations: RevocationWatch::new(tls.and_then(|setup| setup.revocations_due)),
+            websocket: options.websocket,
             user_from_common_name: options.user_from_common_name,
             broker,
         };

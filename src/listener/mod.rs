@@ -12,8 +12,10 @@ mod listening;
 mod options;
 mod socket_file;
 mod stream;
+mod websocket;
 
 pub use accept::HANDSHAKES_MAX;
 pub use error::{BindError, ListenError};
 pub use listening::{Listener, PreparedListener, probe};
 pub use options::{Bind, ListenerOptions};
+pub use websocket::{Origins, WebSocketOptions};

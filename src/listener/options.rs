@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::WebSocketOptions;
 use crate::net::ServerTls;
 
 /// One listener.
@@ -17,6 +18,8 @@ pub struct ListenerOptions {
     pub anonymous: bool,
     /// TLS, where wanted.
     pub tls: Option<ServerTls>,
+    /// WebSocket instead of bare MQTT, above TLS where there is both.
+    pub websocket: Option<WebSocketOptions>,
     /// The client certificate's common name is the user.
     pub user_from_common_name: bool,
 }

@@ -12,11 +12,15 @@ use tokio::net::unix::UCred;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-use crate::broker::Stream;
+use crate::broker::{Seat, Stream};
 use crate::net;
 
 /// A socket that can change its runtime, also from inside a TLS stream.
-pub(super) struct Socket(Kind);
+pub(super) struct Socket {
+    kind: Kind,
+    /// Given back when the connection ends, whoever holds it then.
+    _seat: Option<Seat>,
+}
 
 enum Kind {
     Tcp(TcpStream),
@@ -60,16 +64,30 @@ impl fmt::Display for Caller {
 
 impl Socket {
     pub(super) fn tcp(stream: TcpStream) -> Self {
-        Self(Kind::Tcp(stream))
+        Self {
+            kind: Kind::Tcp(stream),
+            _seat: None,
+        }
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
-        Self(Kind::Unix(stream))
+        Self {
+            kind: Kind::Unix(stream),
+            _seat: None,
+        }
+    }
+
+    /// Counts as a connection of its address from now on.
+    pub(super) fn seated(self, seat: Seat) -> Self {
+        Self {
+            kind: self.kind,
+            _seat: Some(seat),
+        }
     }
 
     /// Sets what every accepted socket gets.
     pub(super) fn configure(&self) -> io::Result<()> {
-        match &self.0 {
+        match &self.kind {
             Kind::Tcp(stream) => net::configure(stream),
             Kind::Unix(_) | Kind::Lost => Ok(()),
         }
@@ -79,7 +97,7 @@ impl Socket {
 /// Calls the socket, of whichever kind it is.
 macro_rules! call {
     ($socket:ident, $method:ident, $context:ident $(, $argument:ident)*) => {
-        match &mut $socket.0 {
+        match &mut $socket.kind {
             Kind::Tcp(stream) => Pin::new(stream).$method($context $(, $argument)*),
             Kind::Unix(stream) => Pin::new(stream).$method($context $(, $argument)*),
             Kind::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
@@ -89,7 +107,7 @@ macro_rules! call {
 
 impl Stream for Socket {
     fn rehome(&mut self) -> io::Result<()> {
-        self.0 = match mem::replace(&mut self.0, Kind::Lost) {
+        self.kind = match mem::replace(&mut self.kind, Kind::Lost) {
             Kind::Tcp(stream) => Kind::Tcp(TcpStream::from_std(stream.into_std()?)?),
             Kind::Unix(stream) => Kind::Unix(UnixStream::from_std(stream.into_std()?)?),
             Kind::Lost => return Err(io::ErrorKind::NotConnected.into()),

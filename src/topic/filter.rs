@@ -44,6 +44,12 @@ impl TopicFilter {
         &self.0
     }
 
+    /// A copy with storage of its own: what is kept for long must not pin the buffer it was read into.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        Self(ByteString::from(&*self.0))
+    }
+
     /// The levels between the slashes.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         Levels::of(&self.0)

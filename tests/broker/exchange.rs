@@ -197,7 +197,7 @@ async fn a_payload_of_a_megabyte_passes_where_the_limit_allows() {
 
 #[tokio::test]
 async fn two_hundred_subscribers_get_each_message_once_and_in_order() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::with(|options| options.limits.connections_per_address = 201);
     let mut subscribers = Vec::new();
     for n in 0..200 {
         let version = if n % 2 == 0 { V311 } else { V5 };

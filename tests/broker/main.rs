@@ -10,9 +10,12 @@
 mod bad_input;
 mod durable;
 mod exchange;
+mod limits;
 mod link;
 mod login;
+mod requests;
 mod slow;
 mod support;
 mod tls;
 mod unix;
+mod websocket;

@@ -101,6 +101,7 @@ pub(crate) fn listener() -> ListenerOptions {
         bind: Bind::Tcp("127.0.0.1:0".parse().unwrap()),
         anonymous: false,
         tls: None,
+        websocket: None,
         user_from_common_name: false,
     }
 }

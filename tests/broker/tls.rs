@@ -21,13 +21,13 @@ use tokio_rustls::TlsConnector;
 use crate::support::*;
 
 /// A certificate authority with a folder for what it issues.
-struct Authority {
+pub(crate) struct Authority {
     dir: tempfile::TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -45,7 +45,7 @@ impl Authority {
     }
 
     /// Certificate and key of `name`.
-    fn issue(&self, name: Option<&str>) -> (PathBuf, PathBuf) {
+    pub(crate) fn issue(&self, name: Option<&str>) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.serial_number = name.map(|name| SerialNumber::from(name.as_bytes().to_vec()));
@@ -87,6 +87,19 @@ impl Authority {
     }
 
     fn gateway_with(&self, change: impl FnOnce(&mut ServerTls)) -> Gateway {
+        let options = ListenerOptions {
+            anonymous: false,
+            user_from_common_name: true,
+            ..listener()
+        };
+        self.gateway_with_listener(change, options)
+    }
+
+    pub(crate) fn gateway_with_listener(
+        &self,
+        change: impl FnOnce(&mut ServerTls),
+        options: ListenerOptions,
+    ) -> Gateway {
         let (certificate, private_key) = self.issue(Some("gateway"));
         let mut tls = ServerTls {
             certificate,
@@ -98,12 +111,23 @@ impl Authority {
         };
         change(&mut tls);
         let listener = ListenerOptions {
-            anonymous: false,
-            user_from_common_name: true,
             tls: Some(tls),
-            ..listener()
+            ..options
         };
         Gateway::full(|_| (), Vec::new(), Users::default(), listener)
+    }
+
+    /// A TLS connection.
+    pub(crate) async fn connect(
+        &self,
+        gateway: &Gateway,
+        identity: Option<(PathBuf, PathBuf)>,
+    ) -> Box<dyn Bytestream> {
+        let config = client_config(&self.client(identity)).unwrap();
+        let socket = soon(TcpStream::connect(gateway.address)).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let connecting = TlsConnector::from(config).connect(name, socket);
+        Box::new(soon(connecting).await.unwrap())
     }
 
     fn client(&self, identity: Option<(PathBuf, PathBuf)>) -> ClientTls {

@@ -195,8 +195,8 @@ fn mqtt_3_2_2_the_connack_says_what_is_served() {
     assert!(!connack.retain_available);
     assert_eq!(connack.receive_maximum, 33);
     assert_eq!(connack.maximum_packet_size, Some(4096));
-    assert_eq!(connack.topic_alias_maximum, 0);
-    assert!(!connack.shared_subscription_available);
+    assert_eq!(connack.topic_alias_maximum, 16);
+    assert!(connack.shared_subscription_available);
     assert!(connack.wildcard_subscription_available);
     assert!(connack.subscription_identifiers_available);
     assert_eq!(connack.server_keep_alive, Some(600), "0 is longer than any");

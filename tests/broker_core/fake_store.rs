@@ -99,7 +99,7 @@ impl FakeStore {
             retained: retained.collect(),
             marks: bridge.marks.iter().map(|mark| (BRIDGE, *mark)).collect(),
         };
-        core.restore(now, restored);
+        core.restore(now, restored, &mut |principal, _| Some(principal.clone()));
     }
 
     fn restored(&self, number: SessionNumber) -> RestoredSession {

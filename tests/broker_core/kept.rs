@@ -104,7 +104,11 @@ fn restore(story: &mut Story, sessions: Vec<RestoredSession>) {
         sessions,
         ..Restored::default()
     };
-    story.core.restore(story.now, restored);
+    story
+        .core
+        .restore(story.now, restored, &mut |principal, _| {
+            Some(principal.clone())
+        });
 }
 
 const AWAY: StoredPresence = StoredPresence::Away {
@@ -711,7 +715,9 @@ fn after_crash() -> Story {
         retained: Vec::new(),
         marks: vec![mark(S1), mark(SessionNumber(7))],
     };
-    core.restore(story.now, restored);
+    core.restore(story.now, restored, &mut |principal, _| {
+        Some(principal.clone())
+    });
     story
 }
 
@@ -916,7 +922,11 @@ fn retained_messages_come_back_with_their_age() {
         ],
         ..Restored::default()
     };
-    story.core.restore(story.now, restored);
+    story
+        .core
+        .restore(story.now, restored, &mut |principal, _| {
+            Some(principal.clone())
+        });
     assert_eq!(story.told(), ["state @1 c cleared"], "beyond the limit");
     let conn = story.connect_with(unkept("s"));
     story.subscribe(conn, "#", QOS1);

@@ -12,16 +12,21 @@
 )]
 
 mod acknowledge;
+mod alias;
 mod connect;
 mod deliver;
 mod fake_store;
 mod keep_alive;
 mod kept;
+mod kick;
 mod model;
 mod model_kept;
 mod publish;
+mod reasons;
 mod retained;
+mod rights;
 mod routes;
+mod shared;
 mod story;
 mod subscribe;
 mod will;

@@ -187,7 +187,7 @@ fn mqtt_3_2_2_what_was_not_offered_closes() {
     };
     closes(retain, "RetainNotSupported");
     let alias = Publish {
-        topic_alias: Some(1),
+        topic_alias: Some(17),
         ..publish("t", "x", QOS0, 1)
     };
     closes(alias, "TopicAliasInvalid");

@@ -83,10 +83,13 @@ impl Story {
     }
 
     pub fn connect_as(&mut self, origin: Origin, connect: Connect) -> ConnId {
+        self.log_in(origin, Principal::default(), connect)
+    }
+
+    pub fn log_in(&mut self, origin: Origin, principal: Principal, connect: Connect) -> ConnId {
         let conn = self.new_conn();
-        let principal = Ok(Principal::default());
         self.core
-            .connect(self.now, conn, origin, principal, connect);
+            .connect(self.now, conn, origin, Ok(principal), connect);
         conn
     }
 
@@ -343,6 +346,17 @@ fn tell(effect: &Effect) -> String {
             let told = tell_message(&record.message, qos);
             let mark = tell_mark(mark.as_ref());
             format!("{} @{} {told}{retained}{mark}", tell_log(*log), seq.0)
+        }
+        Effect::Refused(refused) => {
+            let user = refused.user.as_deref().unwrap_or("nobody");
+            let untold = match refused.untold {
+                0 => String::new(),
+                untold => format!(" and {untold} before"),
+            };
+            format!(
+                "{} as {user} may not {:?}{untold}",
+                refused.client_id, refused.act
+            )
         }
         Effect::Latest { log, message } => {
             let told = tell_message(message, message.qos);

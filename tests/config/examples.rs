@@ -43,7 +43,7 @@ fn what_the_default_file_offers_is_sound_too() {
         .unwrap_or_else(|faults| panic!("{faults}\n{offered}"))
         .config;
     assert_eq!(config.gateway.id, "press-line-3");
-    assert_eq!(config.listeners.len(), 2);
+    assert_eq!(config.listeners.len(), 4);
     assert_eq!(config.connections.len(), 1);
     assert_eq!(config.connections[0].devices[0].groups[0].tags.len(), 1);
     assert_eq!(config.bridges.len(), 1);

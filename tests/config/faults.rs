@@ -321,12 +321,6 @@ fn fg015_values_outside_their_range() {
 fn fg016_what_comes_later_says_so() {
     let of = |text: &str| faults(text).remove(0);
     assert_eq!(
-        of(
-            "broker:\n  listeners:\n    - { bind: \"127.0.0.1:9001\", anonymous: true, websocket: { path: /mqtt } }\n"
-        ),
-        "3:50 FG016 broker.listeners[0].websocket: `websocket` is not available in fieldgate 0.1 (remove it)"
-    );
-    assert_eq!(
         of("console: { bind: 127.0.0.1:8080 }\n"),
         "1:1 FG016 console: `console` is not available in fieldgate 0.1 (remove it, or write what happens anyway: `console: {bind: \"off\"}`)"
     );
@@ -761,6 +755,18 @@ fn fg051_addresses_that_are_none() {
         assert!(fault.contains("FG051"), "{fault}");
         assert!(fault.ends_with("(write `unix:/run/fieldgate/mqtt.sock`)"));
     }
+    let page = |websocket: &str| {
+        faults(&format!(
+            "broker: {{ listeners: [{{ bind: 127.0.0.1:1, anonymous: true, websocket: {websocket} }}] }}\n"
+        ))
+        .remove(0)
+    };
+    assert_eq!(
+        page("{ path: mqtt }"),
+        "1:80 FG051 broker.listeners[0].websocket.path: this is no path of a URL (write `/mqtt`: it begins with `/` and has no blank, `?` or `#`)"
+    );
+    assert!(page("{ path: /mqtt?x }").contains("FG051"));
+    assert!(page("{ origins: [panel.example.com] }").contains("write `https://panel.example.com`"));
     let host = |host: &str| {
         faults(&format!(
             "connections: [{{ name: a, modbus_tcp: {{ host: \"{host}\" }} }}]\n"

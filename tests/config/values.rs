@@ -7,7 +7,7 @@ use fieldgate::adapter::{Payload, Table, TagType, UnitId};
 use fieldgate::bridge::Address;
 use fieldgate::broker::RetainPolicy;
 use fieldgate::config::{self, Config};
-use fieldgate::listener::Bind;
+use fieldgate::listener::{Bind, Origins};
 use fieldgate::mqtt::{ProtocolVersion, QoS};
 use fieldgate::net::ClientCertificate;
 use fieldgate::value::ByteOrder;
@@ -131,6 +131,34 @@ fn a_listener_on_a_unix_socket() {
     };
     assert_eq!(path, Path::new("run/mqtt.sock"), "relative to the file");
     assert_eq!(config.listeners[0].name, "unix:run/mqtt.sock");
+}
+
+#[test]
+fn a_websocket_takes_pages_of_other_sites_where_a_password_is_needed() {
+    let origins = |listener: &str, websocket: &str| {
+        let text = format!(
+            "broker: {{ users_file: u, listeners: [{{ bind: 127.0.0.1:9001, {listener}, websocket: {websocket} }}] }}"
+        );
+        let options = sound(&text).listeners.remove(0).websocket.unwrap();
+        assert_eq!(options.path, "/mqtt");
+        options.origins
+    };
+    let certified = "tls: { certificate: c, private_key: k, client_ca: ca }";
+    assert_eq!(origins("anonymous: false", "{}"), Origins::Any);
+    assert_eq!(origins("anonymous: true", "{}"), Origins::OwnAddress);
+    assert_eq!(origins(certified, "{ path: /mqtt }"), Origins::OwnAddress);
+    assert_eq!(
+        origins("anonymous: true", "{ origins: [\"*\"] }"),
+        Origins::Any
+    );
+    assert_eq!(
+        origins("anonymous: true", "{ origins: [\"https://a.example\"] }"),
+        Origins::These(vec!["https://a.example".to_owned()])
+    );
+    assert_eq!(
+        origins("anonymous: false", "{ origins: [] }"),
+        Origins::These(Vec::new())
+    );
 }
 
 const DEVICES: &str = "\

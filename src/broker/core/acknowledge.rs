@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use super::answers::{Answer, OTHERS_MAX, Reply, Tickets};
 use super::effect::Effect;
+use super::explain::explain;
 use super::session::{Presence, Session, SessionKey};
 use super::store::watermark;
 use super::{Core, LogId};
-use crate::mqtt::{Acknowledge, Connack, Packet, PacketId, ReasonCode};
+use crate::mqtt::{Acknowledge, Connack, Packet, PacketId, PacketType, ReasonCode};
 use crate::session::{Received, Released, Violation};
 use crate::store::{Mark, Outcome, Seq};
 
@@ -92,16 +93,17 @@ impl Core {
         let Presence::Online(connection) = &mut session.presence else {
             return;
         };
+        let explains = connection.wants_reasons;
         // What a CONNACK or a SUBACK lets go follows it.
         let mut lets_go = false;
         let packet = match reply {
             Reply::Puback(id, reason) => {
                 session.inbound.acknowledged();
-                Packet::Puback(Acknowledge::new(id, reason))
+                Packet::Puback(answer_to(id, reason, explains))
             }
             Reply::Pubrec(id, reason) => {
                 session.inbound.received(id, reason.is_error());
-                Packet::Pubrec(Acknowledge::new(id, reason))
+                Packet::Pubrec(answer_to(id, reason, explains))
             }
             Reply::Connack(connack) => {
                 connection.greeted = true;
@@ -255,6 +257,14 @@ impl Core {
             let pubcomp = Acknowledge::new(id, ReasonCode::Success);
             self.answer_now(key, Packet::Pubcomp(pubcomp));
         }
+    }
+}
+
+/// PUBACK or PUBREC, which are explained by the same words.
+fn answer_to(id: PacketId, reason: ReasonCode, explains: bool) -> Acknowledge {
+    Acknowledge {
+        reason_string: explain(PacketType::Puback, reason).filter(|_| explains),
+        ..Acknowledge::new(id, reason)
     }
 }
 

@@ -5,14 +5,17 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
+use super::alias::TopicAliases;
 use super::answers::Answers;
 use super::durable::Durable;
-use super::effect::{CloseCause, ConnId, Effect};
+use super::effect::{Act, CloseCause, ConnId, Effect, Refused};
+use super::explain::explain;
+use super::publish::is_as_told;
 use super::session::{Away, Connection, KeepAlive, Presence, Session, SessionKey};
 use super::timeouts::Timeout;
 use super::{Core, Limits, Origin, Slot};
 use crate::auth::Principal;
-use crate::mqtt::{Connack, Connect, Packet, ProtocolVersion, ReasonCode, Will};
+use crate::mqtt::{Connack, Connect, Packet, PacketType, ProtocolVersion, ReasonCode, Will};
 
 /// Why whoever checked the credentials does not let a client in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,11 +65,19 @@ impl Core {
         }
         let admitted = principal
             .map_err(AuthRefusal::reason)
-            .and_then(|principal| self.admit(origin, &connect).map(|()| principal));
+            .and_then(|principal| {
+                self.admit(origin, &connect)?;
+                self.check_will(conn, &principal, &connect)?;
+                Ok(principal)
+            });
         match admitted {
             Ok(principal) => self.accept(now, conn, origin, principal, connect),
             Err(reason) => {
-                let packet = Packet::Connack(Box::new(Connack::new(reason, false)));
+                let connack = Connack {
+                    reason_string: explain(PacketType::Connack, reason),
+                    ..Connack::new(reason, false)
+                };
+                let packet = Packet::Connack(Box::new(connack));
                 self.effects.push(Effect::Send { conn, packet });
                 self.close(conn, connect.version, CloseCause::Refused(reason));
             }
@@ -79,9 +90,6 @@ impl Core {
             return Err(ReasonCode::BadAuthenticationMethod); // none is offered [MQTT-4.12.0-1]
         }
         self.check_client_id(origin, connect)?;
-        if let Some(will) = &connect.will {
-            self.check_will(will, connect.version)?;
-        }
         let known = self.by_client.get(&connect.client_id);
         let known = known.and_then(|key| self.sessions.get(key.0));
         let takes_over = known.is_some_and(|session| session.connection().is_some());
@@ -122,15 +130,39 @@ impl Core {
         }
     }
 
-    fn check_will(&self, will: &Will, version: ProtocolVersion) -> Result<(), ReasonCode> {
+    fn check_will(
+        &mut self,
+        conn: ConnId,
+        principal: &Principal,
+        connect: &Connect,
+    ) -> Result<(), ReasonCode> {
+        let Some(will) = &connect.will else {
+            return Ok(());
+        };
+        let topic = &will.message.topic;
         if will.message.qos > self.limits.maximum_qos {
             return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
         }
-        if will.message.retain && self.limits.retained_messages == 0 && version.is_v5() {
+        if will.message.retain && self.limits.retained_messages == 0 && connect.version.is_v5() {
             return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
         }
-        if will.message.topic.levels().count() > self.limits.topic_levels {
+        if topic.levels().count() > self.limits.topic_levels {
             return Err(ReasonCode::TopicNameInvalid);
+        }
+        if !is_as_told(&will.message) {
+            return Err(ReasonCode::PayloadFormatInvalid);
+        }
+        let rights = principal.rights.as_ref();
+        if rights.is_some_and(|rights| !rights.may_publish(topic)) {
+            self.stats.denied += 1;
+            self.effects.push(Effect::Refused(Box::new(Refused {
+                conn: Some(conn),
+                client_id: connect.client_id.clone(),
+                user: principal.user.clone(),
+                act: Act::Will(topic.clone()),
+                untold: 0,
+            })));
+            return Err(ReasonCode::NotAuthorized);
         }
         Ok(())
     }
@@ -157,6 +189,7 @@ impl Core {
             key
         });
 
+        self.assume(key, principal);
         let (keep_alive, server_keep_alive) = keep_alive(&self.limits, origin, &connect);
         let expiry = session_expiry(&self.limits, connect.session_expiry);
         if resumed.is_none() && expiry > 0 && origin == Origin::Client {
@@ -170,6 +203,7 @@ impl Core {
         });
         let connection = Connection {
             conn,
+            since: now,
             version: connect.version,
             origin,
             maximum_packet_size: connect
@@ -182,6 +216,8 @@ impl Core {
             will,
             keep_alive: keep_alive.and_then(|limit| self.watch(now, key, limit)),
             answers: Answers::default(),
+            aliases: TopicAliases::default(),
+            wants_reasons: connect.request_problem_information,
         };
         self.set_slot(conn, Slot::Open(key));
         self.stats.connections += 1;
@@ -196,7 +232,6 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(key.0)
             && let Some(durable) = &mut session.durable
         {
-            durable.user = principal.user;
             durable.version = connect.version;
         }
         self.put_session(now, key);
@@ -239,14 +274,15 @@ impl Core {
         session.send_all_again();
     }
 
-    /// What this server offers; a 3.1.1 CONNACK carries nothing of it.
+    /// What this server offers; a 3.1.1 CONNACK carries nothing of it. Never a Server Reference: a gateway knows no other
+    /// broker for its devices. Nor Response Information: request and response agree on topics by the access rules.
     fn offer_of_server(&self, session_present: bool) -> Connack {
         Connack {
             receive_maximum: self.limits.receive_maximum,
             maximum_qos: self.limits.maximum_qos,
             retain_available: self.limits.retained_messages > 0,
             maximum_packet_size: Some(self.limits.packet_size),
-            shared_subscription_available: false,
+            topic_alias_maximum: self.limits.topic_alias_maximum,
             ..Connack::new(ReasonCode::Success, session_present)
         }
     }
@@ -266,13 +302,14 @@ impl Core {
             Some(connection) => connection.will.map(|will| (will, connection.origin)),
             None => self.stop_waiting_for_client(key),
         };
+        // A will with a delay is void once the session goes on [MQTT-3.1.3-9].
+        let will = will.filter(|(will, _)| {
+            (!goes_on || will.delay == 0) && self.may_leave_will(now, key, will)
+        });
         if !goes_on {
             self.remove_session(now, key);
         }
-        if let Some((will, origin)) = will
-            && (!goes_on || will.delay == 0)
-        {
-            // A will with a delay is void once the session goes on [MQTT-3.1.3-9].
+        if let Some((will, origin)) = will {
             self.publish_will(now, origin, client_id.clone(), &will);
         }
         goes_on.then_some(key)

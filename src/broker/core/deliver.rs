@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::effect::Effect;
-use super::held::{Held, expired, packet_len};
+use super::held::{Held, Queue, expired, packet_len};
 use super::retained::Retained;
 use super::session::{Presence, Replay, Session, SessionKey};
 use super::store::AttachedStore;
@@ -64,18 +64,37 @@ impl Out<'_> {
 impl Session {
     /// A message for this session.
     pub(super) fn offer(&mut self, held: Held, out: &mut Out<'_>) {
+        self.offer_to(Queue::push, held, out);
+    }
+
+    /// A message that another session of its group was to get: before those that arrived after it, if they wait still.
+    pub(super) fn offer_in_order(&mut self, held: Held, out: &mut Out<'_>) {
+        self.offer_to(Queue::insert, held, out);
+    }
+
+    fn offer_to(
+        &mut self,
+        wait: impl FnOnce(&mut Queue, Held, usize, usize) -> u64,
+        held: Held,
+        out: &mut Out<'_>,
+    ) {
         if let Some(place) = held.place {
             self.offer_kept(held, place, out);
         } else if self.can_send(held.qos) {
             self.send(held, out);
         } else if held.qos != QoS::AtMostOnce {
-            let Out { limits, stats, .. } = out;
-            stats.dropped += self
-                .queue
-                .push(held, limits.queued_messages, limits.queued_bytes);
+            let (count, bytes) = (out.limits.queued_messages, out.limits.queued_bytes);
+            let dropped = wait(&mut self.queue, held, count, bytes);
+            self.count_dropped(dropped, out);
         } else if self.connection().is_some() {
-            out.stats.dropped += 1;
+            self.count_dropped(1, out);
         }
+    }
+
+    /// Messages for this session were dropped by a declared policy.
+    pub(super) fn count_dropped(&mut self, count: u64, out: &mut Out<'_>) {
+        self.dropped += count;
+        out.stats.dropped += count;
     }
 
     /// Sends what waits, as far as it may go now. True where retained messages are left that may go in a next step.
@@ -143,12 +162,15 @@ impl Session {
         if held.place.is_some_and(|place| place.received) {
             return self.release_again(conn, held, out);
         }
+        if self.recheck && !self.may_read(&held.message.topic) {
+            return self.finish(&held, Outcome::Dropped, out);
+        }
         let Some(message) = held.message_at(out.now, sent_before) else {
             out.stats.expired += 1;
             return self.finish(&held, Outcome::Dropped, out);
         };
         if too_large(&held, maximum) {
-            out.stats.dropped += 1;
+            self.count_dropped(1, out);
             return self.finish(&held, Outcome::Dropped, out);
         }
         if held.qos == QoS::AtMostOnce {
@@ -190,8 +212,8 @@ impl Session {
                         return;
                     }
                     if too_large(held, connection.maximum_packet_size) {
-                        out.stats.dropped += 1;
                         self.outbound.discard(id);
+                        self.count_dropped(1, out);
                     } else if let Some(message) = held.message_at(out.now, true) {
                         out.deliver(connection.conn, held, message, Some(id), true);
                     }
@@ -217,7 +239,8 @@ impl Session {
                     break;
                 };
                 let own = replay.no_local && kept.publisher == self.client_id;
-                if own || expired(&kept.message, kept.arrived, out.now) {
+                let allowed = self.may_read(&kept.message.topic);
+                if own || !allowed || expired(&kept.message, kept.arrived, out.now) {
                     continue;
                 }
                 let held = replay.held(kept);
@@ -249,6 +272,7 @@ impl Replay {
             qos: self.qos.min(kept.message.qos),
             retain: true,
             subscription_ids: self.subscription_id.into(),
+            share: None,
             arrived: kept.arrived,
             place: None,
         }

@@ -7,12 +7,13 @@ use super::answers::Reply;
 use super::connect::session_expiry;
 use super::durable::Durable;
 use super::effect::{CloseCause, ConnId, Effect};
+use super::explain::explain;
 use super::session::{Away, Connection, Presence, SessionKey};
 use super::store::watermark;
 use super::timeouts::Timeout;
 use super::{Core, LogId, Slot};
 use crate::clock::WallTime;
-use crate::mqtt::{Connack, Disconnect, Packet, ProtocolVersion, ReasonCode};
+use crate::mqtt::{Connack, Disconnect, Packet, PacketType, ProtocolVersion, ReasonCode};
 use crate::store::{Mark, StateChange};
 
 impl Core {
@@ -70,6 +71,7 @@ impl Core {
                 Some(connection) => connection.will.map(|will| (will, connection.origin)),
                 None => self.stop_waiting_for_client(key),
             };
+            let will = will.filter(|(will, _)| self.may_leave_will(now, key, will));
             gone.push((key, client_id, will));
         }
         for (_, client_id, will) in &gone {
@@ -127,7 +129,10 @@ impl Core {
             && connection.greeted
         {
             // Never before the CONNACK [MQTT-3.14.0-1].
-            let packet = Packet::Disconnect(Disconnect::new(reason));
+            let packet = Packet::Disconnect(Disconnect {
+                reason_string: explain(PacketType::Disconnect, reason),
+                ..Disconnect::new(reason)
+            });
             self.effects.push(Effect::Send { conn, packet });
         }
         self.close(conn, version, cause);
@@ -181,18 +186,23 @@ impl Core {
             return;
         };
         let (expiry, client_id) = (session.expiry, session.client_id.clone());
+        // The end of the session comes first where that is earlier [MQTT-3.1.3-9].
+        let delay = connection.will.as_ref().map(|will| will.delay.min(expiry));
+        let mut will = connection.will;
+        if delay == Some(0) {
+            will = will.filter(|will| self.may_leave_will(now, key, will));
+        }
         if expiry > 0 {
             self.expire_later(now, key, expiry);
         } else {
             self.remove_session(now, key);
         }
-        if let Some(will) = connection.will {
-            // The end of the session comes first where that is earlier [MQTT-3.1.3-9].
-            if will.delay.min(expiry) > 0 {
-                self.delay_will(now, key, connection.origin, will);
-            } else {
+        match will {
+            Some(will) if delay == Some(0) => {
                 self.publish_will(now, connection.origin, client_id, &will);
             }
+            Some(will) => self.delay_will(now, key, connection.origin, will),
+            None => {}
         }
         self.put_session(now, key);
     }
@@ -204,22 +214,28 @@ impl Core {
         };
         self.by_client.remove(&session.client_id);
         self.replaying.remove(&key);
-        for filter in &session.filters {
-            self.subscriptions.remove(filter, key);
+        let estate = self.estate(&session);
+        for subscription in &session.subscriptions {
+            self.subscriptions.remove(*subscription, key);
         }
-        if let Some(durable) = session.durable {
-            self.forget_session(&durable);
+        let durable = session.durable.as_deref();
+        if let Some((durable, number)) = durable.map(|durable| (durable, durable.number)) {
+            self.forget_session(durable);
+            match estate {
+                Some(estate) => self.settle_estate(number, estate),
+                None => self.effects.push(Effect::Forget { session: number }),
+            }
         }
+        self.hand_on(now, session);
         self.retry_parked(now, key);
     }
 
-    /// What the store knows of a session that has ended, it may forget.
+    /// What the state knows of a session that has ended goes, and its marks in the logs of bridges.
     fn forget_session(&mut self, durable: &Durable) {
         let session = durable.number;
         self.store.forget_session(session);
         let gone = StateChange::SessionGone(session);
         self.store.put(&mut self.effects, gone, true);
-        self.effects.push(Effect::Forget { session });
         for (&packet_id, logs) in &durable.marks {
             let bridges = logs.iter().filter(|log| **log != LogId::Sessions);
             let mark = Mark { session, packet_id };

@@ -7,8 +7,6 @@
 
 use std::collections::HashMap;
 
-use bytestring::ByteString;
-
 use super::LogId;
 use crate::mqtt::{PacketId, ProtocolVersion};
 use crate::store::{Mark, Seq, SessionNumber, SessionStanding};
@@ -24,8 +22,6 @@ pub(super) struct Load {
 #[derive(Debug)]
 pub(super) struct Durable {
     pub(super) number: SessionNumber,
-    /// Who logged in last.
-    pub(super) user: Option<ByteString>,
     /// What it spoke last.
     pub(super) version: ProtocolVersion,
     /// All that the session log keeps for it.
@@ -87,7 +83,6 @@ impl Durable {
     pub(super) fn new(number: SessionNumber, version: ProtocolVersion) -> Self {
         Self {
             number,
-            user: None,
             version,
             total: Load::default(),
             flying: Load::default(),
@@ -134,6 +129,21 @@ impl Durable {
         let mut queued = self.total;
         queued.take(self.flying);
         queued
+    }
+
+    /// Whether the session log keeps nothing for it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.total.messages == 0
+    }
+
+    /// Highest position that may have been sent.
+    pub(super) fn sent(&self) -> Seq {
+        self.sent
+    }
+
+    /// Whether a part of it is being read.
+    pub(super) fn is_fetching(&self) -> bool {
+        self.fetch.is_some()
     }
 
     /// Whether the message may have been sent before.

@@ -2,8 +2,11 @@
 
 use std::rc::Rc;
 
+use bytestring::ByteString;
+
 use crate::mqtt::{Message, Packet, PacketId, QoS, ReasonCode, SubscriptionIds};
 use crate::store::{Mark, Outcome, Record, Seq, SessionNumber, StateChange, Want};
+use crate::topic::{TopicFilter, TopicName};
 
 /// A network connection, by the shell's slab. Numbers are dense, and one is not given out again before
 /// [`super::Core::closed`] was called for it.
@@ -163,6 +166,34 @@ pub enum Effect {
         /// What.
         message: Message,
     },
+    /// For the log: a client tried what it may not do. At most one a minute of each session.
+    Refused(Box<Refused>),
+}
+
+/// A client tried what it may not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its connection, while it is there.
+    pub conn: Option<ConnId>,
+    /// Who.
+    pub client_id: ByteString,
+    /// As which user; `None`: an anonymous client.
+    pub user: Option<ByteString>,
+    /// What.
+    pub act: Act,
+    /// Refusals of this session since the last that was told.
+    pub untold: u32,
+}
+
+/// What a client may or may not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Publish to a topic.
+    Publish(TopicName),
+    /// Have its will published to a topic.
+    Will(TopicName),
+    /// Subscribe to a filter.
+    Subscribe(TopicFilter),
 }
 
 /// Why the core closes a connection.
@@ -180,6 +211,12 @@ pub enum CloseCause {
     /// It publishes to a session whose queue is full, `when_queue_full` is `refuse`, and 3.1.1 has no answer that says so.
     #[error("the queue of a receiver has been full for too long")]
     QueueFull,
+    /// Its user is gone from the users.
+    #[error("its user does not exist any more")]
+    Revoked,
+    /// An operator wants it gone.
+    #[error("an operator closed it")]
+    Kicked,
     /// The broker ends.
     #[error("the broker ends")]
     ShuttingDown,
@@ -199,6 +236,8 @@ impl CloseCause {
             Self::Disconnected | Self::Refused(_) => None,
             Self::KeepAlive => Some(ReasonCode::KeepAliveTimeout),
             Self::QueueFull => Some(ReasonCode::QuotaExceeded),
+            Self::Kicked => Some(ReasonCode::AdministrativeAction),
+            Self::Revoked => Some(ReasonCode::NotAuthorized),
             Self::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
             Self::TakenOver => Some(ReasonCode::SessionTakenOver),
             Self::Violated(reason) => Some(reason),

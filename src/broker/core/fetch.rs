@@ -21,10 +21,13 @@ impl Core {
         &mut self,
         now: Instant,
         session: SessionNumber,
-        entries: Vec<SessionEntry>,
+        mut entries: Vec<SessionEntry>,
         end: bool,
     ) {
         self.now = Some(now);
+        if self.fetched_estate(now, session, &mut entries, end) {
+            return;
+        }
         let Some(key) = self.store.session(session) else {
             return;
         };
@@ -63,8 +66,11 @@ impl Core {
         let Some(key) = self.store.session(session) else {
             return;
         };
-        let session = self.sessions.get_mut(key.0);
-        if let Some(durable) = session.and_then(|session| session.durable.as_mut()) {
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return;
+        };
+        session.dropped += messages;
+        if let Some(durable) = &mut session.durable {
             durable.dropped(Load { messages, bytes });
         }
         self.flush(now, key);
@@ -137,7 +143,7 @@ impl Held {
     }
 
     /// As it was read from the session log. Copied: it must not pin the segment that it was read with.
-    fn read(now: Instant, entry: SessionEntry) -> Self {
+    pub(super) fn read(now: Instant, entry: SessionEntry) -> Self {
         let Want {
             packet_id,
             qos,
@@ -150,6 +156,7 @@ impl Held {
             qos,
             retain,
             subscription_ids,
+            share: None,
             arrived: now.checked_sub(entry.age).unwrap_or(now),
             place: Some(Place {
                 seq: entry.seq,

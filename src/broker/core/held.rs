@@ -1,9 +1,11 @@
 //! A message on its way to one session, and what it weighs: in memory, on the wire, in time.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::groups::GroupKey;
 use crate::mqtt::{Message, PacketId, PublishProperties, QoS, SubscriptionIds};
 use crate::store::Seq;
 
@@ -17,6 +19,8 @@ pub(super) struct Held {
     /// Of this delivery.
     pub(super) retain: bool,
     pub(super) subscription_ids: SubscriptionIds,
+    /// The group that it was sent to this session for. Should the session end first, another member gets it.
+    pub(super) share: Option<GroupKey>,
     pub(super) arrived: Instant,
     /// Where it stands in the session log; of QoS 1 and 2 for a session that is kept, and of nothing else.
     pub(super) place: Option<Place>,
@@ -83,10 +87,30 @@ impl Queue {
         Some(held)
     }
 
+    /// All of them, oldest first.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Held> + use<> {
+        self.bytes = 0;
+        mem::take(&mut self.held).into_iter()
+    }
+
+    /// As [`Self::push`], but before those that arrived later.
+    pub(super) fn insert(&mut self, held: Held, limit: usize, bytes_limit: usize) -> u64 {
+        self.bytes += weight(&held.message);
+        let place = self
+            .held
+            .partition_point(|other| other.arrived <= held.arrived);
+        self.held.insert(place, held);
+        self.drop_beyond(limit, bytes_limit)
+    }
+
     /// Appends, and drops the oldest until the limits hold; returns how many (the new one too, where it alone is too
     /// much).
     pub(super) fn push(&mut self, held: Held, limit: usize, bytes_limit: usize) -> u64 {
         self.append(held);
+        self.drop_beyond(limit, bytes_limit)
+    }
+
+    fn drop_beyond(&mut self, limit: usize, bytes_limit: usize) -> u64 {
         let mut dropped = 0;
         while (self.held.len() > limit || self.bytes > bytes_limit) && self.pop().is_some() {
             dropped += 1;
@@ -196,6 +220,7 @@ mod tests {
             qos: QoS::AtLeastOnce,
             retain: false,
             subscription_ids: SubscriptionIds::default(),
+            share: None,
             arrived,
             place: None,
         }

@@ -4,6 +4,7 @@
 //! same one. QoS 1 goes out at once; QoS 2 only when it is committed, because nobody could tell a resend from a new message
 //! else. Everything is sent in the order of the log, so what was in flight before a reconnect comes first.
 
+use std::mem;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -11,11 +12,12 @@ use super::deliver::Out;
 use super::durable::{Load, one};
 use super::effect::Effect;
 use super::held::{Held, Place, weight};
-use super::publish::{Receiver, Source};
+use super::publish::Source;
+use super::receivers::Receiver;
 use super::session::{Replay, Session};
-use super::{Core, LogId};
+use super::{Core, Limits, LogId};
 use crate::mqtt::{Message, QoS};
-use crate::store::{Outcome, Seq, Want};
+use crate::store::{Mark, Outcome, Seq, Want};
 
 /// In RAM for a session whose client is there, beyond its window; what comes then is read from the log again.
 const QUEUE_MESSAGES: usize = 128;
@@ -35,12 +37,41 @@ impl Core {
             receivers.retain(|receiver| !receiver.is_kept());
             return None;
         }
+        let apart = receivers
+            .iter()
+            .filter(|found| found.is_kept() && found.apart);
+        let apart = apart.count();
+        // With the last copy: a crash before it means that the resend must not be taken for one that everybody has.
+        let mark = |left| source.mark.filter(|_| left == 0);
+        let together = |receiver: &Receiver| !receiver.apart;
+        let mut last = self.keep_some(now, mark(apart), message, receivers, together);
+        for left in (0..apart).rev() {
+            let mut is_first = true;
+            let one = |receiver: &Receiver| {
+                receiver.apart && receiver.place.is_none() && mem::take(&mut is_first)
+            };
+            last = self
+                .keep_some(now, mark(left), message, receivers, one)
+                .or(last);
+        }
+        last
+    }
+
+    /// Appends the message once, for those of the receivers that are `chosen`: no session twice.
+    fn keep_some(
+        &mut self,
+        now: Instant,
+        mark: Option<Mark>,
+        message: &Rc<Message>,
+        receivers: &mut Vec<Receiver>,
+        mut chosen: impl FnMut(&Receiver) -> bool,
+    ) -> Option<Seq> {
         let seq = self.store.sessions.next();
         let load = one(weight(message));
         let mut wants = Vec::new();
-        let mut hold = source.mark.is_none();
+        let mut hold = mark.is_none();
         receivers.retain_mut(|receiver| {
-            if !receiver.is_kept() {
+            if !receiver.is_kept() || !chosen(receiver) {
                 return true;
             }
             let Some((session, mut out)) = self.with_session(now, receiver.session) else {
@@ -66,7 +97,7 @@ impl Core {
             seq: self.store.sessions.take(),
             message: Rc::clone(message),
             wants,
-            mark: source.mark,
+            mark,
             hold,
         });
         Some(seq)
@@ -95,7 +126,7 @@ impl Session {
         out: &mut Out<'_>,
     ) -> Option<Want> {
         if !at_once && !self.make_room(load, out) {
-            out.stats.dropped += 1;
+            self.count_dropped(1, out);
             return None;
         }
         let packet_id = self.next_packet_id()?;
@@ -112,7 +143,7 @@ impl Session {
 
     /// Drops the oldest of the queue until one more fits in; false where it never will.
     fn make_room(&mut self, load: Load, out: &mut Out<'_>) -> bool {
-        let limit = limit(out);
+        let limit = limit(out.limits);
         if limit.messages == 0 || load.bytes > limit.bytes {
             return false;
         }
@@ -121,11 +152,12 @@ impl Session {
             let was_sent = |place: Place| durable.is_some_and(|known| known.was_sent(place.seq));
             let oldest = self.queue.take(|held| !held.place.is_some_and(was_sent));
             if let Some(oldest) = oldest {
-                out.stats.dropped += 1;
+                self.count_dropped(1, out);
                 self.finish(&oldest, Outcome::Dropped, out);
             } else if let Some(durable) = &mut self.durable {
                 durable.drop_queued(excess);
                 if durable.behind {
+                    self.dropped += excess;
                     out.stats.dropped += excess;
                     out.effects.push(Effect::Skip {
                         session: durable.number,
@@ -154,7 +186,7 @@ impl Session {
     }
 
     /// Whether one more message at QoS 1 or 2 would find the queue full.
-    pub(super) fn is_full(&self, load: Load, out: &Out<'_>) -> bool {
+    pub(super) fn is_full(&self, load: Load, limits: &Limits) -> bool {
         if self.can_send(QoS::AtLeastOnce) {
             return false;
         }
@@ -165,7 +197,7 @@ impl Session {
                 bytes: self.queue.bytes() as u64,
             },
         };
-        let limit = limit(out);
+        let limit = limit(limits);
         queued.messages >= limit.messages || queued.bytes + load.bytes > limit.bytes
     }
 
@@ -265,9 +297,9 @@ impl Session {
 }
 
 /// What may wait for one session.
-fn limit(out: &Out<'_>) -> Load {
+fn limit(limits: &Limits) -> Load {
     Load {
-        messages: out.limits.queued_messages as u64,
-        bytes: out.limits.queued_bytes as u64,
+        messages: limits.queued_messages as u64,
+        bytes: limits.queued_bytes as u64,
     }
 }

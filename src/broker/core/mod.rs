@@ -6,8 +6,8 @@
 //! sees a socket, a clock, a file or randomness: the time and one seed are arguments.
 //!
 //! The state machine is split by verb, each file an `impl Core`: `connect`, `publish`, `acknowledge`, `subscribe`,
-//! `disconnect`, `will`, `expire`, `refuse`. Below them, without knowledge of the core: the subscription `trie`, the
-//! `retained` store, the `session` with its `deliver`y, the `answers`, the `timeouts`.
+//! `disconnect`, `will`, `expire`, `refuse`, `share`, `rights`. Below them, without knowledge of the core: the `subscriptions`
+//! with their `trie` and `groups`, the `retained` store, the `session` with its `deliver`y, the `answers`, the `timeouts`.
 //!
 //! With a store ([`Core::attach_store`]) sessions that outlive their connection are kept: `durable` is what is known of
 //! one, `keep` and `fetch` the way of its messages into the log and back, `rows` what the store is told beside them, `restore` a start with what it knew.
@@ -18,6 +18,7 @@
 //! [`Limits`].
 
 mod acknowledge;
+mod alias;
 mod answers;
 mod connect;
 mod deliver;
@@ -25,26 +26,34 @@ mod disconnect;
 mod durable;
 mod effect;
 mod expire;
+mod explain;
 mod fetch;
+mod groups;
 mod held;
 mod keep;
 mod publish;
+mod receivers;
 mod refuse;
 mod restore;
 mod retained;
+mod rights;
 mod route;
 mod rows;
 mod session;
+mod share;
 mod store;
 mod subscribe;
+mod subscriptions;
+mod table;
 mod timeouts;
 mod trie;
 mod watermark;
 mod will;
 
 pub use connect::AuthRefusal;
-pub use effect::{CloseCause, ConnId, Effect, FETCH_BYTES, FETCH_MESSAGES, LogId};
+pub use effect::{Act, CloseCause, ConnId, Effect, FETCH_BYTES, FETCH_MESSAGES, LogId, Refused};
 pub use restore::{Restored, RestoredRetained, RestoredSession};
+pub use table::{ConnectionRow, SessionRow};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -55,18 +64,20 @@ use slab::Slab;
 
 use self::answers::{Answer, OTHERS_MAX, Reply, Tickets};
 use self::deliver::Out;
-use self::publish::Receiver;
+use self::groups::GroupKey;
+use self::receivers::Receiver;
 use self::refuse::Parked;
 use self::retained::Retained;
 use self::route::AttachedLog;
 use self::session::{Session, SessionKey};
+use self::share::Estate;
 use self::store::AttachedStore;
+use self::subscriptions::{Subscriber, Subscriptions};
 use self::timeouts::Timeouts;
-use self::trie::{Subscriber, Trie};
 use super::{BrokerOptions, ForwardRoute, Limits, Origin, WhenQueueFull};
 use crate::clock::WallTime;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
-use crate::store::Seq;
+use crate::store::{Seq, SessionNumber};
 
 /// The broker's state machine.
 #[derive(Debug)]
@@ -83,10 +94,12 @@ pub struct Core {
     slots: Vec<Slot>,
     sessions: Slab<Session>,
     by_client: HashMap<ByteString, SessionKey>,
-    subscriptions: Trie,
+    subscriptions: Subscriptions,
     retained: Retained,
     logs: Vec<AttachedLog>,
     store: AttachedStore,
+    /// Of sessions that were kept and have ended.
+    estates: HashMap<SessionNumber, Estate>,
     /// Publishers that are not read because the queue of a receiver is full.
     parked: BTreeMap<SessionKey, Parked>,
     timeouts: Timeouts,
@@ -100,6 +113,8 @@ pub struct Core {
     publishes: u64,
     /// Scratch of `publish`, kept for its capacity.
     matches: Vec<Subscriber>,
+    /// Likewise.
+    groups: Vec<GroupKey>,
     /// Likewise.
     receivers: Vec<Receiver>,
 }
@@ -138,6 +153,8 @@ pub struct CoreStats {
     /// Messages dropped by a declared policy: a full queue, a congested client at QoS 0, a packet too large for its
     /// receiver, no room to retain.
     pub dropped: u64,
+    /// Messages, subscriptions and wills refused because their client may not.
+    pub denied: u64,
     /// Messages dropped because their expiry passed while they waited.
     pub expired: u64,
     /// Messages that a route matched but its template gave no topic for.
@@ -160,9 +177,10 @@ impl Core {
             slots: Vec::new(),
             sessions: Slab::new(),
             by_client: HashMap::new(),
-            subscriptions: Trie::default(),
+            subscriptions: Subscriptions::default(),
             logs: Vec::new(),
             store: AttachedStore::default(),
+            estates: HashMap::new(),
             parked: BTreeMap::new(),
             timeouts: Timeouts::default(),
             sweep: None,
@@ -172,6 +190,7 @@ impl Core {
             stats: CoreStats::default(),
             publishes: 0,
             matches: Vec::new(),
+            groups: Vec::new(),
             receivers: Vec::new(),
         }
     }

@@ -7,14 +7,15 @@ use std::time::Instant;
 use bytestring::ByteString;
 
 use super::answers::{Reply, Tickets};
-use super::effect::Effect;
-use super::held::{Held, Place};
+use super::effect::{Act, Effect};
+use super::receivers::Receiver;
 use super::route::{AttachedLog, mapped};
 use super::session::SessionKey;
 use super::{Core, Limits, LogId, Origin};
-use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode, SubscriptionIds};
+use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode};
 use crate::session::{Taken, Violation};
 use crate::store::{Mark, Record};
+use crate::topic::TopicName;
 
 /// Who publishes.
 #[derive(Clone, Debug)]
@@ -38,26 +39,6 @@ impl Source {
     }
 }
 
-/// A session that gets a copy.
-#[derive(Debug)]
-pub(super) struct Receiver {
-    pub(super) session: SessionKey,
-    pub(super) qos: QoS,
-    pub(super) retain: bool,
-    pub(super) subscription_ids: SubscriptionIds,
-    /// The store keeps the session.
-    durable: bool,
-    /// Where its copy stands in the session log.
-    pub(super) place: Option<Place>,
-}
-
-impl Receiver {
-    /// Whether its copy goes into the session log.
-    pub(super) fn is_kept(&self) -> bool {
-        self.durable && self.qos > QoS::AtMostOnce
-    }
-}
-
 /// What became of a message.
 #[derive(Debug)]
 pub(super) struct Distributed {
@@ -71,21 +52,24 @@ impl Core {
         &mut self,
         now: Instant,
         key: SessionKey,
-        publish: Publish,
+        mut publish: Publish,
     ) -> Result<(), ReasonCode> {
         let Some(session) = self.sessions.get_mut(key.0) else {
             return Ok(());
         };
-        let Some(connection) = session.connection() else {
+        let Some(connection) = session.connection_mut() else {
             return Ok(());
         };
         let (version, origin) = (connection.version, connection.origin);
         self.stats.received += 1;
         let retain_available = self.limits.retained_messages > 0;
-        check(&publish, version, &self.limits)?;
+        let granted = self.limits.topic_alias_maximum;
+        let aliases = &mut connection.aliases;
+        let topic = aliases.resolve(publish.topic.take(), publish.topic_alias, granted)?;
+        check(&publish, &topic, version, &self.limits)?;
         let mut source = Source::new(origin, session.client_id.clone());
         let message = Message {
-            topic: publish.topic.ok_or(ReasonCode::ProtocolError)?,
+            topic,
             payload: publish.payload,
             qos: publish.qos,
             // A 3.1.1 client cannot be told that nothing is retained here: its message is delivered all the same.
@@ -93,16 +77,13 @@ impl Core {
             properties: publish.properties,
         };
         let Some(id) = publish.packet_id else {
-            if self.refusal(&message).is_some() {
-                self.stats.dropped += 1;
-            } else {
-                self.distribute(now, &source, message);
-            }
+            self.pass_on(now, key, &source, message);
             return Ok(());
         };
         if !version.is_v5()
             && !session.inbound.contains(id)
-            && let Some(full) = self.full_receiver(now, &source, &message)
+            && session.may_publish(&message.topic)
+            && let Some(full) = self.full_receiver(&source, &message)
         {
             self.park(now, key, full, message.into_publish(Some(id)));
             return Ok(());
@@ -129,13 +110,24 @@ impl Core {
                 .remove(&id)
                 .unwrap_or((ReasonCode::Success, Tickets::None)),
             Taken::New | Taken::Restored => {
-                let (reason, tickets) = self.take(now, &source, message, version);
+                let (reason, tickets) = self.take(now, key, &source, message, version);
                 self.note_marks(key, &source, &tickets);
                 (reason, tickets)
             }
         };
         self.answer(now, key, reply(id, reason), tickets);
         Ok(())
+    }
+
+    /// A QoS 0 message: nobody can be told that it is refused.
+    fn pass_on(&mut self, now: Instant, key: SessionKey, source: &Source, message: Message) {
+        match self.refusal(key, &message) {
+            None => {
+                self.distribute(now, source, message);
+            }
+            Some(ReasonCode::NotAuthorized) => self.refused(now, key, Act::Publish(message.topic)),
+            Some(_) => self.stats.dropped += 1,
+        }
     }
 
     /// Which logs have a mark of this message now.
@@ -156,19 +148,33 @@ impl Core {
     fn take(
         &mut self,
         now: Instant,
+        key: SessionKey,
         source: &Source,
         message: Message,
         version: ProtocolVersion,
     ) -> (ReasonCode, Tickets) {
-        // 3.1.1 has no answer that refuses. There, a message that only lacks a place to be retained is still delivered,
-        // and counted as dropped from the retained store; a topic too deep has closed the connection before.
-        // Nor is refused what some already have.
-        if version.is_v5() && source.marked.is_empty() {
-            let full = self.full_receiver(now, source, &message);
-            let full = full.map(|_| ReasonCode::QuotaExceeded);
-            if let Some(reason) = self.refusal(&message).or(full) {
-                return (reason, Tickets::None);
+        // What some already have is not refused to the others.
+        if source.marked.is_empty()
+            && let Some(reason) = self.refusal(key, &message)
+        {
+            let is_denied = reason == ReasonCode::NotAuthorized;
+            if version.is_v5() || is_denied {
+                if is_denied {
+                    self.refused(now, key, Act::Publish(message.topic));
+                }
+                // 3.1.1 has no answer that refuses. There, a message that its client may not publish is acknowledged and
+                // dropped, as Mosquitto does.
+                let told = version.is_v5().then_some(reason);
+                return (told.unwrap_or(ReasonCode::Success), Tickets::None);
             }
+            // One of 3.1.1 that only lacks a place to be retained is still delivered, and counted as dropped from the
+            // retained store; a topic too deep has closed the connection before.
+        }
+        if version.is_v5()
+            && source.marked.is_empty()
+            && self.full_receiver(source, &message).is_some()
+        {
+            return (ReasonCode::QuotaExceeded, Tickets::None);
         }
         let Distributed { tickets, nobody } = self.distribute(now, source, message);
         let reason = if nobody && version.is_v5() {
@@ -180,9 +186,16 @@ impl Core {
     }
 
     /// Why nobody shall take the message.
-    fn refusal(&self, message: &Message) -> Option<ReasonCode> {
+    fn refusal(&self, key: SessionKey, message: &Message) -> Option<ReasonCode> {
         if message.topic.levels().count() > self.limits.topic_levels {
             return Some(ReasonCode::TopicNameInvalid);
+        }
+        let session = self.sessions.get(key.0);
+        if session.is_some_and(|session| !session.may_publish(&message.topic)) {
+            return Some(ReasonCode::NotAuthorized);
+        }
+        if !is_as_told(message) {
+            return Some(ReasonCode::PayloadFormatInvalid);
         }
         // A QoS 0 message is delivered though it cannot be retained: it promises nothing.
         let full = message.retain
@@ -201,13 +214,17 @@ impl Core {
     ) -> Distributed {
         let mut receivers = mem::take(&mut self.receivers);
         self.find_receivers(source, &message, &mut receivers);
+        let matched = !receivers.is_empty() || !self.groups.is_empty();
+        if !self.groups.is_empty() {
+            self.share_out(&message, &mut receivers);
+        }
         let routed = self
             .logs
             .iter()
             .any(|log| log.route(&message.topic).is_some());
         let kept =
             routed || message.retain || receivers.iter().any(|found| found.qos > QoS::AtMostOnce);
-        let nobody = receivers.is_empty() && !routed;
+        let nobody = !matched && !routed;
         // What stays must not pin the buffer that the packet was read into.
         let message = Rc::new(if kept { message.compact() } else { message });
         let mut tickets = if routed {
@@ -226,64 +243,12 @@ impl Core {
             tickets.push(LogId::State, seq);
         }
         for receiver in receivers.drain(..) {
-            let held = Held {
-                message: Rc::clone(&message),
-                qos: receiver.qos,
-                retain: receiver.retain,
-                subscription_ids: receiver.subscription_ids,
-                arrived: now,
-                place: receiver.place,
-            };
             if let Some((session, mut out)) = self.with_session(now, receiver.session) {
-                session.offer(held, &mut out);
+                session.offer(receiver.holds(Rc::clone(&message), now), &mut out);
             }
         }
         self.receivers = receivers;
         Distributed { tickets, nobody }
-    }
-
-    /// Each session whose subscriptions match, once: at the highest QoS that they ask for, with all their identifiers
-    /// [MQTT-3.3.4-2, MQTT-3.3.4-3].
-    pub(super) fn find_receivers(
-        &mut self,
-        source: &Source,
-        message: &Message,
-        receivers: &mut Vec<Receiver>,
-    ) {
-        self.publishes += 1;
-        self.subscriptions
-            .matches(&message.topic, &mut self.matches);
-        for subscriber in self.matches.drain(..) {
-            let Some(session) = self.sessions.get_mut(subscriber.session.0) else {
-                continue;
-            };
-            if subscriber.no_local && session.client_id == source.client_id {
-                continue;
-            }
-            let qos = subscriber.qos.min(message.qos);
-            let retain = subscriber.retain_as_published && message.retain;
-            let (publish, place) = session.found;
-            match receivers.get_mut(place) {
-                Some(receiver) if publish == self.publishes => {
-                    receiver.qos = receiver.qos.max(qos);
-                    receiver.retain |= retain;
-                    if let Some(id) = subscriber.subscription_id {
-                        receiver.subscription_ids.push(id);
-                    }
-                }
-                _ => {
-                    session.found = (self.publishes, receivers.len());
-                    receivers.push(Receiver {
-                        session: subscriber.session,
-                        qos,
-                        retain,
-                        subscription_ids: subscriber.subscription_id.into(),
-                        durable: session.durable.is_some(),
-                        place: None,
-                    });
-                }
-            }
-        }
     }
 
     /// Appends to each log with a route that matches. The gateway's own `$` topics never enter a log: what counts of
@@ -335,11 +300,13 @@ pub(super) fn is_own(origin: Origin, message: &Message) -> bool {
     origin != Origin::Client && message.topic.levels().any(|level| level.starts_with('$'))
 }
 
-/// The rules that a PUBLISH can break by itself; its topic.
-fn check(publish: &Publish, version: ProtocolVersion, limits: &Limits) -> Result<(), ReasonCode> {
-    if publish.topic_alias.is_some() {
-        return Err(ReasonCode::TopicAliasInvalid); // none was granted [MQTT-3.2.2-18]
-    }
+/// The rules that a PUBLISH can break by itself.
+fn check(
+    publish: &Publish,
+    topic: &TopicName,
+    version: ProtocolVersion,
+    limits: &Limits,
+) -> Result<(), ReasonCode> {
     if publish.qos > limits.maximum_qos {
         return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
     }
@@ -350,12 +317,20 @@ fn check(publish: &Publish, version: ProtocolVersion, limits: &Limits) -> Result
     if has_id != (publish.qos > QoS::AtMostOnce) || !publish.subscription_ids.is_empty() {
         return Err(ReasonCode::ProtocolError); // [MQTT-2.2.1-2, MQTT-3.3.4-6]
     }
-    let topic = publish.topic.as_ref().ok_or(ReasonCode::ProtocolError)?;
     // Only MQTT 5 can be told so in the answer. What is acknowledged must not be dropped [MQTT-3.3.5-2 of 3.1.1].
     if has_id && !version.is_v5() && topic.levels().count() > limits.topic_levels {
         return Err(ReasonCode::TopicNameInvalid);
     }
     Ok(())
+}
+
+/// Whether the payload is UTF-8 where its Payload Format Indicator says so. The standard leaves it to us to look (section
+/// 3.3.2.3.2). We do: what is stored and carried to a cloud fails there, out of sight of the device at fault, while here
+/// its publisher is told. Only who sets the indicator pays for it.
+pub(super) fn is_as_told(message: &Message) -> bool {
+    let properties = message.properties.as_ref();
+    let is_text = properties.is_some_and(|properties| properties.payload_is_utf8);
+    !is_text || std::str::from_utf8(&message.payload).is_ok()
 }
 
 fn tell_unmapped(log: &mut AttachedLog, message: &Message, error: &crate::topic::TemplateError) {

@@ -11,6 +11,7 @@ use super::durable::one;
 use super::effect::{CloseCause, Effect};
 use super::held::weight;
 use super::publish::Source;
+use super::receivers::Receiver;
 use super::session::{Session, SessionKey};
 use super::timeouts::Timeout;
 use super::{Core, WhenQueueFull};
@@ -33,7 +34,6 @@ impl Core {
     /// it.
     pub(super) fn full_receiver(
         &mut self,
-        now: Instant,
         source: &Source,
         message: &Message,
     ) -> Option<SessionKey> {
@@ -43,15 +43,15 @@ impl Core {
         let mut receivers = std::mem::take(&mut self.receivers);
         self.find_receivers(source, message, &mut receivers);
         let load = one(weight(message));
-        let mut kept = receivers
-            .drain(..)
-            .filter(|receiver| receiver.qos > QoS::AtMostOnce);
-        let full = kept.find(|receiver| {
-            self.with_session(now, receiver.session)
-                .is_some_and(|(session, out)| session.is_full(load, &out))
-        });
+        let is_full = |receiver: &&Receiver| {
+            let session = self.sessions.get(receiver.session.0);
+            receiver.qos > QoS::AtMostOnce
+                && session.is_some_and(|session| session.is_full(load, &self.limits))
+        };
+        let full = receivers.iter().find(is_full);
         let full = full.map(|receiver| receiver.session);
-        drop(kept);
+        let full = full.or_else(|| self.full_member(message));
+        receivers.clear();
         self.receivers = receivers;
         full
     }

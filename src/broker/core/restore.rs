@@ -1,5 +1,6 @@
 //! What the store still knew at a start: sessions with their subscriptions, retained messages, marks of QoS 2 messages.
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -7,18 +8,19 @@ use bytestring::ByteString;
 
 use super::durable::Durable;
 use super::effect::Effect;
-use super::retained::Cursor;
-use super::session::{Away, DelayedWill, Presence, Replay, Session, SessionKey};
+use super::rights::nobody;
+use super::session::{Away, DelayedWill, Presence, Session, SessionKey};
+use super::subscriptions::Subscriber;
 use super::timeouts::Timeout;
-use super::trie::Subscriber;
 use super::{Core, LogId, Origin};
+use crate::auth::{Principal, Reach};
 use crate::mqtt::{Message, PacketId, Will};
 use crate::session::PacketIds;
 use crate::store::{
     Mark, SessionNumber, SessionStanding, StateChange, StoredPresence, StoredSession,
     StoredSubscription,
 };
-use crate::topic::TopicFilter;
+use crate::topic::SharedFilter;
 
 /// What the store knew, for [`Core::restore`].
 #[derive(Clone, Debug, Default)]
@@ -59,14 +61,21 @@ impl Core {
     /// Takes up what the store knew. After [`Self::attach_store`] and [`Self::attach_log`], before the first client. A client
     /// that was connected counts as having left just now, without DISCONNECT; wills that are due are published with the
     /// first [`Self::timeout`].
-    pub fn restore(&mut self, now: Instant, restored: Restored) {
+    ///
+    /// `judge` says who a client is now and what it may do, as for [`Self::revise`]; whom it does not know may do nothing.
+    pub fn restore(
+        &mut self,
+        now: Instant,
+        restored: Restored,
+        judge: &mut dyn FnMut(&Principal, &str) -> Option<Principal>,
+    ) {
         self.now = Some(now);
         for retained in restored.retained {
             self.restore_retained(now, retained);
         }
         self.arm_sweep(now);
         for session in restored.sessions {
-            self.restore_session(now, session);
+            self.restore_session(now, session, judge);
         }
         for (log, mark) in restored.marks {
             // A session that a crash undid may have left one; its number must not become another's.
@@ -94,7 +103,12 @@ impl Core {
         self.retained.set(arrived, &Rc::new(message), publisher);
     }
 
-    fn restore_session(&mut self, now: Instant, restored: RestoredSession) {
+    fn restore_session(
+        &mut self,
+        now: Instant,
+        restored: RestoredSession,
+        judge: &mut dyn FnMut(&Principal, &str) -> Option<Principal>,
+    ) {
         let RestoredSession {
             number,
             session: stored,
@@ -105,9 +119,16 @@ impl Core {
         session.expiry = stored.expiry;
         session.packet_ids = PacketIds::after(standing.last_packet_id);
         let last = self.store.sessions.last();
-        let mut durable = Durable::restored(number, stored.version, &standing, last);
-        durable.user = stored.user;
+        let durable = Durable::restored(number, stored.version, &standing, last);
         session.durable = Some(Box::new(durable));
+        let principal = Principal {
+            user: stored.user,
+            ..Principal::default()
+        };
+        let judged = judge(&principal, &session.client_id);
+        session.principal = judged.unwrap_or_else(|| nobody(principal.user));
+        // What was read before was allowed by the rights of that time.
+        session.recheck = session.principal.rights.is_some();
         for id in standing.marks {
             session.restore_mark(id, LogId::Sessions);
         }
@@ -127,50 +148,34 @@ impl Core {
         text: &str,
         stored: StoredSubscription,
     ) {
-        let filter = TopicFilter::try_from(text);
-        let filter = filter.ok().filter(|filter| {
+        let asked = SharedFilter::parse(&text.into());
+        let asked = asked.ok().filter(|asked| {
             // The trie is as deep as its filters.
-            filter.levels().count() <= self.limits.topic_levels
+            asked.filter.levels().count() <= self.limits.topic_levels
         });
         let Some(session) = self.sessions.get_mut(key.0) else {
             return;
         };
-        let Some(filter) = filter else {
+        let Some(asked) = asked else {
             tracing::warn!(client_id = %session.client_id, filter = text, "a stored subscription is dropped: its filter is not allowed any more");
             let gone = StateChange::SubscriptionGone(number, text.into());
             self.put_state(gone, false);
             return;
         };
-        let StoredSubscription {
-            qos,
-            no_local,
-            retain_as_published,
-            id,
-            replaying,
-        } = stored;
         let subscriber = Subscriber {
             session: key,
-            qos,
-            no_local,
-            retain_as_published,
-            subscription_id: id,
+            subscription_id: stored.id.and_then(NonZeroU32::new),
+            qos: stored.qos,
+            no_local: stored.no_local,
+            retain_as_published: stored.retain_as_published,
+            checked: session.reach(&asked.filter) != Reach::All,
         };
-        self.subscriptions.insert(&filter, subscriber);
-        if replaying {
-            session.replays.push_back(Replay {
-                filter: filter.clone(),
-                qos,
-                no_local,
-                subscription_id: id,
-                cursor: Cursor::start(),
-                since: self.retained.changes(),
-                stored: Some(StoredSubscription {
-                    replaying: false,
-                    ..stored
-                }),
-            });
+        if let Some((subscription, true)) = self.subscriptions.insert(&asked, subscriber) {
+            session.subscriptions.push(subscription);
         }
-        session.filters.insert(filter);
+        if stored.replaying && asked.share.is_none() {
+            self.replay_from_start(key, asked.filter, stored, true);
+        }
     }
 
     /// The session waits for its client, and its will for its time, as long as was left.

@@ -83,7 +83,7 @@ impl Session {
         };
         let row = StoredSession {
             client_id: self.client_id.clone(),
-            user: durable.user.clone(),
+            user: self.principal.user.clone(),
             version: durable.version,
             expiry: self.expiry,
             presence,

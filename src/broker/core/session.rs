@@ -3,16 +3,20 @@
 //! The connection lives in [`Presence::Online`], so that an absent client has no connection that could be misused. The
 //! session owns what must outlive a connection: subscriptions, what is in flight, what waits, which QoS 2 ids are taken.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
+use super::alias::TopicAliases;
 use super::answers::{Answers, Tickets};
 use super::durable::Durable;
 use super::held::{Held, Queue};
 use super::retained::Cursor;
+use super::rights::Refusals;
+use super::subscriptions::SubscriptionKey;
 use super::{ConnId, Origin};
+use crate::auth::Principal;
 use crate::mqtt::{PacketId, ProtocolVersion, QoS, ReasonCode, Will};
 use crate::session::{Inbound, Outbound, PacketIds};
 use crate::store::StoredSubscription;
@@ -26,11 +30,18 @@ pub(super) struct SessionKey(pub(super) usize);
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client_id: ByteString,
+    /// Who its client was when it connected last, and what it may do now.
+    pub(super) principal: Principal,
+    /// Its rights have changed: what waits may be more than it may read.
+    pub(super) recheck: bool,
+    pub(super) refusals: Refusals,
+    /// Messages for it that were dropped by a declared policy.
+    pub(super) dropped: u64,
     pub(super) presence: Presence,
     /// Seconds that it outlives its connection.
     pub(super) expiry: u32,
-    /// What it subscribed to; the options are in the trie. Bounded by `subscriptions_per_client`.
-    pub(super) filters: BTreeSet<TopicFilter>,
+    /// What it subscribed to; filters and options are in the index. Bounded by `subscriptions_per_client`.
+    pub(super) subscriptions: Vec<SubscriptionKey>,
     /// In flight to the client.
     pub(super) outbound: Outbound<Held>,
     pub(super) packet_ids: PacketIds,
@@ -77,6 +88,7 @@ pub(super) struct DelayedWill {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) conn: ConnId,
+    pub(super) since: Instant,
     pub(super) version: ProtocolVersion,
     pub(super) origin: Origin,
     /// Of the client, in bytes.
@@ -90,6 +102,9 @@ pub(super) struct Connection {
     pub(super) will: Option<Box<Will>>,
     pub(super) keep_alive: Option<KeepAlive>,
     pub(super) answers: Answers,
+    pub(super) aliases: TopicAliases,
+    /// Request Problem Information: answers may explain themselves.
+    pub(super) wants_reasons: bool,
 }
 
 /// Watches over silence.
@@ -121,9 +136,13 @@ impl Session {
     pub(super) fn new(client_id: ByteString) -> Self {
         Self {
             client_id,
+            principal: Principal::default(),
+            recheck: false,
+            refusals: Refusals::default(),
+            dropped: 0,
             presence: Presence::Offline(Away::default()),
             expiry: 0,
-            filters: BTreeSet::new(),
+            subscriptions: Vec::new(),
             outbound: Outbound::new(0),
             packet_ids: PacketIds::default(),
             resend: VecDeque::new(),

@@ -1,16 +1,21 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
+use std::num::NonZeroU32;
 use std::time::Instant;
 
 use bytestring::ByteString;
 
 use super::Core;
 use super::answers::Reply;
+use super::effect::Act;
+use super::explain::explain;
 use super::retained::Cursor;
 use super::session::{Replay, SessionKey};
-use super::trie::Subscriber;
+use super::subscriptions::Subscriber;
+use crate::auth::Reach;
 use crate::mqtt::{
-    Packet, QoS, ReasonCode, RetainHandling, Suback, Subscribe, Subscription, Unsuback, Unsubscribe,
+    Packet, PacketType, QoS, ReasonCode, RetainHandling, Suback, Subscribe, Subscription, Unsuback,
+    Unsubscribe,
 };
 use crate::store::{StateChange, StoredSubscription};
 use crate::topic::{SharedFilter, TopicFilter};
@@ -26,16 +31,16 @@ impl Core {
         let id = subscribe.subscription_id;
         let before = self.store.state.last();
         let subscriptions = subscribe.subscriptions.iter();
-        let reasons = subscriptions
+        let reasons: Vec<_> = subscriptions
             .map(|subscription| {
-                let granted = self.add_subscription(key, subscription, id);
+                let granted = self.add_subscription(now, key, subscription, id);
                 granted.unwrap_or_else(|refused| refused)
             })
             .collect();
         let suback = Suback {
             packet_id: subscribe.packet_id,
+            reason_string: self.explain_refusal(key, &reasons),
             reasons,
-            reason_string: None,
             user_properties: Vec::new(),
         };
         let suback = Reply::Packet(Box::new(Packet::Suback(suback)));
@@ -53,8 +58,8 @@ impl Core {
         let before = self.store.state.last();
         let filters = unsubscribe.filters.iter();
         let reasons = filters
-            .map(|text| match TopicFilter::new(text.clone()) {
-                Ok(filter) if self.remove_subscription(key, &filter) => ReasonCode::Success,
+            .map(|text| match SharedFilter::parse(text) {
+                Ok(filter) if self.remove_subscription(key, text, &filter) => ReasonCode::Success,
                 Ok(_) => ReasonCode::NoSubscriptionExisted,
                 Err(_) => ReasonCode::TopicFilterInvalid,
             })
@@ -71,76 +76,70 @@ impl Core {
         Ok(())
     }
 
-    /// Which QoS is granted, or why none.
+    /// There is one Reason String for all filters: it explains the first that was refused.
+    fn explain_refusal(&self, key: SessionKey, reasons: &[ReasonCode]) -> Option<ByteString> {
+        let connection = self.sessions.get(key.0)?.connection()?;
+        let refused = reasons.iter().find(|reason| reason.is_error())?;
+        explain(PacketType::Suback, *refused).filter(|_| connection.wants_reasons)
+    }
+
+    /// Which QoS is granted, or why none. A filter of a shared subscription is taken from 3.1.1 clients too, as Mosquitto
+    /// does; that it is not No Local, the decoder has seen to [MQTT-3.8.3-4].
     fn add_subscription(
         &mut self,
+        now: Instant,
         key: SessionKey,
         asked: &Subscription,
         subscription_id: Option<u32>,
     ) -> Result<ReasonCode, ReasonCode> {
-        let SharedFilter { share, filter } =
+        let wanted =
             SharedFilter::parse(&asked.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if share.is_some() {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
-        }
-        if filter.levels().count() > self.limits.topic_levels {
+        if wanted.filter.levels().count() > self.limits.topic_levels {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let Some(session) = self.sessions.get_mut(key.0) else {
             return Err(ReasonCode::UnspecifiedError);
         };
-        let known = session.filters.contains(&filter);
-        if !known && session.filters.len() >= self.limits.subscriptions_per_client {
+        let reach = session.reach(&wanted.filter);
+        if reach == Reach::Nothing {
+            self.refused(now, key, Act::Subscribe(wanted.filter));
+            return Err(ReasonCode::NotAuthorized);
+        }
+        let is_full = session.subscriptions.len() >= self.limits.subscriptions_per_client;
+        let known = || self.subscriptions.find(&wanted);
+        if is_full && !known().is_some_and(|found| self.subscriptions.has(found, key)) {
             return Err(ReasonCode::QuotaExceeded);
         }
         let qos = asked.qos.min(self.limits.maximum_qos);
-        // Stored for long: it must not pin the buffer that the packet was read into.
-        let filter =
-            TopicFilter::try_from(filter.as_str()).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         let subscriber = Subscriber {
             session: key,
+            subscription_id: subscription_id.and_then(NonZeroU32::new),
             qos,
-            no_local: asked.no_local,
+            no_local: asked.no_local && wanted.share.is_none(),
             retain_as_published: asked.retain_as_published,
-            subscription_id,
+            checked: reach == Reach::Some,
         };
-        self.subscriptions.insert(&filter, subscriber);
-        session.replays.retain(|replay| replay.filter != filter);
-        let wanted = match asked.retain_handling {
-            RetainHandling::Send => true,
-            RetainHandling::SendIfNew => !known,
-            RetainHandling::DoNotSend => false,
-        };
-        let replays = wanted && self.limits.retained_messages > 0;
+        let inserted = self.subscriptions.insert(&wanted, subscriber);
+        let (subscription, is_new) = inserted.ok_or(ReasonCode::QuotaExceeded)?;
+        if is_new {
+            session.subscriptions.push(subscription);
+        }
+        let replays = wanted.share.is_none()
+            && match asked.retain_handling {
+                RetainHandling::Send => true,
+                RetainHandling::SendIfNew => is_new,
+                RetainHandling::DoNotSend => false,
+            };
         let stored = StoredSubscription {
             qos,
-            no_local: asked.no_local,
+            no_local: subscriber.no_local,
             retain_as_published: asked.retain_as_published,
             id: subscription_id,
-            replaying: replays && qos > QoS::AtMostOnce,
+            replaying: replays && self.retained.len() > 0 && qos > QoS::AtMostOnce,
         };
-        let number = session.durable.as_ref().map(|durable| durable.number);
-        if replays {
-            session.replays.push_back(Replay {
-                filter: filter.clone(),
-                qos,
-                no_local: asked.no_local,
-                subscription_id,
-                cursor: Cursor::start(),
-                since: self.retained.changes(),
-                stored: number
-                    .filter(|_| stored.replaying)
-                    .map(|_| StoredSubscription {
-                        replaying: false,
-                        ..stored
-                    }),
-            });
-        }
-        session.filters.insert(filter.clone());
-        if let Some(number) = number {
-            self.store.forget_replay(number, &filter);
-            let filter = ByteString::from(filter.as_str());
-            self.put_state(StateChange::Subscription(number, filter, stored), true);
+        self.put_subscription(key, &asked.filter, stored);
+        if wanted.share.is_none() {
+            self.replay_from_start(key, wanted.filter, stored, replays);
         }
         Ok(match qos {
             QoS::AtMostOnce => ReasonCode::Success,
@@ -149,21 +148,73 @@ impl Core {
         })
     }
 
+    /// Tells the state, where the session is kept.
+    fn put_subscription(&mut self, key: SessionKey, filter: &str, stored: StoredSubscription) {
+        let session = self.sessions.get(key.0);
+        if let Some(durable) = session.and_then(|session| session.durable.as_ref()) {
+            let change = StateChange::Subscription(durable.number, filter.into(), stored);
+            self.put_state(change, true);
+        }
+    }
+
+    /// The retained messages of a subscription go out, from the first on, or those of the one that it replaces no more.
+    pub(super) fn replay_from_start(
+        &mut self,
+        key: SessionKey,
+        filter: TopicFilter,
+        stored: StoredSubscription,
+        replays: bool,
+    ) {
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return;
+        };
+        session.replays.retain(|replay| replay.filter != filter);
+        if let Some(durable) = &session.durable {
+            self.store.forget_replay(durable.number, &filter);
+        }
+        if !replays || self.retained.len() == 0 {
+            return;
+        }
+        let is_stored = session.durable.is_some() && stored.replaying;
+        session.replays.push_back(Replay {
+            // Kept for long: it must not pin the buffer that the packet was read into.
+            filter: filter.compact(),
+            qos: stored.qos,
+            no_local: stored.no_local,
+            subscription_id: stored.id,
+            cursor: Cursor::start(),
+            since: self.retained.changes(),
+            stored: is_stored.then_some(StoredSubscription {
+                replaying: false,
+                ..stored
+            }),
+        });
+    }
+
     /// What is already on its way to the client still arrives [MQTT-3.10.4-3].
-    fn remove_subscription(&mut self, key: SessionKey, filter: &TopicFilter) -> bool {
+    fn remove_subscription(&mut self, key: SessionKey, text: &str, asked: &SharedFilter) -> bool {
         let Some(session) = self.sessions.get_mut(key.0) else {
             return false;
         };
-        session.replays.retain(|replay| replay.filter != *filter);
-        if !session.filters.remove(filter) {
+        let Some(subscription) = self.subscriptions.find(asked) else {
             return false;
+        };
+        let mut kept = session.subscriptions.iter();
+        let Some(place) = kept.position(|known| *known == subscription) else {
+            return false;
+        };
+        session.subscriptions.swap_remove(place);
+        if asked.share.is_none() {
+            let filter = &asked.filter;
+            session.replays.retain(|replay| replay.filter != *filter);
         }
         if let Some(durable) = &session.durable {
             let number = durable.number;
-            self.store.forget_replay(number, filter);
-            let filter = ByteString::from(filter.as_str());
-            self.put_state(StateChange::SubscriptionGone(number, filter), true);
+            if asked.share.is_none() {
+                self.store.forget_replay(number, &asked.filter);
+            }
+            self.put_state(StateChange::SubscriptionGone(number, text.into()), true);
         }
-        self.subscriptions.remove(filter, key)
+        self.subscriptions.remove(subscription, key)
     }
 }

@@ -1,220 +1,367 @@
-//! The subscription index: a trie by topic level, with the named children of a level in a hash map, `+` and `#` beside
-//! them.
+//! The index of topic filters: a trie by topic level.
 //!
-//! A publish visits the nodes that match its topic and no others, so its cost does not grow with the subscriptions that
-//! do not match. The hash is the standard library's keyed one: clients choose the keys. Depth is bounded by the limit on
-//! topic levels, which is checked before a filter or a name comes here.
+//! A publish visits the nodes that match its topic and no others, so its cost does not grow with the filters that do
+//! not match. Nodes lie in one slab and name each other by number; the named children of all nodes share one hash table,
+//! keyed by parent and level, so that a filter costs about 70 bytes for each level that no other filter shares. The hash
+//! is the standard library's keyed one: clients choose the keys. A node's number also stands for its filter, whose text
+//! can be put together again, so nobody needs to keep it.
+//!
+//! Depth is bounded by the limit on topic levels, which is checked before a filter or a name comes here.
 
-use std::collections::HashMap;
-use std::str::Split;
+use std::hash::{BuildHasher as _, RandomState};
+use std::mem;
+use std::num::NonZeroU32;
 
-use super::session::SessionKey;
-use crate::mqtt::QoS;
+use hashbrown::HashTable;
+use slab::Slab;
+
 use crate::topic::{TopicFilter, TopicName};
 
-/// Who subscribed, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Subscriber {
-    pub(super) session: SessionKey,
-    pub(super) qos: QoS,
-    pub(super) no_local: bool,
-    pub(super) retain_as_published: bool,
-    pub(super) subscription_id: Option<u32>,
+/// Longest level that a node holds without an allocation of its own; as much as fits beside a length.
+const SHORT_MAX: usize = 22;
+/// Spreads the numbers of parents over the hash table: 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// A node, and so a filter. Valid until [`Trie::prune`] takes the node away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct FilterKey(NonZeroU32);
+
+/// Filters, and a `T` for each.
+#[derive(Debug)]
+pub(super) struct Trie<T> {
+    nodes: Slab<Node<T>>,
+    root: FilterKey,
+    /// The named children of all nodes.
+    named: HashTable<FilterKey>,
+    hasher: RandomState,
+    /// Scratch of `visit`, kept for its capacity: the nodes that match so far, and those that match one level on.
+    active: Vec<FilterKey>,
+    next: Vec<FilterKey>,
 }
 
-/// All subscriptions.
-#[derive(Debug, Default)]
-pub(super) struct Trie {
-    root: Node,
-    len: usize,
+#[derive(Debug)]
+struct Node<T> {
+    level: Level,
+    parent: FilterKey,
+    /// How many of its children are in [`Trie::named`].
+    named: u32,
+    /// The `+` below.
+    any: Option<FilterKey>,
+    /// The `#` below; it matches this level too.
+    rest: Option<FilterKey>,
+    here: T,
 }
 
-#[derive(Debug, Default)]
-struct Node {
-    children: HashMap<Box<str>, Self>,
-    /// The `+` below this level.
-    any: Option<Box<Self>>,
-    /// Subscribers whose filter ends here.
-    here: Vec<Subscriber>,
-    /// Subscribers whose filter ends with the `#` below this level; it matches this level too.
-    rest: Vec<Subscriber>,
+/// The text of one level.
+#[derive(Debug)]
+enum Level {
+    Short { len: u8, text: [u8; SHORT_MAX] },
+    Long(Box<[u8]>),
 }
 
-impl Trie {
-    /// Subscriptions held.
-    pub(super) fn len(&self) -> usize {
-        self.len
+impl<T: Default> Default for Trie<T> {
+    fn default() -> Self {
+        let root = FilterKey(NonZeroU32::MIN);
+        let mut nodes = Slab::new();
+        nodes.insert(Node::new("", root));
+        Self {
+            nodes,
+            root,
+            named: HashTable::new(),
+            hasher: RandomState::new(),
+            active: Vec::new(),
+            next: Vec::new(),
+        }
+    }
+}
+
+impl<T: Default> Trie<T> {
+    /// The key of a filter, which is added where it is not there. `None` where four billion levels are there already.
+    /// A filter that is then left without a use must be given to [`Self::prune`].
+    pub(super) fn add(&mut self, filter: &TopicFilter) -> Option<FilterKey> {
+        let levels = filter.as_str().split('/');
+        let mut at = self.root;
+        for level in levels {
+            at = match self.child(at, level) {
+                Some(child) => child,
+                None => self.grow(at, level)?,
+            };
+        }
+        Some(at)
     }
 
-    /// Adds a subscription; one of the same session to the same filter is replaced [MQTT-3.8.4-3].
-    pub(super) fn insert(&mut self, filter: &TopicFilter, subscriber: Subscriber) {
-        let mut node = &mut self.root;
-        for level in filter.as_str().split('/') {
-            match level {
-                "#" => {
-                    self.len += usize::from(put(&mut node.rest, subscriber));
-                    return;
+    /// The key of a filter that is there.
+    pub(super) fn find(&self, filter: &TopicFilter) -> Option<FilterKey> {
+        let mut levels = filter.as_str().split('/');
+        levels.try_fold(self.root, |at, level| self.child(at, level))
+    }
+
+    pub(super) fn get(&self, key: FilterKey) -> Option<&T> {
+        self.nodes.get(key.place()).map(|node| &node.here)
+    }
+
+    pub(super) fn get_mut(&mut self, key: FilterKey) -> Option<&mut T> {
+        self.nodes.get_mut(key.place()).map(|node| &mut node.here)
+    }
+
+    /// The filter of a key.
+    pub(super) fn text(&self, key: FilterKey) -> String {
+        let mut levels = Vec::new();
+        let mut at = key;
+        while at != self.root
+            && let Some(node) = self.nodes.get(at.place())
+        {
+            levels.push(String::from_utf8_lossy(node.level.bytes()));
+            at = node.parent;
+        }
+        levels.reverse();
+        levels.join("/")
+    }
+
+    /// Takes away a filter that is of no more use, and the nodes above it that only it needed.
+    pub(super) fn prune(&mut self, key: FilterKey, is_unused: impl Fn(&T) -> bool) {
+        let mut at = key;
+        while at != self.root {
+            let leaf = self.nodes.get(at.place()).filter(|node| {
+                node.named == 0
+                    && node.any.is_none()
+                    && node.rest.is_none()
+                    && is_unused(&node.here)
+            });
+            let Some(leaf) = leaf else {
+                return;
+            };
+            let parent = leaf.parent;
+            let hash = self.hash(parent, leaf.level.bytes());
+            self.nodes.remove(at.place());
+            let Some(above) = self.nodes.get_mut(parent.place()) else {
+                return;
+            };
+            if above.any == Some(at) {
+                above.any = None;
+            } else if above.rest == Some(at) {
+                above.rest = None;
+            } else if let Ok(entry) = self.named.find_entry(hash, |child| *child == at) {
+                entry.remove();
+                above.named = above.named.saturating_sub(1);
+            }
+            at = parent;
+        }
+    }
+
+    /// Calls `found` for every filter that matches `topic`.
+    pub(super) fn visit(&mut self, topic: &TopicName, mut found: impl FnMut(&T)) {
+        let mut active = mem::take(&mut self.active);
+        let mut next = mem::take(&mut self.next);
+        active.clear();
+        active.push(self.root);
+        // No wildcard matches the first level of a `$` topic [MQTT-4.7.2-1].
+        let mut wildcards = !topic.is_reserved();
+        for level in topic.levels() {
+            let mut hash = None;
+            for &key in &active {
+                let Some(node) = self.nodes.get(key.place()) else {
+                    continue;
+                };
+                if wildcards {
+                    node.rest.and_then(|rest| self.get(rest)).map(&mut found);
+                    next.extend(node.any);
                 }
-                "+" => node = node.any.get_or_insert_default(),
-                name if node.children.contains_key(name) => {
-                    let Some(child) = node.children.get_mut(name) else {
-                        return;
-                    };
-                    node = child;
+                if node.named > 0 {
+                    let hash = *hash.get_or_insert_with(|| self.hasher.hash_one(level.as_bytes()));
+                    next.extend(self.named_child(mixed(hash, key), key, level.as_bytes()));
                 }
-                name => node = node.children.entry(name.into()).or_default(),
+            }
+            wildcards = true;
+            mem::swap(&mut active, &mut next);
+            next.clear();
+        }
+        for &key in &active {
+            if let Some(node) = self.nodes.get(key.place()) {
+                found(&node.here);
+                node.rest.and_then(|rest| self.get(rest)).map(&mut found);
             }
         }
-        self.len += usize::from(put(&mut node.here, subscriber));
+        (self.active, self.next) = (active, next);
     }
 
-    /// Removes a subscription and the nodes that nobody needs any more; false where there was none.
-    pub(super) fn remove(&mut self, filter: &TopicFilter, session: SessionKey) -> bool {
-        let removed = self.root.remove(filter.as_str().split('/'), session);
-        self.len -= usize::from(removed);
-        removed
-    }
-
-    /// Adds every subscription that matches `topic` to `found`; a session with several that match is there several times.
-    pub(super) fn matches(&self, topic: &TopicName, found: &mut Vec<Subscriber>) {
-        let levels = topic.as_str().split('/');
-        self.root.visit(levels, !topic.is_reserved(), found);
-    }
-}
-
-impl Node {
-    /// `wildcards` is false at the first level of a `$` topic [MQTT-4.7.2-1].
-    fn visit(&self, mut levels: Split<'_, char>, wildcards: bool, found: &mut Vec<Subscriber>) {
-        if wildcards {
-            found.extend_from_slice(&self.rest);
+    fn child(&self, parent: FilterKey, level: &str) -> Option<FilterKey> {
+        let node = self.nodes.get(parent.place())?;
+        match level {
+            "+" => node.any,
+            "#" => node.rest,
+            _ if node.named == 0 => None,
+            name => {
+                let hash = self.hash(parent, name.as_bytes());
+                self.named_child(hash, parent, name.as_bytes())
+            }
         }
-        let Some(level) = levels.next() else {
-            found.extend_from_slice(&self.here);
-            return;
+    }
+
+    fn named_child(&self, hash: u64, parent: FilterKey, level: &[u8]) -> Option<FilterKey> {
+        let is_it = |child: &FilterKey| {
+            let node = self.nodes.get(child.place());
+            node.is_some_and(|node| node.parent == parent && node.level.bytes() == level)
         };
-        if let Some(child) = self.children.get(level) {
-            child.visit(levels.clone(), true, found);
-        }
-        if wildcards && let Some(any) = &self.any {
-            any.visit(levels, true, found);
-        }
+        self.named.find(hash, is_it).copied()
     }
 
-    fn remove(&mut self, mut levels: Split<'_, char>, session: SessionKey) -> bool {
-        match levels.next() {
-            None => take(&mut self.here, session),
-            Some("#") => take(&mut self.rest, session),
-            Some("+") => {
-                let Some(any) = &mut self.any else {
-                    return false;
-                };
-                let removed = any.remove(levels, session);
-                if any.is_empty() {
-                    self.any = None;
-                }
-                removed
-            }
-            Some(level) => {
-                let Some(child) = self.children.get_mut(level) else {
-                    return false;
-                };
-                let removed = child.remove(levels, session);
-                if child.is_empty() {
-                    self.children.remove(level);
-                }
-                removed
+    fn grow(&mut self, parent: FilterKey, level: &str) -> Option<FilterKey> {
+        let key = FilterKey::new(self.nodes.vacant_key())?;
+        let hash = self.hash(parent, level.as_bytes());
+        let above = self.nodes.get_mut(parent.place())?;
+        match level {
+            "+" => above.any = Some(key),
+            "#" => above.rest = Some(key),
+            _ => {
+                above.named += 1;
+                let Self {
+                    nodes,
+                    named,
+                    hasher,
+                    ..
+                } = self;
+                named.insert_unique(hash, key, |child| {
+                    let node = nodes.get(child.place());
+                    node.map_or(0, |node| {
+                        mixed(hasher.hash_one(node.level.bytes()), node.parent)
+                    })
+                });
             }
         }
+        self.nodes.insert(Node::new(level, parent));
+        Some(key)
     }
 
-    fn is_empty(&self) -> bool {
-        self.children.is_empty()
-            && self.any.is_none()
-            && self.here.is_empty()
-            && self.rest.is_empty()
+    fn hash(&self, parent: FilterKey, level: &[u8]) -> u64 {
+        mixed(self.hasher.hash_one(level), parent)
     }
 }
 
-/// True where the subscription is new.
-fn put(subscribers: &mut Vec<Subscriber>, subscriber: Subscriber) -> bool {
-    let known = subscribers
-        .iter_mut()
-        .find(|known| known.session == subscriber.session);
-    if let Some(known) = known {
-        *known = subscriber;
-        return false;
+impl FilterKey {
+    fn new(place: usize) -> Option<Self> {
+        let number = u32::try_from(place).ok()?.checked_add(1)?;
+        NonZeroU32::new(number).map(Self)
     }
-    subscribers.push(subscriber);
-    true
+
+    fn place(self) -> usize {
+        // Numbers come from places of the slab, so they fit.
+        usize::try_from(self.0.get() - 1).unwrap_or(usize::MAX)
+    }
 }
 
-fn take(subscribers: &mut Vec<Subscriber>, session: SessionKey) -> bool {
-    let position = subscribers
-        .iter()
-        .position(|known| known.session == session);
-    position.is_some_and(|position| {
-        subscribers.swap_remove(position);
-        true
-    })
+impl<T: Default> Node<T> {
+    fn new(level: &str, parent: FilterKey) -> Self {
+        Self {
+            level: Level::new(level.as_bytes()),
+            parent,
+            named: 0,
+            any: None,
+            rest: None,
+            here: T::default(),
+        }
+    }
+}
+
+impl Level {
+    fn new(level: &[u8]) -> Self {
+        let mut text = [0; SHORT_MAX];
+        match (text.get_mut(..level.len()), u8::try_from(level.len())) {
+            (Some(short), Ok(len)) => {
+                short.copy_from_slice(level);
+                Self::Short { len, text }
+            }
+            _ => Self::Long(level.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { len, text } => text.get(..usize::from(*len)).unwrap_or(text),
+            Self::Long(text) => text,
+        }
+    }
+}
+
+/// The place of a level below a parent: the level's hash is secret, the parent's number is not.
+fn mixed(level: u64, parent: FilterKey) -> u64 {
+    level ^ u64::from(parent.0.get()).wrapping_mul(SPREAD)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
 
+    type Numbers = BTreeSet<usize>;
+
     fn filter(text: &str) -> TopicFilter {
         TopicFilter::try_from(text).unwrap()
     }
 
-    fn subscriber(session: usize) -> Subscriber {
-        Subscriber {
-            session: SessionKey(session),
-            qos: QoS::AtMostOnce,
-            no_local: false,
-            retain_as_published: false,
-            subscription_id: None,
-        }
+    fn add(trie: &mut Trie<Numbers>, text: &str, number: usize) -> FilterKey {
+        let key = trie.add(&filter(text)).unwrap();
+        trie.get_mut(key).unwrap().insert(number);
+        key
     }
 
-    fn found(trie: &Trie, topic: &str) -> Vec<usize> {
-        let mut found = Vec::new();
-        trie.matches(&TopicName::try_from(topic).unwrap(), &mut found);
-        let mut found: Vec<_> = found.iter().map(|found| found.session.0).collect();
-        found.sort_unstable();
-        found
+    fn remove(trie: &mut Trie<Numbers>, text: &str, number: usize) {
+        let key = trie.find(&filter(text)).unwrap();
+        assert!(trie.get_mut(key).unwrap().remove(&number));
+        trie.prune(key, Numbers::is_empty);
     }
 
-    #[test]
-    fn a_replaced_subscription_is_one() {
-        let mut trie = Trie::default();
-        trie.insert(&filter("a/+"), subscriber(1));
-        let better = Subscriber {
-            qos: QoS::ExactlyOnce,
-            ..subscriber(1)
-        };
-        trie.insert(&filter("a/+"), better);
-        assert_eq!(trie.len(), 1);
-        let mut matched = Vec::new();
-        trie.matches(&TopicName::try_from("a/b").unwrap(), &mut matched);
-        assert_eq!(matched, [better]);
+    fn found(trie: &mut Trie<Numbers>, topic: &str) -> Vec<usize> {
+        let mut all = Vec::new();
+        trie.visit(&TopicName::try_from(topic).unwrap(), |here| {
+            all.extend(here)
+        });
+        all.sort_unstable();
+        all
     }
 
     #[test]
-    fn removal_prunes_and_says_whether_there_was_one() {
+    fn a_node_with_one_subscriber_takes_56_bytes() {
+        assert_eq!(size_of::<Node<[u64; 2]>>(), 56);
+    }
+
+    #[test]
+    fn a_filter_is_found_again_and_its_text_is_put_together() {
         let mut trie = Trie::default();
-        for text in ["a/b/c", "a/+/c", "a/#", "+/b", "#"] {
-            trie.insert(&filter(text), subscriber(1));
+        let long = format!("a/{}/c", "x".repeat(SHORT_MAX + 1));
+        for text in ["a", "/", "a/+/c", "a/#", "#", "+", "//b", &long, "a/héé"] {
+            let key = add(&mut trie, text, 1);
+            assert_eq!(trie.find(&filter(text)), Some(key));
+            assert_eq!(trie.text(key), text);
         }
-        assert!(!trie.remove(&filter("a/b"), SessionKey(1)));
-        assert!(!trie.remove(&filter("a/b/c"), SessionKey(2)));
-        for text in ["a/b/c", "a/+/c", "a/#", "+/b", "#"] {
-            assert!(trie.remove(&filter(text), SessionKey(1)), "{text}");
+        assert_eq!(
+            trie.find(&filter("a/+"))
+                .map(|key| trie.text(key))
+                .as_deref(),
+            Some("a/+")
+        );
+        assert_eq!(trie.find(&filter("a/b")), None);
+    }
+
+    #[test]
+    fn pruning_leaves_what_others_need_and_nothing_else() {
+        let mut trie = Trie::default();
+        let texts = ["a/b/c", "a/+/c", "a/#", "+/b", "#", "a/b"];
+        for text in texts {
+            add(&mut trie, text, 1);
         }
-        assert!(trie.root.is_empty());
-        assert_eq!(trie.len(), 0);
+        add(&mut trie, "a/b", 2);
+        for text in texts {
+            remove(&mut trie, text, 1);
+        }
+        assert_eq!(found(&mut trie, "a/b"), [2]);
+        remove(&mut trie, "a/b", 2);
+        assert_eq!(trie.nodes.len(), 1, "the root");
+        assert!(trie.named.is_empty());
     }
 
     fn texts(levels: &'static [&'static str]) -> impl Strategy<Value = String> {
@@ -230,17 +377,17 @@ mod tests {
         ) {
             let filters: Vec<_> = filters.iter().filter_map(|text| TopicFilter::try_from(text.as_str()).ok()).collect();
             let mut trie = Trie::default();
-            for (session, filter) in filters.iter().enumerate() {
-                trie.insert(filter, subscriber(session));
+            for (number, filter) in filters.iter().enumerate() {
+                add(&mut trie, filter.as_str(), number);
             }
-            for (session, filter) in filters.iter().enumerate().filter(|(session, _)| removed[*session]) {
-                prop_assert!(trie.remove(filter, SessionKey(session)));
+            for (number, filter) in filters.iter().enumerate().filter(|(number, _)| removed[*number]) {
+                remove(&mut trie, filter.as_str(), number);
             }
             for name in names.iter().filter_map(|text| TopicName::try_from(text.as_str()).ok()) {
                 let expected: Vec<_> = (0..filters.len())
-                    .filter(|&session| !removed[session] && filters[session].matches(&name))
+                    .filter(|&number| !removed[number] && filters[number].matches(&name))
                     .collect();
-                prop_assert_eq!(found(&trie, name.as_str()), expected, "{} in {:?}", name, filters);
+                prop_assert_eq!(found(&mut trie, name.as_str()), expected, "{} in {:?}", name, filters);
             }
         }
     }

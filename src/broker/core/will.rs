@@ -56,7 +56,9 @@ impl Core {
         let client_id = session.client_id.clone();
         if let Some(DelayedWill { will, origin, due }) = away.will.take() {
             self.timeouts.cancel(due, Timeout::WillDelay(key));
-            self.publish_will(now, origin, client_id, &will);
+            if self.may_leave_will(now, key, &will) {
+                self.publish_will(now, origin, client_id, &will);
+            }
             self.put_session(now, key);
         }
     }

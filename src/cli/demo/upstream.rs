@@ -60,6 +60,7 @@ impl Upstream {
                 crl: None,
                 allow_tls12: true,
             }),
+            websocket: None,
             user_from_common_name: true,
         };
         let listener = PreparedListener::new(options)?;

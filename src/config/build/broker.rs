@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::access::{self, Logins};
+use super::websocket::websocket;
 use super::{Names, below, each, is_name, limits};
 use crate::auth::AccessOptions;
 use crate::broker::BrokerOptions;
@@ -74,6 +75,7 @@ fn default_listener() -> ListenerOptions {
         bind: Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 1883))),
         anonymous: true,
         tls: None,
+        websocket: None,
         user_from_common_name: false,
     }
 }
@@ -120,11 +122,18 @@ fn listener(
         Some((tls, user_from)) => (Some(tls?), user_from),
         None => (None, false),
     };
+    let anonymous = entry.raw.anonymous.unwrap_or(false);
+    let shows_certificate = |tls: &ServerTls| tls.client_certificate != ClientCertificate::Off;
+    let by_itself = anonymous || tls.as_ref().is_some_and(shows_certificate);
+    let websocket = entry
+        .has("websocket")
+        .then(|| websocket(context, entry, by_itself));
     Some(ListenerOptions {
         name: entry.raw.name.clone().unwrap_or_else(|| bind.clone()),
         bind: address,
-        anonymous: entry.raw.anonymous.unwrap_or(false),
+        anonymous,
         tls,
+        websocket,
         user_from_common_name,
     })
 }
@@ -191,7 +200,47 @@ fn tls(context: &mut Context<'_>, entry: &Section<raw::Listener>) -> (Option<Ser
         "certs/gateway.key",
     );
     let private_key = private_key.map(|name| context.file(name, &section.at("private_key")));
-    let client_ca = raw
+    let clients = client_certificates(context, &section);
+    let common_name = raw
+        .user_from
+        .is_some_and(|word| word.0 == raw::UserFrom::CommonName);
+    if common_name && clients.asked == ClientCertificate::Off {
+        let message = "`user_from: common_name` needs a client certificate";
+        let remedy = "add `client_ca` and `client_certificate: required`";
+        context.error(
+            Code::Contradiction,
+            &section.at("user_from"),
+            message,
+            remedy,
+        );
+    }
+    let minimum = raw.minimum_version.map(|word| word.0);
+    let tls = certificate
+        .zip(private_key)
+        .map(|(certificate, private_key)| ServerTls {
+            certificate,
+            private_key,
+            client_ca: clients.ca,
+            client_certificate: clients.asked,
+            crl: clients.crl,
+            allow_tls12: minimum != Some(raw::TlsVersion::Tls13),
+        });
+    (tls, common_name)
+}
+
+/// What a listener asks its clients for.
+struct ClientCertificates {
+    ca: Option<PathBuf>,
+    asked: ClientCertificate,
+    crl: Option<PathBuf>,
+}
+
+fn client_certificates(
+    context: &mut Context<'_>,
+    section: &Section<raw::ListenerTls>,
+) -> ClientCertificates {
+    let raw = &section.raw;
+    let ca = raw
         .client_ca
         .as_ref()
         .map(|name| context.file(name, &section.at("client_ca")));
@@ -232,31 +281,11 @@ fn tls(context: &mut Context<'_>, entry: &Section<raw::Listener>) -> (Option<Ser
             "add `client_ca` and `client_certificate: required`, or remove `crl`",
         );
     }
-    let common_name = raw
-        .user_from
-        .is_some_and(|word| word.0 == raw::UserFrom::CommonName);
-    if common_name && client_certificate == ClientCertificate::Off {
-        let message = "`user_from: common_name` needs a client certificate";
-        let remedy = "add `client_ca` and `client_certificate: required`";
-        context.error(
-            Code::Contradiction,
-            &section.at("user_from"),
-            message,
-            remedy,
-        );
+    ClientCertificates {
+        ca,
+        asked: client_certificate,
+        crl,
     }
-    let minimum = raw.minimum_version.map(|word| word.0);
-    let tls = certificate
-        .zip(private_key)
-        .map(|(certificate, private_key)| ServerTls {
-            certificate,
-            private_key,
-            client_ca,
-            client_certificate,
-            crl,
-            allow_tls12: minimum != Some(raw::TlsVersion::Tls13),
-        });
-    (tls, common_name)
 }
 
 /// Who can come in at this listener: nobody is a fault, everybody a warning.

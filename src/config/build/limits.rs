@@ -52,6 +52,8 @@ fn counts(context: &mut Context<'_>, section: &Section<raw::Limits>, limits: &mu
         &mut limits.connections,
         count("connections", raw.connections, 1),
     );
+    let per_address = count("connections_per_address", raw.connections_per_address, 1);
+    put(&mut limits.connections_per_address, per_address);
     put(
         &mut limits.topic_levels,
         count("topic_levels", raw.topic_levels, 1),
@@ -75,6 +77,7 @@ fn counts(context: &mut Context<'_>, section: &Section<raw::Limits>, limits: &mu
         window("receive_maximum", raw.receive_maximum),
     );
     put(&mut limits.inflight, window("inflight", raw.inflight));
+    put(&mut limits.topic_alias_maximum, raw.topic_alias_maximum);
 }
 
 fn sizes_and_times(context: &mut Context<'_>, section: &Section<raw::Limits>, limits: &mut Limits) {

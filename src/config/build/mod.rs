@@ -12,6 +12,7 @@ mod limits;
 mod route;
 mod tag;
 mod topics;
+mod websocket;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -27,6 +27,15 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) bind: Option<String>,
     pub(in crate::config) anonymous: Option<bool>,
     pub(in crate::config) tls: Option<Value>,
+    pub(in crate::config) websocket: Option<Value>,
+}
+
+/// `websocket:` of a listener.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct WebSocket {
+    pub(in crate::config) path: Option<String>,
+    pub(in crate::config) origins: Option<Vec<Value>>,
 }
 
 /// `tls:` of a listener.
@@ -74,12 +83,14 @@ pub(in crate::config) enum TlsVersion {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Limits {
     pub(in crate::config) connections: Option<u32>,
+    pub(in crate::config) connections_per_address: Option<u32>,
     pub(in crate::config) connect_timeout: Option<Time>,
     pub(in crate::config) packet_size: Option<Size>,
     pub(in crate::config) topic_levels: Option<u32>,
     pub(in crate::config) subscriptions_per_client: Option<u32>,
     pub(in crate::config) receive_maximum: Option<u16>,
     pub(in crate::config) inflight: Option<u16>,
+    pub(in crate::config) topic_alias_maximum: Option<u16>,
     pub(in crate::config) sessions: Option<u32>,
     pub(in crate::config) queued_messages: Option<u32>,
     pub(in crate::config) queued_bytes: Option<Size>,

@@ -8,7 +8,7 @@ mod scalar;
 
 pub(super) use bridge::{Backlog, Backoff, Bridge, BridgeTls, Route};
 pub(super) use broker::{
-    Access, Broker, Limits, Listener, ListenerTls, Store, TlsVersion, UserFrom,
+    Access, Broker, Limits, Listener, ListenerTls, Store, TlsVersion, UserFrom, WebSocket,
 };
 pub(super) use device::{
     Connection, Defaults, Device, Group, Kind, ModbusTcp, PayloadKind, ProbeBackoff, Tag, Template,
@@ -52,6 +52,7 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
         ("broker", shape::<Broker>()),
         ("broker.listeners[]", shape::<Listener>()),
         ("broker.listeners[].tls", shape::<ListenerTls>()),
+        ("broker.listeners[].websocket", shape::<WebSocket>()),
         ("broker.access[]", shape::<Access>()),
         ("broker.limits", shape::<Limits>()),
         ("store", shape::<Store>()),
