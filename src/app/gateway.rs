@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::stores::Opened;
-use super::{Prepared, report};
+use super::{Prepared, report, sys};
 use crate::adapter::{Adapter, PlanError};
 use crate::auth::Authenticator;
 use crate::bridge::PreparedBridge;
@@ -109,6 +109,9 @@ impl Gateway {
             listeners,
             gateway.stops.reports.stop(),
         ));
+        let link = gateway.link("sys", Origin::Gateway).await?;
+        let (broker, stop) = (gateway.broker.clone(), gateway.stops.reports.stop());
+        gateway.reports.spawn(sys::publish(link, broker, stop));
         tracing::info!(gateway = id, "running");
         Ok(gateway)
     }

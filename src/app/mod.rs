@@ -9,6 +9,7 @@ pub mod logging;
 mod prepare;
 mod report;
 mod stores;
+mod sys;
 
 pub use gateway::{Gateway, StartError};
 pub use prepare::{FileFaults, Prepared};

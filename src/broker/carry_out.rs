@@ -126,7 +126,10 @@ impl Shell {
         });
         drop(spare);
         match encoded {
-            Ok(waiting) => self.touch(peer, waiting),
+            Ok(waiting) => {
+                self.traffic.sent();
+                self.touch(peer, waiting);
+            }
             Err(fault) => {
                 tracing::error!(%fault, packet = %packet.packet_type(), "a packet cannot be sent; this is a fault of fieldgate");
                 peer.give_up();
@@ -156,7 +159,10 @@ impl Shell {
         );
         drop((encoded, spare));
         match written {
-            Ok(waiting) => self.touch(peer, waiting),
+            Ok(waiting) => {
+                self.traffic.sent_publish(delivery.message.payload.len());
+                self.touch(peer, waiting);
+            }
             Err(fault) => {
                 tracing::error!(%fault, topic = %delivery.message.topic, "a message cannot be sent; this is a fault of fieldgate");
                 peer.give_up();
@@ -182,7 +188,7 @@ impl Shell {
             };
             peer.swollen.set(false);
             if let Side::Socket(socket) = &peer.side {
-                socket.flush(at.now, &mut self.spare.borrow_mut());
+                self.flush(socket, at.now);
                 self.crowd(&peer, socket.waiting() > self.outbox_max());
             }
         }

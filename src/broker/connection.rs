@@ -90,7 +90,8 @@ pub(super) fn poll_input(
         input.reserve(INPUT_BYTES); // the same memory again, where no packet holds on to it
     }
     let read = pin!(stream.read_buf(&mut *input));
-    ready!(read.poll(context))?;
+    let count = ready!(read.poll(context))?;
+    shell.traffic.bytes_received(count);
     Poll::Ready(Ok(input.split().freeze()))
 }
 
@@ -194,7 +195,7 @@ impl Serving {
     fn is_deaf(&self, socket: &Socket) -> bool {
         let limit = self.shell.outbox_max() * 2;
         if socket.waiting() > limit {
-            socket.flush(clock::now(), &mut self.shell.spare());
+            self.shell.flush(socket, clock::now());
         }
         socket.waiting() > limit
     }
@@ -212,7 +213,10 @@ impl Serving {
             while *packets > 0 {
                 let waiting = core.effects_waiting();
                 match decoder.next_packet() {
-                    Ok(Some(packet)) => core.receive(at.now, at.wall, peer.conn, packet),
+                    Ok(Some(packet)) => {
+                        shell.traffic.received(&packet);
+                        core.receive(at.now, at.wall, peer.conn, packet);
+                    }
                     Ok(None) => {
                         *undecoded = false;
                         return;
@@ -269,7 +273,7 @@ async fn part(serving: Serving, end: End) {
 async fn say_farewell(shell: &Shell, socket: &Socket, cause: CloseCause) {
     let written = poll_fn(|context| {
         socket.served_by(context);
-        socket.flush(clock::now(), &mut shell.spare());
+        shell.flush(socket, clock::now());
         match socket.broken() {
             Some(kind) => Poll::Ready(Err(io::Error::from(kind))),
             None if socket.is_drained() => socket

@@ -116,7 +116,11 @@ async fn first_packet(
             return Err(NoConnect::Eof);
         }
         decoder.push(bytes);
-        match decoder.next_packet()? {
+        let packet = decoder.next_packet()?;
+        if let Some(packet) = &packet {
+            shell.traffic.received(packet);
+        }
+        match packet {
             None => {}
             Some(Packet::Connect(connect)) => return Ok(connect),
             Some(other) => {

@@ -37,6 +37,7 @@ mod shell;
 mod stores;
 mod thread;
 mod topic_aliases;
+mod traffic;
 
 pub use figures::BrokerStats;
 pub use handle::{Broker, BrokerHandle, IncomingConnection, Stream};
@@ -46,6 +47,7 @@ pub use request::{ListedSession, SessionPage};
 pub use route::{ForwardRoute, Latest, RetainPolicy};
 pub use seats::{NoSeat, Seat};
 pub use stores::{Attachment, SessionStore, Stores};
+pub use traffic::Traffic;
 
 /// Where a message came from: for audit, loop rules, and the rule that the gateway's own `$` topics never enter a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -173,25 +173,29 @@ impl Socket {
         self.waker().wake_by_ref();
     }
 
-    /// Gives the stream what it takes. A failure is kept for the connection's task, which is woken.
-    pub(super) fn flush(&self, now: Instant, spare: &mut Spare) {
+    /// Gives the stream what it takes, and says how many bytes that was. A failure is kept for the connection's task,
+    /// which is woken.
+    pub(super) fn flush(&self, now: Instant, spare: &mut Spare) -> usize {
         if self.broken.get().is_some() {
-            return;
+            return 0;
         }
         let waker = self.waker();
         let mut context = Context::from_waker(&waker);
         let mut wire = self.wire.borrow_mut();
         let Wire { stream, outbox, .. } = &mut *wire;
         match outbox.write_to(stream.as_mut(), &mut context, spare) {
-            Ok(Written { blocked: false, .. }) => self.stalled_since.set(None),
-            Ok(Written { bytes: 0, .. }) => {
-                let since = self.stalled_since.get().unwrap_or(now);
-                self.stalled_since.set(Some(since));
+            Ok(Written { blocked, bytes }) => {
+                let since = match bytes {
+                    0 => self.stalled_since.get().unwrap_or(now),
+                    _ => now,
+                };
+                self.stalled_since.set(blocked.then_some(since));
+                bytes
             }
-            Ok(Written { .. }) => self.stalled_since.set(Some(now)),
             Err(fault) => {
                 self.broken.set(Some(fault.kind()));
                 waker.wake_by_ref();
+                0
             }
         }
     }

@@ -91,7 +91,7 @@ impl Shell {
             self.armed.set(Some(next));
             self.sooner.notify_one();
         }
-        self.figures.show(&core.stats());
+        self.figures.show(&core.stats(), &self.traffic.so_far());
         self.round.moment.set(None);
         self.round.packets.set(0);
         self.round.is_ending.set(false);
@@ -102,7 +102,7 @@ impl Shell {
         let Side::Socket(socket) = &peer.side else {
             return;
         };
-        socket.flush(now, &mut self.spare());
+        self.flush(socket, now);
         if socket.stalled_since.get().is_some() && !self.stalls.replace(true) {
             self.sooner.notify_one();
         }

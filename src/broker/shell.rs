@@ -14,7 +14,7 @@
 //! again if even its farewell panics. What it cannot: an acknowledgement without its message in the logs, because acknowledgements
 //! are released by `covered` alone, and positions in a log, because every effect that was decided is still carried out.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,8 +31,9 @@ use super::encoded::EncodedOnce;
 use super::figures::Figures;
 use super::keeping::Keeping;
 use super::outbox::Spare;
-use super::peer::{Peer, Side};
+use super::peer::{Peer, Side, Socket};
 use super::round::Round;
+use super::traffic::TrafficCount;
 use super::{BrokerOptions, Limits, Stores};
 use crate::auth::{Authenticator, Principal};
 use crate::clock::{self, WallTime};
@@ -52,6 +53,7 @@ pub(super) struct Shell {
     pub(super) keeping: Keeping,
     pub(super) authenticator: Authenticator,
     pub(super) figures: Arc<Figures>,
+    pub(super) traffic: TrafficCount,
     pub(super) stop: Stop,
     /// By connection number; `None` where a number must not be given out again.
     peers: RefCell<Slab<Option<Rc<Peer>>>>,
@@ -131,6 +133,7 @@ impl Shell {
             keeping: Keeping::new(stores),
             authenticator,
             figures,
+            traffic: TrafficCount::default(),
             stop,
             peers: RefCell::default(),
             effects: RefCell::default(),
@@ -152,11 +155,6 @@ impl Shell {
     /// What one connection may have waiting: a quarter of what may be queued for a session, 64 KiB at least.
     pub(super) fn outbox_max(&self) -> usize {
         (self.limits.queued_bytes / 4).max(OUTBOX_WRITE_FROM)
-    }
-
-    /// Buffers that are in nobody's use.
-    pub(super) fn spare(&self) -> RefMut<'_, Spare> {
-        self.spare.borrow_mut()
     }
 
     /// A number for a connection, and what stands behind it.
@@ -230,6 +228,12 @@ impl Shell {
         outcome
     }
 
+    /// Gives a socket what it takes.
+    pub(super) fn flush(&self, socket: &Socket, now: Instant) {
+        let written = socket.flush(now, &mut self.spare.borrow_mut());
+        self.traffic.bytes_sent(written);
+    }
+
     /// Closes sockets that have been taking nothing for too long; says when to look again.
     pub(super) fn close_stalled(&self, now: Instant) -> Option<Instant> {
         let stalled: Vec<(Rc<Peer>, Instant)> = self
@@ -266,7 +270,7 @@ mod tests {
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
     use super::super::core::CloseCause;
-    use super::super::peer::{Address, Socket};
+    use super::super::peer::Address;
     use super::super::{Origin, Stream};
     use super::*;
     use crate::auth::{Principal, Users};

@@ -97,6 +97,7 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
         let shell = Rc::clone(&shell);
         match arrival {
             Arrival::Connection(incoming) => {
+                shell.traffic.connection();
                 let attendance = Attendance::enter(&clients);
                 let present = clients.present.get();
                 if is_full != (present > limit) {

@@ -10,6 +10,7 @@
 mod bad_input;
 mod durable;
 mod exchange;
+mod figures;
 mod limits;
 mod link;
 mod login;

@@ -23,7 +23,7 @@ pub(crate) const QOS1: QoS = QoS::AtLeastOnce;
 pub(crate) const QOS2: QoS = QoS::ExactlyOnce;
 
 /// Long enough for a loaded machine; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for something that must happen.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {

@@ -104,11 +104,7 @@ fn restore(story: &mut Story, sessions: Vec<RestoredSession>) {
         sessions,
         ..Restored::default()
     };
-    story
-        .core
-        .restore(story.now, restored, &mut |principal, _| {
-            Some(principal.clone())
-        });
+    story.restore(restored);
 }
 
 const AWAY: StoredPresence = StoredPresence::Away {
@@ -530,7 +526,7 @@ fn a_clean_start_ends_the_session_and_its_connack_waits_for_that() {
         clean_start: true,
         ..unkept("s")
     });
-    assert_eq!(story.told(), ["state @5 s1 gone urgent", "s1 forget"]);
+    assert_eq!(story.told(), ["state @4 s1 gone urgent", "s1 forget"]);
     state_covered(&mut story);
     assert_eq!(story.told(), ["3 CONNACK Success"]);
     story.connect_with(Connect {
@@ -539,7 +535,7 @@ fn a_clean_start_ends_the_session_and_its_connack_waits_for_that() {
     });
     assert_eq!(
         story.told()[2..],
-        ["state @6 s2 s there urgent"],
+        ["state @5 s2 s there urgent"],
         "another session has another number"
     );
 }
@@ -558,7 +554,7 @@ fn disconnect_changes_the_expiry_and_0_ends_the_session() {
         story.told(),
         [
             "1 closed Disconnected",
-            "state @4 s1 s away Some(60) None urgent"
+            "state @3 s1 s away Some(60) None urgent"
         ]
     );
     let subscriber = story.connect_with(v5("s"));
@@ -569,7 +565,7 @@ fn disconnect_changes_the_expiry_and_0_ends_the_session() {
         story.told(),
         [
             "3 closed Disconnected",
-            "state @6 s1 gone urgent",
+            "state @5 s1 gone urgent",
             "s1 forget"
         ]
     );
@@ -582,7 +578,7 @@ fn a_session_that_expires_is_forgotten() {
     story.secs(3599);
     story.told();
     story.secs(1);
-    assert_eq!(story.told(), ["state @5 s1 gone urgent", "s1 forget"]);
+    assert_eq!(story.told(), ["state @4 s1 gone urgent", "s1 forget"]);
     assert_eq!(story.core.stats().sessions, 0);
 }
 
@@ -614,7 +610,7 @@ fn a_shutdown_leaves_kept_sessions_as_they_are() {
     let _ = delayed;
     story.core.shutdown(story.now);
     let told = story.told();
-    let away = "state @6 s1 a away Some(3600) Some(30) will urgent";
+    let away = "state @5 s1 a away Some(3600) Some(30) will urgent";
     assert!(told.contains(&away.to_owned()), "{told:?}");
     assert!(
         told.contains(&"keep @1 will/b=gone q1 s3#1q1 hold".to_owned()),
@@ -715,9 +711,7 @@ fn after_crash() -> Story {
         retained: Vec::new(),
         marks: vec![mark(S1), mark(SessionNumber(7))],
     };
-    core.restore(story.now, restored, &mut |principal, _| {
-        Some(principal.clone())
-    });
+    story.restore(restored);
     story
 }
 
@@ -922,11 +916,7 @@ fn retained_messages_come_back_with_their_age() {
         ],
         ..Restored::default()
     };
-    story
-        .core
-        .restore(story.now, restored, &mut |principal, _| {
-            Some(principal.clone())
-        });
+    story.restore(restored);
     assert_eq!(story.told(), ["state @1 c cleared"], "beyond the limit");
     let conn = story.connect_with(unkept("s"));
     story.subscribe(conn, "#", QOS1);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fieldgate::auth::Principal;
-use fieldgate::broker::core::{ConnId, Core, Effect, LogId};
+use fieldgate::broker::core::{ConnId, Core, Effect, LogId, Restored};
 use fieldgate::broker::{BrokerOptions, ForwardRoute, Limits, Origin, RetainPolicy, WhenQueueFull};
 use fieldgate::clock::WallTime;
 use fieldgate::mqtt::{
@@ -70,6 +70,12 @@ impl Story {
         self.core = Core::new(options, 7);
         self.core.tell_time(self.now, self.wall);
         self.packet_ids.clear();
+    }
+
+    /// What a store knew; everybody may still do what they could.
+    pub fn restore(&mut self, restored: Restored) {
+        let mut judge = |principal: &Principal, _: &str| Some(principal.clone());
+        self.core.restore(self.now, restored, &mut judge);
     }
 
     pub fn new_conn(&mut self) -> ConnId {

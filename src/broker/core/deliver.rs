@@ -99,10 +99,21 @@ impl Session {
 
     /// Sends what waits, as far as it may go now. True where retained messages are left that may go in a next step.
     pub(super) fn flush(&mut self, out: &mut Out<'_>) -> bool {
+        if self.is_idle() {
+            return false;
+        }
         self.send_again(out);
         self.send_queued(out);
         self.fetch(out);
         self.replay(out)
+    }
+
+    /// Nothing waits: most of the time, and so it has to be cheap.
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.resend.is_empty()
+            && self.replays.is_empty()
+            && !self.is_behind()
     }
 
     /// A new connection resumes the session: what is in flight goes out again [MQTT-4.4.0-1], then the rest, as soon as

@@ -96,6 +96,7 @@ impl Core {
 
     fn expire_session(&mut self, now: Instant, key: SessionKey) {
         self.publish_delayed_will(now, key);
+        self.stats.sessions_expired += 1;
         self.remove_session(now, key);
     }
 

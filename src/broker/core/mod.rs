@@ -155,6 +155,8 @@ pub struct CoreStats {
     pub dropped: u64,
     /// Messages, subscriptions and wills refused because their client may not.
     pub denied: u64,
+    /// Sessions that ended because their client stayed away too long.
+    pub sessions_expired: u64,
     /// Messages dropped because their expiry passed while they waited.
     pub expired: u64,
     /// Messages that a route matched but its template gave no topic for.
@@ -391,8 +393,12 @@ impl Core {
         } else {
             self.replaying.remove(&key);
         }
-        self.store.tell_replayed(&mut self.effects);
-        self.retry_parked(now, key);
+        if self.store.has_replayed() {
+            self.store.tell_replayed(&mut self.effects);
+        }
+        if !self.parked.is_empty() {
+            self.retry_parked(now, key);
+        }
     }
 
     /// Sends a packet that waits for nothing but the CONNACK.

@@ -81,9 +81,6 @@ impl Core {
 
     /// `full` may have room now, or is gone: who waits for that tries again.
     pub(super) fn retry_parked(&mut self, now: Instant, full: SessionKey) {
-        if self.parked.is_empty() {
-            return;
-        }
         let waiting = self.parked.iter().filter(|(_, parked)| parked.full == full);
         let keys: Vec<_> = waiting.map(|(key, _)| *key).collect();
         for key in keys {

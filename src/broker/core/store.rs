@@ -131,6 +131,11 @@ impl AttachedStore {
             .retain(|replayed| replayed.session != session || replayed.filter != *filter);
     }
 
+    /// Whether [`Self::tell_replayed`] may have something to tell.
+    pub(super) fn has_replayed(&self) -> bool {
+        !self.replayed.is_empty()
+    }
+
     /// Tells the state of replays whose messages are covered.
     pub(super) fn tell_replayed(&mut self, effects: &mut Vec<Effect>) {
         while let Some(replayed) = self.replayed.front()
