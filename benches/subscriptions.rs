@@ -57,13 +57,11 @@ fn measure(case: &Case) {
         connections: SUBSCRIPTIONS,
         ..Limits::default()
     };
-    let mut core = Core::new(
-        BrokerOptions {
-            limits,
-            ..BrokerOptions::default()
-        },
-        1,
-    );
+    let options = BrokerOptions {
+        limits,
+        ..BrokerOptions::default()
+    };
+    let mut core = Core::new(options, 1);
     let now = clock::now();
     let clients = SUBSCRIPTIONS / each;
     for client in 0..clients {

@@ -7,9 +7,11 @@
 mod gateway;
 pub mod logging;
 mod prepare;
+mod reload;
 mod report;
 mod stores;
 mod sys;
 
 pub use gateway::{Gateway, StartError};
 pub use prepare::{FileFaults, Prepared};
+pub use reload::Reload;

@@ -121,11 +121,6 @@ impl Acl {
         Ok(acl)
     }
 
-    /// The users that have lines of their own.
-    pub fn users(&self) -> impl Iterator<Item = &str> {
-        self.users.keys().map(String::as_str)
-    }
-
     pub(super) fn rights(&self, user: Option<&str>, client_id: &str) -> Rights {
         let own = match user {
             Some(user) => self.users.get(user),

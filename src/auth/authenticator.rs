@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::refusals::Refusals;
 use super::turns::Turns;
-use super::{Access, Principal, Refusals, Revision, Users};
+use super::{Access, Principal, Revision, Users};
 use crate::clock;
 
 /// Checks logins. Cheap to clone; all clones share users, rules and the bound on hashes.

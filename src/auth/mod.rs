@@ -24,7 +24,6 @@ pub use authenticator::{Authenticator, Credentials, Login, LoginRefusal};
 pub use file::FileError;
 pub use patterns::LEVELS_MAX;
 pub use reach::Reach;
-pub use refusals::Refusals;
 pub use revision::Revision;
 pub use rights::{Grant, Layer, Rights};
 pub use turns::{PARALLEL_HASHES, WAITING_MAX};

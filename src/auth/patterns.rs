@@ -10,6 +10,10 @@ use crate::topic::{TopicFilter, TopicName};
 /// Levels of a rule. Topics have 32 unless `topic_levels` says otherwise; a `#` at the end takes whatever is below.
 pub const LEVELS_MAX: usize = 128;
 
+/// So many names are compared with where a topic begins, without looking for the end of its level: most topics are about
+/// something else, and that is soon seen.
+const FEW: usize = 4;
+
 /// Filters as a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Patterns {
@@ -91,12 +95,22 @@ impl Node {
     }
 
     fn leads_to(&self, name: &str, wildcards: bool) -> bool {
+        let any = self.any().filter(|_| wildcards);
+        if any.is_none() && self.named.len() <= FEW {
+            return self.named.iter().any(|(level, node)| {
+                let below = name.strip_prefix(&**level);
+                below.is_some_and(|below| match below.strip_prefix('/') {
+                    Some(below) => node.takes(Some(below)),
+                    None => below.is_empty() && node.takes(None),
+                })
+            });
+        }
         let (level, below) = match name.split_once('/') {
             Some((level, below)) => (level, Some(below)),
             None => (name, None),
         };
         let named = self.named(level).is_some_and(|node| node.takes(below));
-        named || (wildcards && self.any().is_some_and(|node| node.takes(below)))
+        named || any.is_some_and(|node| node.takes(below))
     }
 
     fn takes(&self, below: Option<&str>) -> bool {

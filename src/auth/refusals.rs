@@ -10,7 +10,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Refusals of one kind: [`BURST`](self) lines at once, then one every five seconds; what was left out is counted.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(super) struct Refusals {
     /// Lines that may still be written, and since when that has been so.
     left: Option<(u32, Instant)>,
     left_out: u64,
@@ -18,7 +18,7 @@ pub struct Refusals {
 
 impl Refusals {
     /// Whether a refusal is to be logged; with how many were left out since the last that was.
-    pub fn log(&mut self, now: Instant) -> Option<u64> {
+    pub(super) fn log(&mut self, now: Instant) -> Option<u64> {
         let (left, since) = self.left.unwrap_or((BURST, now));
         let earned = now.saturating_duration_since(since).as_secs() / INTERVAL.as_secs();
         let left =

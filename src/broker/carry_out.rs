@@ -4,6 +4,7 @@
 //! large is written before. What goes to links is handed over, and what their library would answer goes back into the core in the
 //! same turn.
 
+use std::io;
 use std::rc::Rc;
 
 use super::core::Effect;
@@ -117,7 +118,13 @@ impl Shell {
         };
         if socket.packet_size_max != u32::MAX && !packet.fit(socket.version, socket.packet_size_max)
         {
-            return; // [MQTT-3.1.2-24]
+            // [MQTT-3.1.2-24]; left without its answer the client would wait for ever.
+            if !matches!(packet, Packet::Disconnect(_)) {
+                let (address, client_id) = (&socket.address, &socket.client_id);
+                tracing::info!(%address, client_id, packet = %packet.packet_type(), "closed: its Maximum Packet Size has no room for this");
+                socket.break_off(io::ErrorKind::InvalidInput);
+            }
+            return;
         }
         let mut spare = self.spare.borrow_mut();
         let encoded = socket.with_wire(|wire| {

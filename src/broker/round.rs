@@ -38,6 +38,14 @@ impl Default for Round {
     }
 }
 
+impl Round {
+    fn ask_for_end(&self) {
+        if !self.is_ending.replace(true) {
+            self.ender.borrow().wake_by_ref();
+        }
+    }
+}
+
 impl Shell {
     /// The time, as of the first turn of this round.
     pub(super) fn moment(&self) -> Moment {
@@ -48,6 +56,7 @@ impl Shell {
     pub(super) fn new_moment(&self) -> Moment {
         let moment = Moment::get();
         self.round.moment.set(Some(moment));
+        self.round.ask_for_end();
         moment
     }
 
@@ -59,17 +68,12 @@ impl Shell {
 
     /// A turn of so many packets is over: what it gave to others is written at the end of the round.
     pub(super) fn finish(&self, packets: usize) {
-        let Round {
-            packets: total,
-            is_ending,
-            ender,
-            ..
-        } = &self.round;
-        total.set(total.get() + packets);
-        if total.get() >= ROUND_PACKETS {
+        let total = self.round.packets.get() + packets;
+        self.round.packets.set(total);
+        if total >= ROUND_PACKETS {
             self.end_round();
-        } else if !is_ending.replace(true) {
-            ender.borrow().wake_by_ref();
+        } else {
+            self.round.ask_for_end();
         }
     }
 

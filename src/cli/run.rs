@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::EXIT_CONFIG;
-use crate::app::{Gateway, Prepared, logging};
+use crate::app::{Gateway, Prepared, Reload, logging};
 use crate::config;
 
 pub(super) fn run(file: &Path) -> ExitCode {
@@ -18,6 +18,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    let reload = Reload::new(file.to_owned(), loaded.config.clone());
     let prepared = match Prepared::new(loaded.config) {
         Ok(prepared) => prepared,
         Err(faults) => {
@@ -36,31 +37,40 @@ pub(super) fn run(file: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(prepared))
+    runtime.block_on(serve(prepared, &reload))
 }
 
-async fn serve(prepared: Prepared) -> ExitCode {
+async fn serve(prepared: Prepared, reload: &Reload) -> ExitCode {
     // Before anything is started, so that a signal never finds the default: death without a farewell.
-    let mut signals = match StopSignals::listen() {
+    let listening =
+        StopSignals::listen().and_then(|stop| Ok((stop, signal(SignalKind::hangup())?)));
+    let (mut signals, mut hangup) = match listening {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("fieldgate: cannot listen for signals: {error}");
             return ExitCode::FAILURE;
         }
     };
-    match Gateway::start(prepared).await {
-        Ok(gateway) => {
-            signals.asked().await;
-            tokio::select! {
-                () = gateway.stop() => ExitCode::SUCCESS,
-                () = signals.asked() => {
-                    eprintln!("fieldgate: asked twice to stop: ends without waiting; what was acknowledged is kept");
-                    ExitCode::FAILURE
-                }
-            }
-        }
+    let gateway = match Gateway::start(prepared).await {
+        Ok(gateway) => gateway,
         Err(error) => {
             eprintln!("fieldgate: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    loop {
+        tokio::select! {
+            () = signals.asked() => break,
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: reading the configuration again");
+                reload.run(&gateway).await;
+            }
+        }
+    }
+    tokio::select! {
+        () = gateway.stop() => ExitCode::SUCCESS,
+        () = signals.asked() => {
+            eprintln!("fieldgate: asked twice to stop: ends without waiting; what was acknowledged is kept");
             ExitCode::FAILURE
         }
     }

@@ -25,7 +25,7 @@ pub enum StoreError {
     /// Written by a newer fieldgate; the file is kept as it is.
     #[error(
         "{path} has format {found}, and this program knows formats up to {known}: run the fieldgate that wrote it, or a \
-         newer one; or move the folder away to start an empty backlog"
+         newer one; or move it away to begin with nothing kept"
     )]
     NewerFormat {
         /// Which file.

@@ -1,20 +1,21 @@
-//! The store: what must outlive a power cut. A [`Log`] is the backlog of a bridge, in generation files of segments in redb,
-//! with a writer thread and group commit.
+//! The store: what must outlive a power cut. A [`Log`] is the backlog of a bridge; the [`SessionLog`] holds what client
+//! sessions want. Both are generation files of segments in redb, with a writer thread and group commit.
 //!
 //! ```text
-//! q-00000016.redb      sealed: read only, unlinked when everything in it is done
-//! q-00000017.redb      active: the highest number; new segments, the position, summaries of the sealed ones
+//! q-00000016.redb      sealed: read only, unlinked when nothing in it is wanted
+//! q-00000017.redb      active: the highest number; new segments, all small rows, summaries of the sealed ones
 //! *.tmp, *.bad-SECONDS being made; damaged and put aside
 //! ```
 //!
-//! [`Log`] is the handle: a mutex around `core`, which decides everything and does no I/O. The thread in `writer` owns the
-//! files, each a generation, whose rows are `segment`s (of `record`s), a `position` and the summaries of the `ledger`.
+//! A handle is a mutex around a core (`core`, `sessions`), which decides everything and does no I/O. What both cores share
+//! is what waits for a commit (`front`) and what they say to the thread (`keeper`). The thread in `writer` owns the files,
+//! each a generation, whose rows are `segment`s (of `record`s) and small rows: a `position`, marks, sessions.
 //!
-//! It never acknowledges: it says how far it is ([`Progress`]) and others draw the consequences. It never deletes from a
-//! redb file, never compacts one, and never drops a message without counting it.
+//! It never acknowledges: it says how far it is ([`Progress`]) and others draw the consequences. It never deletes a message
+//! from a redb file, never compacts one, and never drops a message without counting it.
 //!
-//! Invariants: one appender and one reader a log; only the writer thread opens a write transaction; no lock is held across
-//! a file operation or an await; no (epoch, position) is used twice; what a newer program wrote is refused and kept.
+//! Invariants: one appender a log; only the writer thread opens a write transaction; no lock is held across a file
+//! operation or an await; no (epoch, position) is used twice; what a newer program wrote is refused and kept.
 
 mod core;
 mod directory;

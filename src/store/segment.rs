@@ -371,6 +371,15 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_of_version_1_is_read() {
+        let segments = encode(&[(1, record(1, 8))]);
+        let mut bytes = segments[0].bytes.to_vec();
+        bytes[MAGIC.len()] = 1;
+        let read = Segment::parse(bytes.into()).unwrap();
+        assert_eq!(read.records().next(), Some(Ok((1, record(1, 8)))));
+    }
+
+    #[test]
     fn a_topic_is_stored_once_in_a_segment() {
         let records: Vec<_> = (1..=100).map(|seq| (seq, record(1, 4))).collect();
         let segments = encode(&records);

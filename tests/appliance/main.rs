@@ -4,8 +4,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "tests"
 )]
+
+mod access;
+mod client;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -64,16 +68,21 @@ impl Running {
 
     /// Reads the log up to a line with `wanted` in it; gives that line, or all there was before the log ended.
     fn until(&mut self, wanted: &str) -> Result<String, String> {
+        let all = self.through(wanted)?;
+        Ok(all.lines().last().unwrap_or_default().to_owned())
+    }
+
+    /// The same, and gives all lines, that one too.
+    fn through(&mut self, wanted: &str) -> Result<String, String> {
         let mut all = String::new();
         loop {
-            let mut line = String::new();
-            if self.log.read_line(&mut line).unwrap() == 0 {
+            let start = all.len();
+            if self.log.read_line(&mut all).unwrap() == 0 {
                 return Err(all);
             }
-            if line.contains(wanted) {
-                return Ok(line);
+            if all.get(start..).unwrap().contains(wanted) {
+                return Ok(all);
             }
-            all.push_str(&line);
         }
     }
 }

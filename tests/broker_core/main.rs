@@ -22,11 +22,15 @@ mod kick;
 mod model;
 mod model_kept;
 mod publish;
+mod random;
 mod reasons;
 mod retained;
 mod rights;
 mod routes;
 mod shared;
+mod shared_kept;
+#[path = "../../fuzz/src/core.rs"]
+mod steps;
 mod story;
 mod subscribe;
 mod will;

@@ -29,12 +29,13 @@ class Client:
         self.connack_properties = None
         self.closed = None  # the reason code that the connection ended with
         self._clean, self._expiry, self._limits = clean, expiry, limits or {}
-        self._messages, self._subacks, self._acknowledged = [], {}, set()
+        self._messages, self._subacks, self._unsubacks, self._acknowledged = [], {}, set(), set()
         self._lock = threading.Lock()
         self.paho.on_connect = self._on_connect
         self.paho.on_disconnect = self._on_disconnect
         self.paho.on_message = self._on_message
         self.paho.on_subscribe = lambda client, data, mid, codes, properties: self._subacks.update({mid: codes})
+        self.paho.on_unsubscribe = lambda client, data, mid, codes, properties: self._unsubacks.add(mid)
         self.paho.on_publish = self._on_publish
         self.paho.max_inflight_messages_set(0)
         if user:
@@ -66,6 +67,14 @@ class Client:
         check(not self.connack[0].is_failure, f"CONNACK says {self.connack[0]}")
         return self
 
+    def resume(self):
+        """Connects again after the connection ended, with what paho has of the session; the broker must have it, too."""
+        wait_until(lambda: self.closed is not None, "the client notices that it is closed")
+        self.paho.loop_stop()
+        self.accepted()
+        check(self.connack[1], f"{self.paho._client_id}: the broker has lost its session")
+        return self
+
     def subscribe(self, topic, qos=0, **options):
         """Subscribes; returns the granted QoS or the reason code of the refusal."""
         if self.version == V5:
@@ -74,6 +83,16 @@ class Client:
             _, mid = self.paho.subscribe(topic, qos)
         codes = wait_until(lambda: self._subacks.get(mid), f"SUBACK for {topic}")
         return codes[0].value
+
+    def unsubscribe(self, topic):
+        """Unsubscribes, and waits for the answer."""
+        _, mid = self.paho.unsubscribe(topic)
+        wait_until(lambda: mid in self._unsubacks, f"UNSUBACK for {topic}")
+
+    def subscribe_all(self, topics):
+        """Subscribes to each of them, in one packet; MQTT 5. Returns the codes."""
+        _, mid = self.paho.subscribe([(topic, SubscribeOptions(0)) for topic in topics])
+        return [code.value for code in wait_until(lambda: self._subacks.get(mid), "SUBACK")]
 
     def publish(self, topic, payload, qos=0, retain=False, properties=None, wait=True):
         """Publishes; QoS 1 and 2: waits until it is acknowledged unless told not to. Returns paho's handle."""

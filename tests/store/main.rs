@@ -16,6 +16,7 @@ mod drop_oldest;
 mod kill;
 mod restart;
 mod session;
+mod sessions;
 mod state;
 mod state_damage;
 mod state_kill;

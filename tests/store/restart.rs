@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use fieldgate::mqtt::QoS;
-use fieldgate::store::{LinkHealth, Log, LogOptions, Outcome, Seq, StoreError};
+use fieldgate::mqtt::{PacketId, QoS};
+use fieldgate::store::{
+    LinkHealth, Log, LogOptions, Mark, Outcome, Seq, SessionNumber, StoreError,
+};
 use tempfile::tempdir;
 
 use crate::support::{
@@ -207,6 +209,38 @@ async fn a_newer_format_is_refused_and_kept() {
         before == std::fs::read(&path).unwrap(),
         "not a byte was changed"
     );
+}
+
+#[tokio::test]
+async fn marks_come_back_until_they_are_removed_whatever_files_there_are() {
+    let folder = tempdir().unwrap();
+    let small = LogOptions {
+        max_bytes: 1 << 20,
+        ..options(&folder)
+    };
+    let mark = |id| Mark {
+        session: SessionNumber(3),
+        packet_id: PacketId::new(id).unwrap(),
+    };
+    let log = Log::open(small.clone()).unwrap();
+    for id in 1..=300 {
+        let seq = log.next_seq();
+        let record = record(QoS::ExactlyOnce, seq.0, 1000);
+        log.append(Instant::now(), seq, record, Some(mark(id)));
+    }
+    covered(&log, Seq(300)).await;
+    done(&log, 1..=300);
+    committed(&log, log.unmark(Instant::now(), mark(1))).await;
+    assert!(!files(&folder).contains(&"q-00000001.redb".to_owned()));
+    drop(log);
+    let log = Log::open(small.clone()).unwrap();
+    assert_eq!(log.marks(), (2..=300).map(mark).collect::<Vec<_>>());
+    let removed: Vec<_> = (2..=300)
+        .map(|id| log.unmark(Instant::now(), mark(id)))
+        .collect();
+    committed(&log, removed[298]).await;
+    drop(log);
+    assert_eq!(Log::open(small).unwrap().marks(), []);
 }
 
 #[tokio::test]

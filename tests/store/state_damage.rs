@@ -12,8 +12,8 @@ use tempfile::{TempDir, tempdir};
 use crate::state::{Rig, begun, message, open, options, session, subscription};
 
 const SESSIONS: u64 = 40;
-const FILTERS: usize = 5;
-const TOPICS: usize = 300;
+const FILTERS: u64 = 5;
+const TOPICS: u64 = 300;
 
 fn path(folder: &TempDir) -> PathBuf {
     folder.path().join("state.redb")
@@ -28,7 +28,7 @@ fn names(folder: &TempDir) -> Vec<String> {
     names
 }
 
-fn value(number: usize, round: u64) -> Message {
+fn value(number: u64, round: u64) -> Message {
     message(
         &format!("plant/line/{number}"),
         &format!("{round:05} {}", "x".repeat(60)),
@@ -62,12 +62,13 @@ async fn filled(folder: &TempDir) -> SessionNumber {
     first
 }
 
-fn rows(restored: &Restored) -> usize {
+fn rows(restored: &Restored) -> u64 {
     let subscriptions = restored.sessions.iter().map(|session| session.2.len());
-    restored.sessions.len() + subscriptions.sum::<usize>() + restored.retained.len()
+    let sessions = restored.sessions.len() + subscriptions.sum::<usize>();
+    (sessions + restored.retained.len()) as u64
 }
 
-const ALL: usize = (SESSIONS as usize) * (1 + FILTERS) + TOPICS;
+const ALL: u64 = SESSIONS * (1 + FILTERS) + TOPICS;
 
 /// Everything is as it was put at some time.
 fn assert_nothing_invented(restored: &Restored, first: SessionNumber) {
@@ -82,7 +83,7 @@ fn assert_nothing_invented(restored: &Restored, first: SessionNumber) {
     let mut topics = BTreeMap::new();
     for retained in &restored.retained {
         let topic = retained.message.topic.as_str();
-        let number: usize = topic.rsplit('/').next().unwrap().parse().unwrap();
+        let number: u64 = topic.rsplit('/').next().unwrap().parse().unwrap();
         let is_known = (0..5).any(|round| value(number, round) == retained.message);
         assert!(is_known, "{retained:?}");
         assert_eq!(topics.insert(topic, ()), None, "once");
@@ -149,7 +150,7 @@ async fn a_damaged_page_costs_only_what_was_on_it() {
         if let Some(lost) = restored.lost {
             damaged += 1;
             // A session that is lost takes along its subscriptions that are not.
-            assert!(lost as usize <= missing && lost as usize * (FILTERS + 1) >= missing);
+            assert!(lost <= missing && lost * (FILTERS + 1) >= missing);
         } else {
             assert_eq!(missing, 0, "page {page} was free");
         }
@@ -232,24 +233,48 @@ async fn what_was_being_made_when_the_program_ended_is_removed() {
     assert_eq!(names(&folder), ["state.redb"]);
 }
 
+/// Changes the file as redb itself would.
+fn edit(folder: &TempDir, table: &str, key: &[u8], value: &[u8]) {
+    let database = Database::open(path(folder)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let table = TableDefinition::<&[u8], &[u8]>::new(table);
+    transaction
+        .open_table(table)
+        .unwrap()
+        .insert(key, value)
+        .unwrap();
+    transaction.commit().unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_was_written_wrong_costs_itself() {
+    let folder = tempdir().unwrap();
+    let first = filled(&folder).await;
+    edit(&folder, "retained", b"plant/line/7", b"no row");
+    let (rig, restored) = open(&folder);
+    assert_nothing_invented(&restored, first);
+    assert!(restored.lost.is_some());
+    assert_goes_on(rig, &folder).await;
+}
+
 #[tokio::test]
 async fn a_newer_format_is_refused_and_kept() {
     let folder = tempdir().unwrap();
     filled(&folder).await;
-    let database = Database::open(path(&folder)).unwrap();
-    let transaction = database.begin_write().unwrap();
-    {
-        let meta = TableDefinition::<&[u8], &[u8]>::new("meta");
-        let mut meta = transaction.open_table(meta).unwrap();
-        let format = 2_u32.to_le_bytes();
-        meta.insert(b"format".as_slice(), format.as_slice())
-            .unwrap();
-    }
-    transaction.commit().unwrap();
-    drop(database);
+    edit(&folder, "meta", b"format", &2_u32.to_le_bytes());
     let bytes = fs::read(path(&folder)).unwrap();
     let error = State::open(options(&folder)).unwrap_err();
     assert!(error.to_string().contains("format 2"), "{error}");
     assert_eq!(names(&folder), ["state.redb"]);
     assert!(fs::read(path(&folder)).unwrap() == bytes, "kept as it was");
+}
+
+#[tokio::test]
+async fn a_newer_row_is_refused_and_kept() {
+    let folder = tempdir().unwrap();
+    filled(&folder).await;
+    edit(&folder, "retained", b"plant/line/7", b"FGROW\x02 and so on");
+    let error = State::open(options(&folder)).unwrap_err();
+    assert!(error.to_string().contains("format 2"), "{error}");
+    assert_eq!(names(&folder), ["state.redb"]);
 }

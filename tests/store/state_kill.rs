@@ -35,7 +35,7 @@ fn child_changes_until_it_is_killed() {
     loop {
         if state.has_room() && seq.0 < told.0 + 1000 {
             seq.0 += 1;
-            let change = if seq.0 % TOPICS == 0 {
+            let change = if seq.0.is_multiple_of(TOPICS) {
                 let number = SessionNumber(restored.next_session.0 + seq.0);
                 begun(number, session(&format!("client-{}", number.0)))
             } else {

@@ -39,6 +39,11 @@ impl Core {
         let Some(connection) = session.and_then(Session::connection_mut) else {
             return;
         };
+        // It may overtake answers to messages, and no others: what it says may hang on what they wait for.
+        let waits_for_nothing = matches!(reply, Reply::Packet(_)) && tickets == Tickets::None;
+        if waits_for_nothing && connection.greeted && connection.answers.others() == 0 {
+            return self.send_answer(now, key, reply);
+        }
         if connection.answers.push(Answer { reply, tickets }) {
             return self.settle(now, key);
         }

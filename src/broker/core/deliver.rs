@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::effect::Effect;
-use super::held::{Held, Queue, expired, packet_len};
+use super::held::{Held, Place, Queue, expired, packet_len};
 use super::retained::Retained;
 use super::session::{Presence, Replay, Session, SessionKey};
 use super::store::AttachedStore;
@@ -169,13 +169,45 @@ impl Session {
             return;
         };
         let (conn, maximum) = (connection.conn, connection.maximum_packet_size);
-        let sent_before = self.was_sent(held.place);
-        if held.place.is_some_and(|place| place.received) {
+        if let Some(place) = held.place {
+            return self.send_kept(conn, maximum, held, place, out);
+        }
+        if self.recheck && !self.may_read(&held.message.topic) {
+            return;
+        }
+        let Some(message) = held.message_at(out.now, false) else {
+            out.stats.expired += 1;
+            return;
+        };
+        if too_large(&held, maximum) {
+            return self.count_dropped(1, out);
+        }
+        if held.qos == QoS::AtMostOnce {
+            return out.deliver(conn, &held, message, None, false);
+        }
+        if let Some(id) = self.next_packet_id() {
+            out.deliver(conn, &held, message, Some(id), false);
+            self.note_in_flight(id, held);
+        }
+    }
+
+    /// As [`Self::send`], of a session that is kept: under the id that the message was given, and it may have been sent
+    /// before.
+    fn send_kept(
+        &mut self,
+        conn: ConnId,
+        maximum: usize,
+        held: Held,
+        place: Place,
+        out: &mut Out<'_>,
+    ) {
+        if place.received {
             return self.release_again(conn, held, out);
         }
         if self.recheck && !self.may_read(&held.message.topic) {
             return self.finish(&held, Outcome::Dropped, out);
         }
+        let sent_before = self.was_sent(place);
         let Some(message) = held.message_at(out.now, sent_before) else {
             out.stats.expired += 1;
             return self.finish(&held, Outcome::Dropped, out);
@@ -184,21 +216,15 @@ impl Session {
             self.count_dropped(1, out);
             return self.finish(&held, Outcome::Dropped, out);
         }
-        if held.qos == QoS::AtMostOnce {
-            out.deliver(conn, &held, message, None, false);
-            return;
-        }
-        let id = match held.place {
-            Some(place) => Some(place.id),
-            None => self.next_packet_id(),
-        };
-        if let Some(id) = id {
-            out.deliver(conn, &held, message, Some(id), sent_before);
-            self.note_sent(&held, out);
-            // The window was open and the id is free, so this cannot fail.
-            let sent = self.outbound.sent(id, held.qos, held);
-            debug_assert!(sent.is_ok(), "{sent:?}");
-        }
+        out.deliver(conn, &held, message, Some(place.id), sent_before);
+        self.note_sent(&held, out);
+        self.note_in_flight(place.id, held);
+    }
+
+    /// The window was open and the id is free, so this cannot fail.
+    fn note_in_flight(&mut self, id: PacketId, held: Held) {
+        let sent = self.outbound.sent(id, held.qos, held);
+        debug_assert!(sent.is_ok(), "{sent:?}");
     }
 
     pub(super) fn next_packet_id(&mut self) -> Option<PacketId> {
@@ -209,6 +235,9 @@ impl Session {
     /// Sends what was in flight before the reconnect: PUBRELs at once, PUBLISHes as far as the new window allows. Of a
     /// session that is kept nothing is in flight then: the log knows it.
     fn send_again(&mut self, out: &mut Out<'_>) {
+        // A client may acknowledge what it was not sent again yet; then it is in flight no more.
+        let outbound = &self.outbound;
+        self.resend.retain(|id| outbound.contains(*id));
         while let Some(&id) = self.resend.front() {
             let Presence::Online(connection) = &self.presence else {
                 return;

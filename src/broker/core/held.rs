@@ -123,10 +123,13 @@ impl Held {
     /// The message as it goes out at `now`: with what is left of its expiry [MQTT-3.3.2-6]; `None` where nothing is left
     /// and it has not been sent before [MQTT-3.3.2-5].
     pub(super) fn message_at(&self, now: Instant, sent_before: bool) -> Option<Rc<Message>> {
-        let waited = now.saturating_duration_since(self.arrived);
-        let Some(expiry) = expiry(&self.message).filter(|_| !waited.is_zero()) else {
+        let Some(expiry) = expiry(&self.message) else {
             return Some(Rc::clone(&self.message));
         };
+        let waited = now.saturating_duration_since(self.arrived);
+        if waited.is_zero() {
+            return Some(Rc::clone(&self.message));
+        }
         if !sent_before && expired(&self.message, self.arrived, now) {
             return None;
         }

@@ -109,11 +109,10 @@ impl Session {
         self.durable.as_ref().is_some_and(|durable| durable.behind)
     }
 
-    pub(super) fn was_sent(&self, place: Option<Place>) -> bool {
-        match (&self.durable, place) {
-            (Some(durable), Some(place)) => durable.was_sent(place.seq),
-            _ => false,
-        }
+    /// Whether a message at this place may have been sent before.
+    pub(super) fn was_sent(&self, place: Place) -> bool {
+        let durable = self.durable.as_ref();
+        durable.is_some_and(|durable| durable.was_sent(place.seq))
     }
 
     /// How this session, which is kept, wants a message that is appended now. `None`: it is dropped, because not even an

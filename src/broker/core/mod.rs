@@ -33,6 +33,7 @@ mod held;
 mod keep;
 mod publish;
 mod receivers;
+mod recent;
 mod refuse;
 mod restore;
 mod retained;
@@ -41,6 +42,7 @@ mod route;
 mod rows;
 mod session;
 mod share;
+mod stats;
 mod store;
 mod subscribe;
 mod subscriptions;
@@ -53,6 +55,7 @@ mod will;
 pub use connect::AuthRefusal;
 pub use effect::{Act, CloseCause, ConnId, Effect, FETCH_BYTES, FETCH_MESSAGES, LogId, Refused};
 pub use restore::{Restored, RestoredRetained, RestoredSession};
+pub use stats::CoreStats;
 pub use table::{ConnectionRow, SessionRow};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -129,38 +132,6 @@ enum Slot {
     Open(SessionKey),
     /// Told to close; the shell still needs the version to encode what was sent.
     Closing(ProtocolVersion),
-}
-
-/// Figures of the core. Counters count since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CoreStats {
-    /// Clients connected, links of fieldgate's own parts included.
-    pub connections: usize,
-    /// Those of them that are MQTT clients.
-    pub clients: usize,
-    /// Sessions, connected or away.
-    pub sessions: usize,
-    /// Subscriptions of all sessions.
-    pub subscriptions: usize,
-    /// Retained messages.
-    pub retained_messages: usize,
-    /// Their bytes.
-    pub retained_bytes: usize,
-    /// PUBLISH packets taken.
-    pub received: u64,
-    /// PUBLISH packets handed to receivers.
-    pub sent: u64,
-    /// Messages dropped by a declared policy: a full queue, a congested client at QoS 0, a packet too large for its
-    /// receiver, no room to retain.
-    pub dropped: u64,
-    /// Messages, subscriptions and wills refused because their client may not.
-    pub denied: u64,
-    /// Sessions that ended because their client stayed away too long.
-    pub sessions_expired: u64,
-    /// Messages dropped because their expiry passed while they waited.
-    pub expired: u64,
-    /// Messages that a route matched but its template gave no topic for.
-    pub unmapped: u64,
 }
 
 impl Core {
@@ -321,18 +292,6 @@ impl Core {
             }
             Slot::Closing(version) => version,
             Slot::Empty => ProtocolVersion::V311,
-        }
-    }
-
-    /// Figures.
-    #[must_use]
-    pub fn stats(&self) -> CoreStats {
-        CoreStats {
-            sessions: self.sessions.len(),
-            subscriptions: self.subscriptions.len(),
-            retained_messages: self.retained.len(),
-            retained_bytes: self.retained.bytes(),
-            ..self.stats
         }
     }
 

@@ -7,6 +7,7 @@ use std::mem;
 use std::num::NonZeroU32;
 
 use super::groups::{GroupKey, Groups};
+use super::recent::{Filters, Recent};
 use super::session::SessionKey;
 use super::trie::{FilterKey, Trie};
 use crate::mqtt::QoS;
@@ -37,6 +38,7 @@ pub(super) struct Subscriptions {
     filters: Trie<Here>,
     groups: Groups,
     len: usize,
+    recent: Recent,
 }
 
 /// The subscriptions to one filter.
@@ -137,14 +139,19 @@ impl Subscriptions {
         found: &mut Vec<Subscriber>,
         groups: &mut Vec<GroupKey>,
     ) {
-        self.filters.visit(topic, |here| match here {
-            Here::None => {}
-            Here::One(subscriber) => found.push(*subscriber),
-            Here::Many(crowd) => {
-                found.extend_from_slice(&crowd.subscribers);
-                groups.extend_from_slice(&crowd.groups);
+        let edition = self.filters.edition();
+        if let Some(filters) = self.recent.find(topic, edition) {
+            for here in filters.iter().filter_map(|key| self.filters.get(key)) {
+                here.tell(found, groups);
             }
+            return;
+        }
+        let mut filters = Filters::default();
+        self.filters.visit(topic, |key, here| {
+            filters.push(key);
+            here.tell(found, groups);
         });
+        self.recent.note(topic, edition, &filters);
     }
 
     /// The member of a group that gets the next message; see [`Groups::choose`].
@@ -221,6 +228,17 @@ impl Here {
         match self {
             Self::None | Self::One(_) => &[],
             Self::Many(crowd) => &crowd.groups,
+        }
+    }
+
+    fn tell(&self, found: &mut Vec<Subscriber>, groups: &mut Vec<GroupKey>) {
+        match self {
+            Self::None => {}
+            Self::One(subscriber) => found.push(*subscriber),
+            Self::Many(crowd) => {
+                found.extend_from_slice(&crowd.subscribers);
+                groups.extend_from_slice(&crowd.groups);
+            }
         }
     }
 

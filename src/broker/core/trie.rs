@@ -34,6 +34,8 @@ pub(super) struct Trie<T> {
     /// The named children of all nodes.
     named: HashTable<FilterKey>,
     hasher: RandomState,
+    /// Counts the filters that came and went.
+    edition: u64,
     /// Scratch of `visit`, kept for its capacity: the nodes that match so far, and those that match one level on.
     active: Vec<FilterKey>,
     next: Vec<FilterKey>,
@@ -69,6 +71,7 @@ impl<T: Default> Default for Trie<T> {
             root,
             named: HashTable::new(),
             hasher: RandomState::new(),
+            edition: 0,
             active: Vec::new(),
             next: Vec::new(),
         }
@@ -79,7 +82,7 @@ impl<T: Default> Trie<T> {
     /// The key of a filter, which is added where it is not there. `None` where four billion levels are there already.
     /// A filter that is then left without a use must be given to [`Self::prune`].
     pub(super) fn add(&mut self, filter: &TopicFilter) -> Option<FilterKey> {
-        let levels = filter.as_str().split('/');
+        let levels = filter.levels();
         let mut at = self.root;
         for level in levels {
             at = match self.child(at, level) {
@@ -92,7 +95,7 @@ impl<T: Default> Trie<T> {
 
     /// The key of a filter that is there.
     pub(super) fn find(&self, filter: &TopicFilter) -> Option<FilterKey> {
-        let mut levels = filter.as_str().split('/');
+        let mut levels = filter.levels();
         levels.try_fold(self.root, |at, level| self.child(at, level))
     }
 
@@ -134,6 +137,7 @@ impl<T: Default> Trie<T> {
             let parent = leaf.parent;
             let hash = self.hash(parent, leaf.level.bytes());
             self.nodes.remove(at.place());
+            self.edition += 1;
             let Some(above) = self.nodes.get_mut(parent.place()) else {
                 return;
             };
@@ -149,8 +153,13 @@ impl<T: Default> Trie<T> {
         }
     }
 
-    /// Calls `found` for every filter that matches `topic`.
-    pub(super) fn visit(&mut self, topic: &TopicName, mut found: impl FnMut(&T)) {
+    /// Which filters there are: as long as this stays the same, what matches a topic stays the same.
+    pub(super) fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    /// Calls `found` for every filter that matches `topic`, and for every node that would be one.
+    pub(super) fn visit(&mut self, topic: &TopicName, mut found: impl FnMut(FilterKey, &T)) {
         let mut active = mem::take(&mut self.active);
         let mut next = mem::take(&mut self.next);
         active.clear();
@@ -164,7 +173,7 @@ impl<T: Default> Trie<T> {
                     continue;
                 };
                 if wildcards {
-                    node.rest.and_then(|rest| self.get(rest)).map(&mut found);
+                    self.tell(node.rest, &mut found);
                     next.extend(node.any);
                 }
                 if node.named > 0 {
@@ -178,11 +187,19 @@ impl<T: Default> Trie<T> {
         }
         for &key in &active {
             if let Some(node) = self.nodes.get(key.place()) {
-                found(&node.here);
-                node.rest.and_then(|rest| self.get(rest)).map(&mut found);
+                found(key, &node.here);
+                self.tell(node.rest, &mut found);
             }
         }
         (self.active, self.next) = (active, next);
+    }
+
+    fn tell(&self, key: Option<FilterKey>, found: &mut impl FnMut(FilterKey, &T)) {
+        if let Some(key) = key
+            && let Some(here) = self.get(key)
+        {
+            found(key, here);
+        }
     }
 
     fn child(&self, parent: FilterKey, level: &str) -> Option<FilterKey> {
@@ -230,6 +247,7 @@ impl<T: Default> Trie<T> {
             }
         }
         self.nodes.insert(Node::new(level, parent));
+        self.edition += 1;
         Some(key)
     }
 
@@ -317,7 +335,7 @@ mod tests {
 
     fn found(trie: &mut Trie<Numbers>, topic: &str) -> Vec<usize> {
         let mut all = Vec::new();
-        trie.visit(&TopicName::try_from(topic).unwrap(), |here| {
+        trie.visit(&TopicName::try_from(topic).unwrap(), |_, here| {
             all.extend(here)
         });
         all.sort_unstable();

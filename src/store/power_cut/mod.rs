@@ -4,6 +4,7 @@
 //! The script drives the writer step by step, without its thread and with a clock of its own, so that each run is the same.
 
 mod medium;
+mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

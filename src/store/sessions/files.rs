@@ -60,10 +60,7 @@ impl Keeper for SessionCore {
     }
 
     fn unlinked(&mut self, number: u64) {
-        self.ledger.remove(number);
-        self.dead.remove(&number);
-        self.changed.remove(&number);
-        self.rewrite = self.rewrite.take().filter(|(of, ..)| *of != number);
+        self.is_gone(number);
     }
 
     fn dropped_file(&mut self, now: Instant, number: u64) -> u64 {

@@ -15,8 +15,8 @@ use super::survivors::Survivors;
 const MOSTLY_DEAD: u64 = 8;
 /// The same when the files are over their limit.
 const HALF_DEAD: u64 = 2;
-/// A smaller generation is hardly smaller when it is rewritten.
-const REWRITE_BYTES_MIN: u64 = 256 << 10;
+/// A smaller generation is hardly smaller when it is rewritten. (Tests have small ones.)
+const REWRITE_BYTES_MIN: u64 = if cfg!(test) { 2 << 10 } else { 256 << 10 };
 
 impl SessionCore {
     pub(super) fn next_chore(&mut self, now: Instant) -> Option<Chore> {
@@ -51,21 +51,32 @@ impl SessionCore {
         })
     }
 
+    /// Whether hardly anything would be left of a generation. A message that two sessions want counts twice here, so there
+    /// is less left than it looks; and never twice for the same wants, should the counts be wrong.
+    fn is_worth_rewriting(&self, generation: &Generation, share: u64) -> bool {
+        let summary = &generation.summary;
+        let wants = self.census.of(summary.number);
+        let before = self.rewritten.get(&summary.number);
+        if wants.saturating_mul(share) > summary.count
+            || summary.bytes < REWRITE_BYTES_MIN
+            || before.is_some_and(|before| wants.saturating_mul(2) > *before)
+        {
+            return false;
+        }
+        let shares = self.sessions.values();
+        let shares = shares.filter_map(|session| session.shares.get(&summary.number));
+        let skipped: u64 = shares.map(|share| share.skip).sum();
+        (wants + skipped).saturating_mul(share) <= summary.count
+    }
+
     /// Looks for a generation of which at most one message in `share` is wanted; notes what is to be kept of it. What is
     /// not must be committed as done before the file is rewritten: the counts in the files go on to fit.
     fn prepare_rewrite(&mut self, now: Instant, share: u64) -> bool {
-        let is_worth_it = |generation: &&Generation| {
-            let summary = &generation.summary;
-            // A message that two sessions want counts twice here, so it is at most as good as it looks.
-            let wants = self.census.of(summary.number);
-            wants > 0
-                && wants.saturating_mul(share) <= summary.count
-                && summary.bytes >= REWRITE_BYTES_MIN
-        };
-        let Some(found) = self.ledger.sealed().find(is_worth_it) else {
+        let mut sealed = self.ledger.sealed();
+        let found = sealed.find(|generation| self.is_worth_rewriting(generation, share));
+        let Some(number) = found.map(|generation| generation.summary.number) else {
             return false;
         };
-        let number = found.summary.number;
         let sessions = self.sessions.iter();
         let survivors = Survivors::new(sessions.filter(|(_, session)| {
             session.shares.contains_key(&number)
@@ -74,6 +85,7 @@ impl SessionCore {
                     .values()
                     .any(|held| held.generation == Some(number))
         }));
+        self.rewritten.insert(number, self.census.of(number));
         self.front.pace.tidy_by(now + TIDY_DELAY);
         self.rewrite = Some((number, self.next_commit_number(), survivors));
         true
@@ -89,11 +101,8 @@ impl SessionCore {
 
     /// The file of a generation was dropped, with whatever was in it. Gives the number of messages lost by it.
     pub(super) fn drop_generation(&mut self, now: Instant, number: u64) -> u64 {
-        self.ledger.remove(number);
         self.census.forget(number);
-        self.dead.remove(&number);
-        self.changed.remove(&number);
-        self.rewrite = self.rewrite.take().filter(|(of, ..)| *of != number);
+        self.is_gone(number);
         let mut all = 0;
         let mut losers: Vec<SessionNumber> = Vec::new();
         for (session, state) in &mut self.sessions {
@@ -118,6 +127,15 @@ impl SessionCore {
         self.dropped += all;
         self.settle();
         all
+    }
+
+    /// A generation has no file any more.
+    pub(super) fn is_gone(&mut self, number: u64) {
+        self.ledger.remove(number);
+        self.dead.remove(&number);
+        self.changed.remove(&number);
+        self.rewritten.remove(&number);
+        self.rewrite = self.rewrite.take().filter(|(of, ..)| *of != number);
     }
 
     /// The file of a sealed generation is another one: as it was salvaged or rewritten.

@@ -48,6 +48,7 @@ impl SessionCore {
             flight: (0, BTreeSet::new()),
             dead: BTreeMap::new(),
             rewrite: None,
+            rewritten: BTreeMap::new(),
             rows_in_doubt: loaded.is_salvaged,
             cursor: loaded.position.cursor,
             dropped_now: BTreeMap::new(),

@@ -67,6 +67,8 @@ pub(super) struct SessionCore {
     dead: BTreeMap<u64, u64>,
     /// What is to be kept of a generation that is to be rewritten, and the commit from which on the files say so.
     rewrite: Option<(u64, u64, Survivors)>,
+    /// Generations that were rewritten in this start, and how much was wanted of them then.
+    rewritten: BTreeMap<u64, u64>,
     /// The rows in the files are not known; the next commit writes them all.
     rows_in_doubt: bool,
     /// The position as the last commit had it.

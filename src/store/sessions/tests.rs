@@ -468,6 +468,24 @@ fn an_old_message_does_not_pin_a_whole_generation() {
 }
 
 #[test]
+fn what_is_to_be_skipped_is_no_reason_to_rewrite() {
+    let mut bench = bench_with(2000);
+    for _ in 0..2 * GENERATION {
+        bench.append(&[1], AtLeastOnce);
+        bench.commit_all();
+        bench.keep_house();
+    }
+    bench.core.skip_oldest(bench.now, number(1), GENERATION - 1);
+    bench.commit_all();
+    assert!(bench.core.chore(bench.now, WALL).is_none());
+    assert!(bench.core.rewrite.is_none(), "only its count is known");
+    bench.core.skip_oldest(bench.now, number(1), 1);
+    bench.commit_all();
+    let chore = bench.core.chore(bench.now, WALL);
+    assert!(matches!(chore, Some(Chore::Unlink(1))), "{chore:?}");
+}
+
+#[test]
 fn the_oldest_are_skipped_without_being_read() {
     let mut bench = bench_with(2000);
     for _ in 0..50 {

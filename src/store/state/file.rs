@@ -37,7 +37,7 @@ const FORMAT: u32 = 1;
 const FORMAT_KEY: &[u8] = b"format";
 const HEAD_KEY: &[u8] = b"head";
 /// The default of redb is 1 GiB.
-const CACHE_BYTES: usize = 1 << 20;
+const CACHE_BYTES: usize = 2 << 20;
 /// Rows in one commit when a file is made anew.
 const FILL_ROWS: usize = 1024;
 
@@ -46,16 +46,6 @@ const FILL_ROWS: usize = 1024;
 pub(super) struct StateFile {
     database: Database,
     counts: Counts,
-}
-
-/// What the file has.
-#[derive(Debug, Default)]
-pub(super) struct Contents {
-    /// `None`: it was not found.
-    pub(super) head: Option<Head>,
-    pub(super) rows: Vec<Kept>,
-    /// Bytes of the rows.
-    pub(super) bytes: u64,
 }
 
 impl StateFile {
@@ -87,8 +77,8 @@ impl StateFile {
         Ok(file)
     }
 
-    /// Opens it after a check of every page, and reads all of it.
-    pub(super) fn open(place: &Place) -> Result<(Self, Contents), StoreError> {
+    /// Opens it after a check of every page.
+    pub(super) fn open(place: &Place) -> Result<(Self, Head), StoreError> {
         let medium = place.medium(NAME, false)?;
         if redb::StorageBackend::len(&medium).map_err(|error| place.io(NAME, error))? == 0 {
             // redb would make a new database of it.
@@ -104,8 +94,55 @@ impl StateFile {
                 .create_with_backend(medium)?)
         })?;
         check(place, &database)?;
-        let (contents, counts) = contents(place, &database)?;
-        Ok((Self { database, counts }, contents))
+        let (head, counts) = place.guard(NAME, || {
+            let transaction = database.begin_read()?;
+            let head = transaction.open_table(META)?.get(HEAD_KEY)?;
+            let head = head.map(|value| row::decode(&Bytes::copy_from_slice(value.value())));
+            let counts = Counts {
+                sessions: transaction.open_table(SESSIONS)?.len()?,
+                subscriptions: transaction.open_table(SUBSCRIPTIONS)?.len()?,
+                retained: transaction.open_table(RETAINED)?.len()?,
+            };
+            Ok((head, counts))
+        })?;
+        match head {
+            Some(Ok((Row::Head(head), _))) => Ok((Self { database, counts }, head)),
+            Some(Err(RowError::Newer(found))) => {
+                Err(newer(place, found.into(), row::VERSION.into()))
+            }
+            _ => Err(place.damaged(NAME, "its head is not as it was written")),
+        }
+    }
+
+    /// Hands over every row, in the order of the tables; gives their bytes. One that is damaged makes the file count as
+    /// damaged.
+    pub(super) fn read(
+        &self,
+        place: &Place,
+        mut take: impl FnMut(Kept),
+    ) -> Result<u64, StoreError> {
+        let mut reading = Reading {
+            take: &mut take,
+            bytes: 0,
+            error: None,
+        };
+        place.guard(NAME, || {
+            let transaction = self.database.begin_read()?;
+            for row in transaction.open_table(SESSIONS)?.iter()? {
+                reading.row(row?.1.value());
+            }
+            for table in [SUBSCRIPTIONS, RETAINED] {
+                for row in transaction.open_table(table)?.iter()? {
+                    reading.row(row?.1.value());
+                }
+            }
+            Ok(())
+        })?;
+        match reading.error {
+            Some(RowError::Newer(found)) => Err(newer(place, found.into(), row::VERSION.into())),
+            Some(RowError::Damaged) => Err(place.damaged(NAME, RowError::Damaged)),
+            None => Ok(reading.bytes),
+        }
     }
 
     /// Commits `batch`, and that the clocks stand at `clock`.
@@ -119,6 +156,24 @@ impl StateFile {
         let rows = batch.into_iter().flat_map(Batch::rows);
         let changes = rows.map(|row| (row.stamp, &row.change));
         self.write(place, NAME, epoch, clock, changes)
+    }
+
+    /// Copies every row to a new file `name`.
+    pub(super) fn copy(&self, place: &Place, name: &str) -> Result<Self, StoreError> {
+        let medium = place.medium(name, true)?;
+        place.guard(name, || {
+            let database = Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(medium)?;
+            let transaction = self.database.begin_read()?;
+            copy_rows(&transaction.open_table(META)?, &database, META)?;
+            copy_rows(&transaction.open_table(SESSIONS)?, &database, SESSIONS)?;
+            for table in [SUBSCRIPTIONS, RETAINED] {
+                copy_rows(&transaction.open_table(table)?, &database, table)?;
+            }
+            let counts = self.counts;
+            Ok(Self { database, counts })
+        })
     }
 
     fn write<'a>(
@@ -198,6 +253,28 @@ fn write<'a>(
     Ok(counts)
 }
 
+/// In bounded steps; at least one, so that the table is there.
+fn copy_rows<K: redb::Key + 'static>(
+    from: &impl ReadableTable<K, &'static [u8]>,
+    to: &Database,
+    table: TableDefinition<'_, K, &'static [u8]>,
+) -> Result<(), redb::Error> {
+    let mut rows = from.iter()?.peekable();
+    loop {
+        let transaction = to.begin_write()?;
+        let mut table = transaction.open_table(table)?;
+        for row in rows.by_ref().take(FILL_ROWS) {
+            let (key, value) = row?;
+            table.insert(key.value(), value.value())?;
+        }
+        drop(table);
+        transaction.commit()?;
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+    }
+}
+
 fn prefix(number: SessionNumber) -> [u8; 8] {
     number.0.to_be_bytes()
 }
@@ -251,55 +328,18 @@ pub(super) fn newer(place: &Place, found: u32, known: u32) -> StoreError {
     }
 }
 
-/// All rows; one that is damaged makes the file count as damaged.
-fn contents(place: &Place, database: &Database) -> Result<(Contents, Counts), StoreError> {
-    let read = place.guard(NAME, || {
-        let transaction = database.begin_read()?;
-        let mut reading = Reading::default();
-        let meta = transaction.open_table(META)?;
-        if let Some(value) = meta.get(HEAD_KEY)? {
-            reading.take(value.value());
-        }
-        let sessions = transaction.open_table(SESSIONS)?;
-        for row in sessions.iter()? {
-            reading.take(row?.1.value());
-        }
-        let subscriptions = transaction.open_table(SUBSCRIPTIONS)?;
-        for row in subscriptions.iter()? {
-            reading.take(row?.1.value());
-        }
-        let retained = transaction.open_table(RETAINED)?;
-        for row in retained.iter()? {
-            reading.take(row?.1.value());
-        }
-        let counts = Counts {
-            sessions: sessions.len()?,
-            subscriptions: subscriptions.len()?,
-            retained: retained.len()?,
-        };
-        Ok((reading, counts))
-    });
-    let (reading, counts) = read?;
-    match reading.error {
-        Some(RowError::Newer(found)) => Err(newer(place, found.into(), row::VERSION.into())),
-        Some(RowError::Damaged) => Err(place.damaged(NAME, RowError::Damaged)),
-        None if reading.contents.head.is_none() => Err(place.damaged(NAME, "its head is missing")),
-        None => Ok((reading.contents, counts)),
-    }
-}
-
-#[derive(Debug, Default)]
-struct Reading {
-    contents: Contents,
+struct Reading<'a> {
+    take: &'a mut dyn FnMut(Kept),
+    bytes: u64,
     error: Option<RowError>,
 }
 
-impl Reading {
-    fn take(&mut self, value: &[u8]) {
-        self.contents.bytes += value.len() as u64;
+impl Reading<'_> {
+    fn row(&mut self, value: &[u8]) {
+        self.bytes += value.len() as u64;
         match row::decode(&Bytes::copy_from_slice(value)) {
-            Ok((Row::Head(head), _)) => self.contents.head = Some(head),
-            Ok((Row::Kept(kept), _)) => self.contents.rows.push(kept),
+            Ok((Row::Kept(kept), _)) => (self.take)(kept),
+            Ok((Row::Head(_), _)) => self.error = Some(RowError::Damaged),
             Err(error) => self.error = Some(error),
         }
     }

@@ -25,8 +25,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::keeper::Keeper;
+use self::opening::Opened;
 use self::pending::Pending;
+use self::restored::Restoring;
 pub use self::restored::{Restored, RestoredRetained, RestoredSession};
+use self::row::Head;
 use self::shared::Shared;
 use super::directory::{Directory, Folder, Meter};
 use super::shared::Phase;
@@ -120,7 +123,13 @@ impl State {
         directory: Box<dyn Directory>,
     ) -> Result<(Self, Restored, Timeline), StoreError> {
         let path = options.dir.clone();
-        let prepared = prepare(clock::now(), clock::reading(), &options, directory)?;
+        let prepared = prepare(
+            clock::now(),
+            clock::reading(),
+            &options,
+            REWRITE_ABOVE,
+            directory,
+        )?;
         let (shared, keeper, restored) = prepared;
         let timeline = shared.timeline;
         let thread = thread::Builder::new()
@@ -207,6 +216,9 @@ impl State {
     }
 }
 
+/// A file below this is not made anew, however empty it is.
+const REWRITE_ABOVE: u64 = 8 << 20;
+
 /// Sessions that one start of the program may begin. The high half of a number counts the starts, so that none is used
 /// twice, whether the session that had it ever reached the disk or not.
 const SESSIONS_PER_START_BITS: u32 = 32;
@@ -224,6 +236,7 @@ fn prepare(
     now: Instant,
     reading: ClockReading,
     options: &StateOptions,
+    rewrite_above: u64,
     directory: Box<dyn Directory>,
 ) -> Result<(Arc<Shared>, Keeper, Restored), StoreError> {
     let meter = Meter::default();
@@ -232,18 +245,25 @@ fn prepare(
         meter: meter.clone(),
     };
     let opened = opening::open(&place, reading, 0)?;
-    let (mut file, contents) = (opened.file, opened.contents);
-    let stamps = contents.rows.iter().map(|row| row.stamp);
-    let at = resume(contents.head.map(|head| head.clock), reading).max(stamps.max().unwrap_or(0));
-    let timeline = Timeline::new(now, at);
-    let epoch = contents.head.map_or(0, |head| head.epoch).saturating_add(1);
+    let (opened, read) = match restore(&place, now, reading, &opened) {
+        Err(error) if error.is_damage() => {
+            drop(opened);
+            let opened = opening::salvaged(&place, reading, &error)?;
+            let read = restore(&place, now, reading, &opened)?;
+            (opened, read)
+        }
+        read => (opened, read?),
+    };
+    let (restored, bytes) = read;
+    let lost = opened.lost;
+    let (timeline, epoch) = begin(&opened.head, now, reading);
+    let mut file = opening::shrink(&place, opened, bytes, rewrite_above)?;
     file.commit(
         &place,
         epoch,
         timeline.mark(reading, now, reading.wall),
         None,
     )?;
-    let restored = Restored::new(contents.rows, at, first_session_of(epoch), opened.lost);
     let pending = Pending::new(
         options.commit_interval,
         options.relaxed_interval,
@@ -254,10 +274,29 @@ fn prepare(
         timeline,
         meter,
         file.counts(),
-        opened.lost.unwrap_or(0),
+        lost.unwrap_or(0),
     ));
     let keeper = Keeper::new(now, Arc::clone(&shared), place, file, epoch, reading);
     Ok((shared, keeper, restored))
+}
+
+/// The timeline and the number of a start of the program.
+fn begin(head: &Head, now: Instant, reading: ClockReading) -> (Timeline, u32) {
+    let timeline = Timeline::new(now, resume(Some(head.clock), reading));
+    (timeline, head.epoch.saturating_add(1))
+}
+
+/// What is in the file, and its bytes.
+fn restore(
+    place: &Place,
+    now: Instant,
+    reading: ClockReading,
+    opened: &Opened,
+) -> Result<(Restored, u64), StoreError> {
+    let (timeline, epoch) = begin(&opened.head, now, reading);
+    let mut restoring = Restoring::new(timeline.at(now), first_session_of(epoch), opened.lost);
+    let bytes = opened.file.read(place, |kept| restoring.take(kept))?;
+    Ok((restoring.finish(), bytes))
 }
 
 impl Handle {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::power_cut::{Honesty, SimulatedFolder, Unsynced};
-use super::super::{Seq, SessionNumber, StateChange, StoredPresence, StoredSession};
+use super::super::{Directory, Seq, SessionNumber, StateChange, StoredPresence, StoredSession};
 use super::Restored;
 use super::row::Key;
 use super::tests::{Rig, begun, reading, retained, session, subscribed, topic};
@@ -125,7 +125,7 @@ fn found_in(restored: &Restored) -> BTreeMap<Key, StateChange> {
 
 /// Which of its versions a session has shows in its expiry.
 fn version(client: u64, version: u32) -> StoredSession {
-    let presence = if version % 2 == 0 {
+    let presence = if version.is_multiple_of(2) {
         StoredPresence::Connected
     } else {
         StoredPresence::Away {
@@ -306,5 +306,72 @@ fn a_passing_fault_at_any_operation_loses_nothing() {
         drop(rig);
         let after = folder.after_cut(Unsynced::Dropped);
         assert_eq!(verify(&after, story, start), Ok(()), "fault at {fault}");
+    }
+}
+
+/// A large file with little in it.
+fn sparse(start: Instant) -> (SimulatedFolder, Story) {
+    let folder = SimulatedFolder::new(Honesty::Honest);
+    let mut rig = Rig::open(&folder, start, clocks()).unwrap();
+    let mut story = Story::default();
+    let number = rig.restored.next_session;
+    story.put(&mut rig, begun(number, version(1, 2)), true);
+    story.put(&mut rig, subscribed(number, "a/#", 1), true);
+    for line in 0..500 {
+        let name = format!("line/{line}");
+        story.put(&mut rig, retained(&name, &[b'x'; 400]), true);
+    }
+    rig.pass(Duration::from_secs(1));
+    for line in 0..495 {
+        let name = format!("line/{line}");
+        story.put(&mut rig, StateChange::RetainedGone(topic(&name)), true);
+    }
+    rig.pass(Duration::from_secs(1));
+    story.note_progress(&rig);
+    (folder, story)
+}
+
+fn size(folder: &SimulatedFolder) -> u64 {
+    let files = folder.list().unwrap();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files[0].1
+}
+
+#[test]
+fn a_large_file_with_little_in_it_is_made_anew_and_loses_nothing_at_any_cut() {
+    let start = crate::clock::now();
+    let (folder, story) = sparse(start);
+    let before = size(&folder);
+    let whole = folder.after_cut(Unsynced::Kept);
+    drop(Rig::open(&whole, start, clocks()).unwrap());
+    let (operations, after) = (whole.operations(), size(&whole));
+    assert!(after * 4 < before, "{before} to {after} bytes");
+    for cut in 0..=operations {
+        for fate in [Unsynced::Dropped, Unsynced::Random(cut), Unsynced::Kept] {
+            let disk = folder.after_cut(Unsynced::Kept);
+            disk.cut_after(cut);
+            drop(Rig::open(&disk, start, clocks()));
+            let checked = verify(&disk.after_cut(fate), story.clone(), start);
+            assert_eq!(checked, Ok(()), "cut at {cut} of {operations}, {fate:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_made_anew_is_kept() {
+    let start = crate::clock::now();
+    let (folder, story) = sparse(start);
+    let whole = folder.after_cut(Unsynced::Kept);
+    drop(Rig::open(&whole, start, clocks()).unwrap());
+    for fault in 1..=whole.operations() {
+        let disk = folder.after_cut(Unsynced::Kept);
+        disk.fail(fault..fault + 1);
+        let opened = Rig::open(&disk, start, clocks());
+        if let Ok(rig) = &opened {
+            assert_eq!(story.check(&rig.restored), Ok(()));
+        }
+        drop(opened);
+        let checked = verify(&disk, story.clone(), start);
+        assert_eq!(checked, Ok(()), "fault at {fault}");
     }
 }

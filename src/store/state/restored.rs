@@ -1,6 +1,5 @@
 //! What the state gives back at a start. No I/O.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -42,48 +41,59 @@ pub struct RestoredRetained {
     pub age: Duration,
 }
 
-impl Restored {
-    /// From rows in the order of their tables, at `timeline`. A subscription without a session is left out: its session was
-    /// never answered.
-    pub(super) fn new(
-        rows: Vec<Kept>,
-        timeline: u64,
-        next_session: SessionNumber,
-        lost: Option<u64>,
-    ) -> Self {
-        let mut sessions = BTreeMap::new();
-        let mut retained = Vec::new();
-        for Kept { stamp, change } in rows {
-            let age = Duration::from_millis(timeline.saturating_sub(stamp));
-            match change {
-                StateChange::Session(number, mut session) => {
-                    count_down(&mut session.presence, age);
-                    sessions.insert(number, (*session, Vec::new()));
-                }
-                StateChange::Subscription(number, filter, subscription) => {
-                    if let Some((_, subscriptions)) = sessions.get_mut(&number) {
-                        subscriptions.push((filter, subscription));
-                    }
-                }
-                StateChange::Retained(message, publisher) => retained.push(RestoredRetained {
-                    message,
-                    publisher,
-                    age,
-                }),
-                StateChange::SessionGone(_)
-                | StateChange::SubscriptionGone(..)
-                | StateChange::RetainedGone(_) => {}
-            }
-        }
-        let sessions = sessions.into_iter();
+/// Puts [`Restored`] together from rows in the order of their tables.
+#[derive(Debug)]
+pub(super) struct Restoring {
+    timeline: u64,
+    restored: Restored,
+}
+
+impl Restoring {
+    /// `timeline`: where it stands now.
+    pub(super) fn new(timeline: u64, next_session: SessionNumber, lost: Option<u64>) -> Self {
         Self {
-            sessions: sessions
-                .map(|(number, (session, subscriptions))| (number, session, subscriptions))
-                .collect(),
-            retained,
-            next_session,
-            lost,
+            timeline,
+            restored: Restored {
+                sessions: Vec::new(),
+                retained: Vec::new(),
+                next_session,
+                lost,
+            },
         }
+    }
+
+    /// A subscription without a session is left out: its session was never answered.
+    pub(super) fn take(&mut self, kept: Kept) {
+        let age = Duration::from_millis(self.timeline.saturating_sub(kept.stamp));
+        let Restored {
+            sessions, retained, ..
+        } = &mut self.restored;
+        match kept.change {
+            StateChange::Session(number, mut session) => {
+                count_down(&mut session.presence, age);
+                sessions.push((number, *session, Vec::new()));
+            }
+            StateChange::Subscription(number, filter, subscription) => {
+                let place = sessions.binary_search_by_key(&number, |session| session.0);
+                if let Some((.., subscriptions)) =
+                    place.ok().and_then(|place| sessions.get_mut(place))
+                {
+                    subscriptions.push((filter, subscription));
+                }
+            }
+            StateChange::Retained(message, publisher) => retained.push(RestoredRetained {
+                message,
+                publisher,
+                age,
+            }),
+            StateChange::SessionGone(_)
+            | StateChange::SubscriptionGone(..)
+            | StateChange::RetainedGone(_) => {}
+        }
+    }
+
+    pub(super) fn finish(self) -> Restored {
+        self.restored
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn salvage(
     Ok(lost)
 }
 
-/// Ends a salvage that was interrupted between its two renames; removes what was being made when the program ended.
+/// Ends a salvage that was interrupted between its two renames; removes what was being made and has no name yet.
 pub(super) fn finish(place: &Place) -> Result<(), StoreError> {
     let directory = &place.directory;
     let files = directory.list().map_err(|error| place.io("", error))?;

@@ -17,6 +17,8 @@ use crate::mqtt::{Message, ProtocolVersion, QoS};
 use crate::topic::TopicName;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
+/// Small, so that the scripts come above it.
+const REWRITE_ABOVE: u64 = 100 << 10;
 const WALL: u64 = 1_800_000_000_000;
 
 /// A state without its thread.
@@ -44,7 +46,7 @@ impl Rig {
     ) -> Result<Self, StoreError> {
         let options = StateOptions::new("simulated".into());
         let directory = Box::new(folder.clone());
-        let (shared, keeper, restored) = prepare(now, reading, &options, directory)?;
+        let (shared, keeper, restored) = prepare(now, reading, &options, REWRITE_ABOVE, directory)?;
         Ok(Self {
             shared,
             keeper,

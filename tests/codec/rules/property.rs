@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn mqtt_2_2_2_2_unknown_properties_are_malformed() {
+fn mqtt_5_section_2_2_2_2_unknown_properties_are_malformed() {
     for byte in [0x00, 0x04, 0x0A, 0x10, 0x2B, 0x7F, 0x80, 0xFF] {
         let refused = DecodeError::UnknownProperty(byte);
         assert_eq!(publish_with(b"t", &[byte, 1, 0]), Err(refused));
@@ -166,7 +166,7 @@ impl Carrier {
 }
 
 #[test]
-fn mqtt_2_2_2_2_each_packet_carries_its_own_properties_only() {
+fn mqtt_5_section_2_2_2_2_each_packet_carries_its_own_properties_only() {
     for carrier in &CARRIERS {
         for (property, bytes) in PROPERTIES {
             let (name, packet) = (carrier.name, carrier.packet);
@@ -187,7 +187,7 @@ fn mqtt_2_2_2_2_each_packet_carries_its_own_properties_only() {
 }
 
 #[test]
-fn mqtt_2_2_2_2_a_single_property_comes_once() {
+fn mqtt_5_section_2_2_2_2_a_single_property_comes_once() {
     for carrier in &CARRIERS {
         for (property, bytes) in PROPERTIES {
             if !carrier.allowed.contains(&bytes[0]) {

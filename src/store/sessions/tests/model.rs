@@ -149,7 +149,6 @@ impl Pair {
     }
 
     fn play(&mut self, step: &Step) {
-        let now = self.bench.now;
         match step {
             Step::Append {
                 who,
@@ -158,99 +157,110 @@ impl Pair {
                 mark,
             } => self.append(*who, *exactly_once, *hold, *mark),
             Step::Done { who, pick } => {
-                let Some(seq) = self.known(*who, *pick) else {
-                    return;
-                };
-                self.queue(*who).remove(&seq);
-                self.bench.done(self.numbers[usize::from(*who)], seq);
+                if let Some(seq) = self.known(*who, *pick) {
+                    self.queue(*who).remove(&seq);
+                    self.bench.done(self.numbers[usize::from(*who)], seq);
+                }
             }
             Step::Received { who, pick } => {
-                let Some(seq) = self.known(*who, *pick) else {
-                    return;
-                };
-                let session = number(self.numbers[usize::from(*who)]);
-                self.queue(*who).get_mut(&seq).unwrap().1 = true;
-                self.handed[usize::from(*who)] = self.handed[usize::from(*who)].max(seq);
-                self.bench.core.sent(session, seq);
-                let _ = self.bench.core.received(now, session, seq);
+                if let Some(seq) = self.sent(*who, *pick) {
+                    self.queue(*who).get_mut(&seq).unwrap().1 = true;
+                    let session = number(self.numbers[usize::from(*who)]);
+                    let _ = self.bench.core.received(self.bench.now, session, seq);
+                }
             }
             Step::Sent { who, pick } => {
-                let Some(seq) = self.known(*who, *pick) else {
-                    return;
-                };
-                self.handed[usize::from(*who)] = self.handed[usize::from(*who)].max(seq);
-                self.bench
-                    .core
-                    .sent(number(self.numbers[usize::from(*who)]), seq);
+                self.sent(*who, *pick);
             }
-            Step::Skip { who, count } => {
-                let handed = self.handed[usize::from(*who)];
-                let session = number(self.numbers[usize::from(*who)]);
-                for _ in 0..*count {
-                    let queue = self.queue(*who);
-                    let oldest = queue.range(handed + 1..).next().map(|(seq, _)| *seq);
-                    oldest.map(|seq| queue.remove(&seq));
-                }
-                self.bench.core.skip_oldest(now, session, *count);
-            }
+            Step::Skip { who, count } => self.skip(*who, *count),
             Step::Read {
                 who,
                 after,
                 messages,
             } => self.read(*who, *after, *messages),
-            Step::Forget { who } => {
-                let old = self.numbers[usize::from(*who)];
-                self.model.queues.remove(&old);
-                self.durable.queues.remove(&old);
-                self.model.marks.retain(|mark| mark.session != number(old));
-                self.durable
-                    .marks
-                    .retain(|mark| mark.session != number(old));
-                let _ = self.bench.core.forget(now, number(old));
-                self.numbers[usize::from(*who)] = old + 3;
-                self.handed[usize::from(*who)] = 0;
-                self.model.queues.insert(old + 3, Queue::new());
-                self.durable.queues.insert(old + 3, Queue::new());
-            }
+            Step::Forget { who } => self.forget(*who),
             Step::Unmark { pick } => {
                 let marks: Vec<_> = self.model.marks.iter().copied().collect();
                 if !marks.is_empty() {
                     let mark = *pick.get(&marks);
                     self.model.marks.remove(&mark);
-                    let _ = self.bench.core.unmark(now, mark);
+                    let _ = self.bench.core.unmark(self.bench.now, mark);
                 }
             }
-            Step::Commit => {
-                if let Some(commit) = self.bench.core.commit(now, true) {
-                    let durable = self.cut();
-                    self.bench.land(&commit);
-                    self.durable = durable;
-                }
-            }
+            Step::Commit => self.commit(),
             Step::Fail { landed } => {
-                if let Some(commit) = self.bench.core.commit(now, true) {
-                    let durable = self.cut();
-                    if *landed {
-                        self.bench.disk.write(&commit);
-                        self.durable = durable;
-                    }
-                }
+                self.commit_unknown(*landed);
                 let loaded = self.bench.disk.loaded();
-                self.bench.core.reopened(now, loaded);
+                self.bench.core.reopened(self.bench.now, loaded);
             }
-            Step::House => {
-                let before = self.bench.disk.files.keys().next_back().copied();
-                self.bench.keep_house();
-                if self.bench.disk.files.keys().next_back().copied() > before {
-                    self.durable = self.model.cut(self.bench.core.front.written());
-                    self.durable.marks = self.bench.disk.marks.clone();
-                    let numbers = self.numbers.map(SessionNumber);
-                    self.durable
-                        .marks
-                        .retain(|mark| numbers.contains(&mark.session));
-                }
-            }
+            Step::House => self.keep_house(),
             Step::Crash => self.crash(),
+        }
+    }
+
+    fn sent(&mut self, who: u8, pick: prop::sample::Index) -> Option<u64> {
+        let seq = self.known(who, pick)?;
+        let handed = &mut self.handed[usize::from(who)];
+        *handed = (*handed).max(seq);
+        let session = number(self.numbers[usize::from(who)]);
+        self.bench.core.sent(session, seq);
+        Some(seq)
+    }
+
+    fn skip(&mut self, who: u8, count: u64) {
+        let handed = self.handed[usize::from(who)];
+        for _ in 0..count {
+            let queue = self.queue(who);
+            let oldest = queue.range(handed + 1..).next().map(|(seq, _)| *seq);
+            oldest.map(|seq| queue.remove(&seq));
+        }
+        let session = number(self.numbers[usize::from(who)]);
+        self.bench.core.skip_oldest(self.bench.now, session, count);
+    }
+
+    fn forget(&mut self, who: u8) {
+        let old = self.numbers[usize::from(who)];
+        let _ = self.bench.core.forget(self.bench.now, number(old));
+        self.numbers[usize::from(who)] = old + 3;
+        self.handed[usize::from(who)] = 0;
+        for model in [&mut self.model, &mut self.durable] {
+            model.queues.remove(&old);
+            model.queues.insert(old + 3, Queue::new());
+            model.marks.retain(|mark| mark.session != number(old));
+        }
+    }
+
+    fn commit(&mut self) {
+        if let Some(commit) = self.bench.core.commit(self.bench.now, true) {
+            let durable = self.cut();
+            self.bench.land(&commit);
+            self.durable = durable;
+        }
+    }
+
+    /// A commit that fails, but may be in the files.
+    fn commit_unknown(&mut self, landed: bool) {
+        if let Some(commit) = self.bench.core.commit(self.bench.now, true) {
+            let durable = self.cut();
+            if landed {
+                self.bench.disk.write(&commit);
+                self.durable = durable;
+            }
+        }
+    }
+
+    fn keep_house(&mut self) {
+        let active = |bench: &Bench| bench.disk.files.keys().next_back().copied();
+        let before = active(&self.bench);
+        self.bench.keep_house();
+        if active(&self.bench) > before {
+            // All rows were carried over as they are now.
+            self.durable = self.model.cut(self.bench.core.front.written());
+            self.durable.marks = self.bench.disk.marks.clone();
+            let numbers = self.numbers.map(SessionNumber);
+            self.durable
+                .marks
+                .retain(|mark| numbers.contains(&mark.session));
         }
     }
 

@@ -148,6 +148,8 @@ impl Pending {
         if takes_relaxed && rows.len() - taken_urgent == self.relaxed.len() {
             self.relaxed_due = None;
         }
+        // In the order of the tables: each page is then touched once, and written once even if the cache is too small.
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         // Nothing, where what was due has become part of an urgent row that went before.
         (!rows.is_empty()).then_some(Batch { rows })
     }

@@ -1,0 +1,109 @@
+//! Reading the configuration again while the gateway runs: who may log in and who may do what count at once, the rest
+//! from the next start on.
+//!
+//! All or nothing: a fault anywhere in the configuration, or in a file that it names, changes nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Gateway, Prepared};
+use crate::broker::LinkClosed;
+use crate::config::{self, Config, Loaded, SessionStoreOptions};
+
+/// What the gateway was started with.
+#[derive(Debug)]
+pub struct Reload {
+    file: PathBuf,
+    started: Arc<Config>,
+}
+
+impl Reload {
+    /// For the configuration that was read from `file`.
+    #[must_use]
+    pub fn new(file: PathBuf, started: Config) -> Self {
+        Self {
+            file,
+            started: Arc::new(started),
+        }
+    }
+
+    /// Reads the file again and does what can be done at once; logs what was done, what needs a restart, or why nothing was
+    /// done. Returns when the broker knows.
+    pub async fn run(&self, gateway: &Gateway) {
+        let (file, started) = (self.file.clone(), Arc::clone(&self.started));
+        let read = tokio::task::spawn_blocking(move || read(file, &started)).await;
+        let read =
+            read.unwrap_or_else(|fault| Err(format!("this is a fault of fieldgate: {fault}")));
+        let (prepared, changed) = match read {
+            Ok(read) => read,
+            Err(faults) => {
+                tracing::error!("reload: nothing was changed, everything runs as before\n{faults}");
+                return;
+            }
+        };
+        if !changed.is_empty() {
+            let changed = changed.join(", ");
+            tracing::warn!("reload: changed, but needs a restart: {changed}");
+        }
+        let credentials = prepared.credentials;
+        match gateway.broker().replace_credentials(credentials).await {
+            Ok(()) => tracing::info!("reload: users and access rules count from now on"),
+            Err(LinkClosed) => tracing::debug!("reload: the broker has ended"),
+        }
+    }
+}
+
+/// What the file says now, and what of it needs a restart; else the faults, as `check` prints them.
+fn read(file: PathBuf, started: &Config) -> Result<(Prepared, Vec<&'static str>), String> {
+    let Loaded { config, warnings } = config::load(&file).map_err(|faults| faults.to_string())?;
+    if config.gateway.id != started.gateway.id {
+        // The rules have it filled in, and would be about topics that there are not yet.
+        return Err("gateway.id was changed, which all topics depend on: restart".to_owned());
+    }
+    let changed = changed(started, &config);
+    match Prepared::new(config) {
+        Ok(prepared) => {
+            for warning in &warnings {
+                tracing::warn!("{warning}");
+            }
+            Ok((prepared, changed))
+        }
+        Err(faults) => {
+            let warnings: String = warnings
+                .iter()
+                .map(|warning| format!("{warning}\n"))
+                .collect();
+            Err(format!("{warnings}{faults}"))
+        }
+    }
+}
+
+/// The sections that differ, of those that are read at a start only.
+fn changed(started: &Config, now: &Config) -> Vec<&'static str> {
+    let Config {
+        gateway,
+        broker,
+        listeners,
+        users_file: _,
+        access: _,
+        store,
+        sessions,
+        connections,
+        bridges,
+    } = now;
+    let total = |sessions: &SessionStoreOptions| sessions.log.queued_bytes_total;
+    let limits_differ = *broker != started.broker || total(sessions) != total(&started.sessions);
+    let sections = [
+        ("gateway", *gateway != started.gateway),
+        ("broker.limits or when_queue_full", limits_differ),
+        ("broker.listeners", *listeners != started.listeners),
+        ("store", *store != started.store),
+        (
+            "connections and devices",
+            *connections != started.connections,
+        ),
+        ("bridges", *bridges != started.bridges),
+    ];
+    let changed = sections.into_iter().filter(|(_, differs)| *differs);
+    changed.map(|(section, _)| section).collect()
+}

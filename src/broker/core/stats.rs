@@ -1,0 +1,49 @@
+//! Figures of the core.
+
+use super::Core;
+
+/// Figures of the core. Counters count since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoreStats {
+    /// Clients connected, links of fieldgate's own parts included.
+    pub connections: usize,
+    /// Those of them that are MQTT clients.
+    pub clients: usize,
+    /// Sessions, connected or away.
+    pub sessions: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained_messages: usize,
+    /// Their bytes.
+    pub retained_bytes: usize,
+    /// PUBLISH packets taken.
+    pub received: u64,
+    /// PUBLISH packets handed to receivers.
+    pub sent: u64,
+    /// Messages dropped by a declared policy: a full queue, a congested client at QoS 0, a packet too large for its
+    /// receiver, no room to retain.
+    pub dropped: u64,
+    /// Messages, subscriptions and wills refused because their client may not.
+    pub denied: u64,
+    /// Sessions that ended because their client stayed away too long.
+    pub sessions_expired: u64,
+    /// Messages dropped because their expiry passed while they waited.
+    pub expired: u64,
+    /// Messages that a route matched but its template gave no topic for.
+    pub unmapped: u64,
+}
+
+impl Core {
+    /// Figures.
+    #[must_use]
+    pub fn stats(&self) -> CoreStats {
+        CoreStats {
+            sessions: self.sessions.len(),
+            subscriptions: self.subscriptions.len(),
+            retained_messages: self.retained.len(),
+            retained_bytes: self.retained.bytes(),
+            ..self.stats
+        }
+    }
+}

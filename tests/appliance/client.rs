@@ -1,0 +1,124 @@
+//! An MQTT 5 client on a blocking socket, which says what it is told to and nothing by itself.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use fieldgate::mqtt::{
+    Connect, Decoder, Message, Packet, PacketId, ProtocolVersion, QoS, ReasonCode, RetainHandling,
+    Subscribe, Subscription, Will,
+};
+use fieldgate::topic::TopicName;
+
+const V5: ProtocolVersion = ProtocolVersion::V5;
+
+/// Long enough for a loaded machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Client {
+    stream: TcpStream,
+    decoder: Decoder,
+}
+
+pub(crate) fn message(topic: &str, payload: &str) -> Message {
+    let topic = TopicName::try_from(topic).unwrap();
+    let payload = Bytes::copy_from_slice(payload.as_bytes());
+    Message::new(topic, payload, QoS::AtLeastOnce, false)
+}
+
+impl Client {
+    /// Connects; `login` is user and password. The second is what CONNACK says.
+    pub(crate) fn connect(
+        address: &str,
+        client_id: &str,
+        login: Option<(&str, &str)>,
+        will: Option<Message>,
+    ) -> (Self, ReasonCode) {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Self {
+            stream,
+            decoder: Decoder::new(Some(V5), u32::MAX),
+        };
+        client.send(Packet::Connect(Box::new(Connect {
+            keep_alive: 0,
+            user_name: login.map(|(user, _)| user.into()),
+            password: login.map(|(_, password)| Bytes::copy_from_slice(password.as_bytes())),
+            will: will.map(|message| Box::new(Will { message, delay: 0 })),
+            ..Connect::new(V5, client_id.into())
+        })));
+        let Packet::Connack(connack) = client.receive() else {
+            panic!("no CONNACK");
+        };
+        (client, connack.reason)
+    }
+
+    pub(crate) fn send(&mut self, packet: Packet) {
+        let mut frame = BytesMut::new();
+        packet.encode(V5, &mut frame).unwrap();
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    /// The next packet, `None` where the broker has closed.
+    pub(crate) fn next(&mut self) -> Option<Packet> {
+        loop {
+            if let Some(packet) = self.decoder.next_packet().unwrap() {
+                return Some(packet);
+            }
+            let mut bytes = [0; 4096];
+            match self.stream.read(&mut bytes).unwrap() {
+                0 => return None,
+                length => self.decoder.push(Bytes::copy_from_slice(&bytes[..length])),
+            }
+        }
+    }
+
+    pub(crate) fn receive(&mut self) -> Packet {
+        self.next().expect("the broker has closed")
+    }
+
+    /// What SUBACK says.
+    pub(crate) fn subscribe(&mut self, filter: &str) -> u8 {
+        self.send(Packet::Subscribe(Subscribe {
+            packet_id: PacketId::new(1).unwrap(),
+            subscriptions: vec![Subscription {
+                filter: filter.into(),
+                qos: QoS::AtMostOnce,
+                no_local: false,
+                retain_as_published: false,
+                retain_handling: RetainHandling::Send,
+            }],
+            subscription_id: None,
+            user_properties: Vec::new(),
+        }));
+        let Packet::Suback(suback) = self.receive() else {
+            panic!("no SUBACK");
+        };
+        suback.reasons[0].byte()
+    }
+
+    /// Publishes at QoS 1; what PUBACK says.
+    pub(crate) fn publish(&mut self, topic: &str, payload: &str) -> ReasonCode {
+        let publish = message(topic, payload).into_publish(PacketId::new(2));
+        self.send(Packet::Publish(publish));
+        let Packet::Puback(puback) = self.receive() else {
+            panic!("no PUBACK");
+        };
+        puback.reason
+    }
+
+    /// The payload of the next PUBLISH.
+    pub(crate) fn take(&mut self) -> String {
+        let Packet::Publish(publish) = self.receive() else {
+            panic!("no PUBLISH");
+        };
+        String::from_utf8(publish.payload.to_vec()).unwrap()
+    }
+
+    /// Sees that nothing else came before the answer to this.
+    pub(crate) fn ping(&mut self) {
+        self.send(Packet::Pingreq);
+        assert_eq!(self.receive(), Packet::Pingresp);
+    }
+}

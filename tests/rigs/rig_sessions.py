@@ -1,0 +1,333 @@
+"""kill -9 of fieldgate over and over, under load, with persistent sessions: what was acknowledged reaches every one of them.
+
+Publishers at QoS 1 and 2 (3.1.1 and 5, sessions of their own: what was not acknowledged is sent again), sessions that are
+there, sessions that are mostly away, and one that is away from its first subscription to the end; retained messages; new
+subscriptions and sessions in every round. Each round: some acknowledgements, kill -9 at a random moment, start, everyone
+resumes. Then:
+
+- every broker-side session that was answered is still there (session present), and so is every subscription;
+- every acknowledged message was received by every session that had subscribed before it was published; at QoS 2 once,
+  and in order; at QoS 1 the first copies are in order;
+- after each start every retained topic has the last acknowledged value, or a later one that was sent.
+
+The rig is tried, too: Mosquitto 2.0, ended in order, loses nothing (order and once only are not asked of it: with sessions
+that are behind it breaks both over a restart); killed, it is caught losing.
+
+RIG_SEED=N repeats a run; its seed is part of its name.
+"""
+
+import os
+import random
+import threading
+import time
+
+from harness import (
+    DEADLINE,
+    LONG,
+    Failed,
+    Gateway,
+    add_case,
+    case,
+    check,
+    equal,
+    free_port,
+    main,
+    wait_until,
+)
+from mqtt_client import V5, V311, Client
+
+ROUNDS = 200 if LONG else 40
+FOR_EVER = 0xFFFF_FFFF
+KEPT_TOPICS = 8
+LIMITS = "limits: { queued_messages: 1000000, queued_bytes: 512MiB, queued_bytes_total: 512MiB }\n"
+
+
+def faults(acknowledged, sent, received, once):
+    """What is wrong with the numbers that a session received, of those of a publisher that it should have."""
+    found = []
+    lost = sorted(set(acknowledged) - set(received))
+    if lost:
+        found.append(f"lost {len(lost)} of {len(acknowledged)} acknowledged: {lost[:10]}")
+    invented = sorted(set(received) - set(sent))
+    if invented:
+        found.append(f"never sent: {invented[:10]}")
+    firsts = list(dict.fromkeys(received))
+    if firsts != sorted(firsts):
+        place = next(place for place in range(1, len(firsts)) if firsts[place] < firsts[place - 1])
+        found.append(f"out of order: {firsts[max(0, place - 3) : place + 2]}")
+    if once and len(firsts) != len(received):
+        twice = sorted({number for number in firsts if received.count(number) > 1})
+        found.append(f"{len(received) - len(firsts)} came twice: {twice[:10]}")
+    return found
+
+
+class Publisher:
+    """Publishes numbers, as fast as its window lets it; goes on with its session after each resumption."""
+
+    WINDOW = 20
+
+    def __init__(self, site, broker, name, qos, version, retain=False):
+        self.name, self.qos, self.retain = name, qos, retain
+        self.client = Client(site, broker.port, f"publisher-{name}", version, clean=False, expiry=FOR_EVER).accepted()
+        self.acknowledged, self.waiting, self.next = [], {}, 0
+        self.running, self.ending = True, False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def topic(self, number):
+        return f"keep/{number % KEPT_TOPICS}" if self.retain else f"load/{self.name}"
+
+    def pause(self):
+        """Sends nothing new until it is resumed."""
+        self.running = False
+
+    def resume(self):
+        self.client.resume()
+        self.running = True
+
+    def finish(self):
+        """Waits until all that was sent is acknowledged."""
+        self.ending = True
+        self.thread.join(DEADLINE * 2)
+        check(not self.thread.is_alive(), f"{self.name}: the last acknowledgements do not come")
+
+    def until_acknowledged(self, more):
+        wanted = len(self.acknowledged) + more
+        wait_until(lambda: len(self.acknowledged) >= wanted, f"{self.name}: acknowledgements")
+
+    def _run(self):
+        while not self.ending or self.waiting:
+            while self.running and not self.ending and self.client.closed is None and len(self.waiting) < self.WINDOW:
+                number, self.next = self.next, self.next + 1
+                handle = self.client.publish(self.topic(number), str(number), self.qos, self.retain, wait=False)
+                self.waiting[handle.mid] = number
+            for mid in self.client.acknowledged() & self.waiting.keys():
+                self.acknowledged.append(self.waiting.pop(mid))
+                self.client.forget(mid)
+            time.sleep(0.001)
+
+
+class Session:
+    """A persistent session that wants all of the load from when it subscribed."""
+
+    def __init__(self, run, name, qos, version, chance_away=0.0):
+        self.name, self.qos, self.chance_away = name, qos, chance_away
+        self.client = Client(run.site, run.broker.port, name, version, clean=False, expiry=FOR_EVER).accepted()
+        equal(self.client.subscribe("load/#", qos), qos, f"{name}: granted")
+        # What is published from here on is wanted; what is on its way already may come.
+        self.wanted_from = {publisher.name: publisher.next for publisher in run.load}
+        self.extras = []
+
+    def subscribe_more(self, topic):
+        self.client.subscribe(topic, self.qos)
+        self.extras.append(topic)
+
+    def is_there(self):
+        return self.client.closed is None
+
+    def leave(self, chance):
+        if chance.random() < 0.5:
+            self.client.drop()
+        else:
+            self.client.end()
+            wait_until(lambda: self.client.closed is not None, f"{self.name} has left")
+
+    def received(self, publisher):
+        return [int(payload) for payload in self.client.payloads(f"load/{publisher.name}")]
+
+    def wanted(self, publisher):
+        return [number for number in publisher.acknowledged if number >= self.wanted_from[publisher.name]]
+
+
+class Run:
+    """All rounds of one case; see the head of this file. `crash` ends the broker, in whatever way."""
+
+    def __init__(self, site, broker, crash, chance, only=""):
+        self.site, self.broker, self.crash, self.chance, self.only = site, broker, crash, chance, only
+        self.load = [
+            Publisher(site, broker, "q1-v3", 1, V311),
+            Publisher(site, broker, "q1-v5", 1, V5),
+            Publisher(site, broker, "q2-v3", 2, V311),
+            Publisher(site, broker, "q2-v5", 2, V5),
+        ]
+        self.keeper = Publisher(site, broker, "keeper", 1, V5, retain=True)
+        self.publishers = [*self.load, self.keeper]
+        self.sessions = [
+            Session(self, "there-v3", 2, V311),
+            Session(self, "there-v5", 2, V5),
+            Session(self, "there-at-qos-1", 1, V5),
+            Session(self, "often-away-v3", 2, V311, chance_away=0.7),
+            Session(self, "often-away-v5", 2, V5, chance_away=0.7),
+            Session(self, "away-v3", 2, V311, chance_away=1.0),
+            Session(self, "away-v5", 1, V5, chance_away=1.0),
+        ]
+        self.gone = []  # (session, topic): unsubscribed
+
+    def rounds(self, count):
+        for number in range(count):
+            self.one_round(number)
+        self.end()
+
+    def one_round(self, number):
+        for session in self.sessions:
+            if session.is_there() and self.chance.random() < session.chance_away:
+                session.leave(self.chance)
+        self.change_subscriptions(number)
+        for publisher in self.publishers:
+            publisher.until_acknowledged(self.chance.randrange(10, 40))
+        time.sleep(self.chance.uniform(0, 0.2))
+        self.crash()
+        for publisher in self.publishers:
+            publisher.pause()
+        self.broker.restart()
+        self.check_retained()
+        for publisher in self.publishers:
+            publisher.resume()
+        for session in self.sessions:
+            if session.chance_away < 1 and self.chance.random() >= session.chance_away / 2:
+                # One that left just before may be offline still.
+                session.client.resume()
+
+    def change_subscriptions(self, number):
+        """One more subscription, one less, sometimes a session that begins."""
+        session = self.chance.choice([session for session in self.sessions if session.is_there()])
+        session.subscribe_more(f"extra/{number}")
+        if len(session.extras) > 3 and self.chance.random() < 0.5:
+            topic = session.extras.pop(0)
+            session.client.unsubscribe(topic)
+            self.gone.append((session, topic))
+        if number % 10 == 5:
+            version = self.chance.choice([V311, V5])
+            self.sessions.append(Session(self, f"late-{number}", 2, version, chance_away=0.5))
+
+    def check_retained(self):
+        """Of each topic the last acknowledged value, or a later one."""
+        last = {}
+        for number in sorted(self.keeper.acknowledged):
+            last[self.keeper.topic(number)] = number
+        reader = Client(self.site, self.broker.port, "reader", V311).accepted()
+        reader.subscribe("keep/#", 1)
+        reader.barrier("reader/barrier")
+        found = {message.topic: int(message.payload) for message in reader.received() if message.retain}
+        reader.end()
+        for topic, number in last.items():
+            value = found.get(topic)
+            right = value is not None and number <= value < self.keeper.next and self.keeper.topic(value) == topic
+            check(right, f"{topic} has {value}, but {number} was acknowledged")
+
+    def end(self):
+        for publisher in self.publishers:
+            publisher.finish()
+        for session in self.sessions:
+            if not session.is_there():
+                session.client.resume()
+        self.check_extras()
+        self.wait_for_the_rest()
+        for session in self.sessions:
+            session.client.barrier(f"barrier/{session.name}")
+        found = []
+        for session in self.sessions:
+            for publisher in self.load:
+                found += self.judge(session, publisher)
+        check(not found, "\n".join(found))
+        total = sum(len(publisher.acknowledged) for publisher in self.publishers)
+        received = sum(len(session.client.received()) for session in self.sessions)
+        print(f"    {total} acknowledged, {received} received by {len(self.sessions)} sessions")
+
+    def wait_for_the_rest(self):
+        """Until nothing is missing, or nothing has come for a long time: the judge says what is missing then."""
+        least, deadline = None, 0.0
+        while missing := sum(
+            len(set(session.wanted(publisher)) - set(session.received(publisher)))
+            for session in self.sessions
+            for publisher in self.load
+        ):
+            if least is None or missing < least:
+                least, deadline = missing, time.monotonic() + DEADLINE
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.2)
+
+    def judge(self, session, publisher):
+        once = min(session.qos, publisher.qos) == 2
+        wrong = faults(session.wanted(publisher), range(publisher.next), session.received(publisher), once)
+        return [f"{session.name}, of {publisher.name}: {what}" for what in wrong if what.startswith(self.only)]
+
+    def check_extras(self):
+        """Every subscription that was answered is there, and none that was ended."""
+        sender = Client(self.site, self.broker.port, "sender", V311).accepted()
+        topics = {topic for session in self.sessions for topic in session.extras}
+        topics |= {topic for _, topic in self.gone}
+        for topic in sorted(topics):
+            sender.publish(topic, "", qos=1)
+        for session in self.sessions:
+            for topic in session.extras:
+                session.client.wait_for(1, topic)
+        for session, topic in self.gone:
+            session.client.barrier(f"barrier/{session.name}")
+            wrong = [message for message in session.client.received() if message.topic == topic]
+            check(not wrong, f"{session.name}: {topic} came, though it was unsubscribed")
+
+
+class PlainMosquitto:
+    """Mosquitto that keeps its sessions when it ends in order, and not when it is killed."""
+
+    def __init__(self, site):
+        self.port = free_port()
+        folder = site.folder / "mosquitto"
+        folder.mkdir()
+        config = site.write(
+            "mosquitto.conf",
+            f"user root\npersistence true\npersistence_location {folder}/\nallow_anonymous true\n"
+            f"max_queued_messages 0\nlistener {self.port} 127.0.0.1\n",
+        )
+        self.process = site.process("mosquitto", ["mosquitto", "-c", config]).wait_for_port(self.port)
+
+    def restart(self):
+        self.process.start()
+        self.process.wait_for_port(self.port)
+
+
+def killed(site, seed):
+    chance = random.Random(seed)
+    interval = chance.choice([5, 10, 30])
+    store = f"commit_interval: {interval}ms\nhold_for_upstream: {chance.choice([0, 200, 500])}ms\n"
+    gateway = Gateway(site, broker=LIMITS, store=store)
+    Run(site, gateway, gateway.process.kill, chance).rounds(ROUNDS)
+
+
+@case
+def the_judge_notices_what_is_lost_twice_out_of_order_or_invented(_site):
+    whole = list(range(10))
+    equal(faults(whole, whole, whole, True), [], "nothing is wrong")
+    equal(faults(whole, whole, [0, 1, 2, 1, 2, *whole[3:]], False), [], "at QoS 1 what came twice")
+    for received, word in [
+        ([0, *whole[2:]], "lost"),
+        ([*whole, 9], "twice"),
+        ([0, 2, 1, *whole[3:]], "order"),
+        ([*whole, 10], "never sent"),
+    ]:
+        check(any(word in fault for fault in faults(whole, whole, received, True)), f"{word} was not noticed")
+
+
+@case
+def mosquitto_ended_in_order_loses_nothing(site):
+    broker = PlainMosquitto(site)
+    Run(site, broker, broker.process.stop, random.Random(1), only="lost").rounds(4)
+
+
+@case
+def mosquitto_killed_is_caught_losing(site):
+    broker = PlainMosquitto(site)
+    try:
+        Run(site, broker, broker.process.kill, random.Random(1)).rounds(2)
+    except Failed as failed:
+        print(f"    as it should be: {failed}")
+        return
+    raise Failed("Mosquitto without a commit lost nothing: this rig notices nothing")
+
+
+seed = int(os.environ.get("RIG_SEED") or random.SystemRandom().randrange(1_000_000))
+add_case(f"kill -9 under load, {ROUNDS} rounds, seed {seed}", lambda site: killed(site, seed))
+
+main()

@@ -1,0 +1,126 @@
+//! The broker under test, in this process, behind a listener on loopback.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher};
+use fieldgate::auth::{Authenticator, Users};
+use fieldgate::broker::{Broker, BrokerHandle, BrokerOptions, Limits};
+use fieldgate::listener::{Bind, ListenerOptions, PreparedListener};
+use fieldgate::shutdown::Shutdown;
+use tokio::runtime::Runtime;
+
+use crate::client::Client;
+use crate::packet::{Connack, Connect, Version};
+
+/// Listeners of all tests; each broker has its own thread.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// Long enough for a loaded machine; a test that waits this long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A broker that runs until it is dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    pub handle: BrokerHandle,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// With other limits than the defaults.
+    pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::full(change, Users::default(), true)
+    }
+
+    /// Only for the user `plant` with the password `secret`.
+    pub fn for_plant() -> Self {
+        let params = Params::new(64, 1, 1, None).unwrap();
+        let argon2 = Argon2::new(Algorithm::Argon2id, argon2::Version::V0x13, params);
+        let hash: PasswordHash = argon2
+            .hash_password_with_salt(b"secret", b"0123456789abcdef")
+            .unwrap();
+        let users = Users::parse(&format!("plant:{hash}\n")).unwrap();
+        Self::full(|_| (), users, false)
+    }
+
+    fn full(change: impl FnOnce(&mut Limits), users: Users, anonymous: bool) -> Self {
+        let mut options = BrokerOptions::default();
+        change(&mut options.limits);
+        let shutdown = Shutdown::default();
+        let _inside = RUNTIME.enter();
+        let handle = Broker::start(
+            options,
+            Vec::new(),
+            Authenticator::new(users),
+            shutdown.stop(),
+        )
+        .unwrap();
+        let listener = ListenerOptions {
+            name: "test".to_owned(),
+            bind: Bind::Tcp("127.0.0.1:0".parse().unwrap()),
+            anonymous,
+            tls: None,
+            user_from_common_name: false,
+            websocket: None,
+        };
+        let listener = PreparedListener::new(listener).unwrap();
+        let listener = listener.start(handle.clone(), shutdown.stop());
+        Self {
+            address: listener.local_addr().unwrap(),
+            handle,
+            shutdown,
+        }
+    }
+
+    /// A socket, nothing sent.
+    pub fn open(&self, version: Version) -> Client {
+        Client::over(TcpStream::connect(self.address).unwrap(), version)
+    }
+
+    /// CONNECT sent, and the CONNACK whatever it says.
+    pub fn try_connect(&self, connect: &Connect) -> (Client, Connack) {
+        let mut client = self.open(connect.version);
+        client.send(&connect.bytes());
+        let connack = client.connack();
+        (client, connack)
+    }
+
+    /// A client that was let in.
+    pub fn connect(&self, connect: &Connect) -> Client {
+        let (client, connack) = self.try_connect(connect);
+        assert_eq!(connack.code, 0, "{connack:?}");
+        client
+    }
+
+    /// A clean client that was let in.
+    pub fn client(&self, version: Version, client_id: &str) -> Client {
+        self.connect(&Connect::new(version, client_id))
+    }
+
+    /// Lets more than a second pass, by the broker's own clock: a client with a keep alive of 1 s is silent until the
+    /// broker gives it up.
+    pub fn let_pass(&self) {
+        let silent = Connect::new(Version::V311, "silent").keep_alive(1);
+        self.connect(&silent).closed();
+    }
+
+    /// Asks the broker to end.
+    pub fn stop(&self) {
+        self.shutdown.request();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.request();
+        if !std::thread::panicking() {
+            assert_eq!(self.handle.stats().panics, 0, "the broker has panicked");
+        }
+    }
+}
