@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use crate::topic::{TopicFilter, TopicName};
+use crate::topic::{TopicFilter, TopicName, split_level};
 
 /// Levels of a rule. Topics have 32 unless `topic_levels` says otherwise; a `#` at the end takes whatever is below.
 pub const LEVELS_MAX: usize = 128;
@@ -105,10 +105,7 @@ impl Node {
                 })
             });
         }
-        let (level, below) = match name.split_once('/') {
-            Some((level, below)) => (level, Some(below)),
-            None => (name, None),
-        };
+        let (level, below) = split_level(name);
         let named = self.named(level).is_some_and(|node| node.takes(below));
         named || any.is_some_and(|node| node.takes(below))
     }

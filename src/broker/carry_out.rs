@@ -10,19 +10,16 @@ use std::rc::Rc;
 use super::core::Effect;
 use super::encoded::Delivery;
 use super::peer::{Peer, Side, Wire};
-use super::shell::{Moment, OUTBOX_WRITE_FROM, Shell};
+use super::shell::{Moment, Shell};
 use crate::mqtt::{EncodeError, Packet};
 
 impl Shell {
     /// Until the core has nothing left to be done.
     pub(super) fn carry_out_all(&self, at: Moment) {
         loop {
-            let effects = &self.effects;
-            effects
-                .borrow_mut()
-                .extend(self.core.borrow_mut().effects());
+            self.take_effects();
             loop {
-                let Some(effect) = effects.borrow_mut().pop_front() else {
+                let Some(effect) = self.effects.borrow_mut().pop_front() else {
                     break;
                 };
                 self.carry_out(effect, at);
@@ -42,6 +39,19 @@ impl Shell {
             if is_done {
                 return;
             }
+        }
+    }
+
+    /// Moves what the core decided behind what is still to be carried out; usually nothing is, and no effect is moved.
+    fn take_effects(&self) {
+        let mut queue = self.effects.borrow_mut();
+        let mut core = self.core.borrow_mut();
+        if queue.is_empty() {
+            let mut list = Vec::from(std::mem::take(&mut *queue));
+            core.swap_effects(&mut list);
+            *queue = list.into();
+        } else {
+            queue.extend(core.effects());
         }
     }
 
@@ -160,6 +170,7 @@ impl Shell {
             |Wire {
                  outbox, aliases, ..
              }| {
+                let aliases = aliases.as_deref_mut();
                 encoded.write(socket.version, delivery, aliases, outbox, &mut spare)?;
                 Ok::<_, EncodeError>(outbox.len())
             },
@@ -182,7 +193,7 @@ impl Shell {
         if !peer.touched.replace(true) {
             self.touched.borrow_mut().push_back(Rc::clone(peer));
         }
-        if waiting > OUTBOX_WRITE_FROM && !peer.swollen.replace(true) {
+        if waiting > self.outbox_write_from() && !peer.swollen.replace(true) {
             self.swollen.borrow_mut().push(Rc::clone(peer));
         }
     }

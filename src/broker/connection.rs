@@ -11,6 +11,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -50,18 +51,51 @@ pub(super) fn serve(
     busy: bool,
     attendance: Attendance,
 ) -> impl Future<Output = ()> {
-    // What is needed at the beginning and at the end is boxed, so that it weighs nothing in between.
-    let greeting = Box::pin(greet(Rc::clone(&shell), incoming, busy));
-    async move {
-        if let Some(mut serving) = greeting.await {
-            let end = poll_fn(|context| {
-                let polled = shell.guarded(|| serving.poll(context));
-                polled.unwrap_or(Poll::Ready(End::Panicked))
-            });
-            let end = end.await;
-            Box::pin(part(serving, end)).await;
+    Task {
+        stage: Stage::Greeting(Box::pin(greet(shell, incoming, busy))),
+        _attendance: attendance,
+    }
+}
+
+/// The task of a connection. Written by hand so that it weighs no more than [`Serving`]: what is needed at the beginning
+/// and at the end is boxed.
+struct Task {
+    stage: Stage,
+    _attendance: Attendance,
+}
+
+enum Stage {
+    Greeting(Pin<Box<dyn Future<Output = Option<Serving>>>>),
+    Serving(Serving),
+    Parting(Pin<Box<dyn Future<Output = ()>>>),
+    Over,
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let next = match &mut self.stage {
+                Stage::Greeting(greeting) => match ready!(greeting.as_mut().poll(context)) {
+                    Some(serving) => Stage::Serving(serving),
+                    None => Stage::Over,
+                },
+                Stage::Serving(serving) => {
+                    let end = ready!(serving.poll_guarded(context));
+                    match mem::replace(&mut self.stage, Stage::Over) {
+                        Stage::Serving(serving) => Stage::Parting(Box::pin(part(serving, end))),
+                        other => other,
+                    }
+                }
+                Stage::Parting(parting) => {
+                    ready!(parting.as_mut().poll(context));
+                    Stage::Over
+                }
+                Stage::Over => return Poll::Ready(()),
+            };
+            self.stage = next;
         }
-        drop(attendance);
     }
 }
 
@@ -115,6 +149,12 @@ impl Serving {
             undecoded: true,
             room: None,
         }
+    }
+
+    fn poll_guarded(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        let shell = Rc::clone(&self.shell);
+        let polled = shell.guarded(|| self.poll(context));
+        polled.unwrap_or(Poll::Ready(End::Panicked))
     }
 
     /// One turn.
@@ -222,7 +262,9 @@ impl Serving {
                         return;
                     }
                     Err(fault) => {
-                        tell_fault(socket, &fault);
+                        if shell.may_complain() {
+                            tell_fault(socket, &fault);
+                        }
                         *undecoded = false;
                         return core.violated(at.now, peer.conn, fault.reason());
                     }

@@ -37,7 +37,7 @@ impl EncodedOnce {
         &mut self,
         version: ProtocolVersion,
         delivery: &Delivery,
-        aliases: &mut TopicAliases,
+        aliases: Option<&mut TopicAliases>,
         outbox: &mut Outbox,
         spare: &mut Spare,
     ) -> Result<(), EncodeError> {
@@ -52,7 +52,7 @@ impl EncodedOnce {
             subscription_ids: &delivery.subscription_ids,
             ..Extra::default()
         };
-        if aliases.are_granted() {
+        if let Some(aliases) = aliases {
             aliases.apply(&message.topic, &encoded, &mut extra);
         }
         let out = outbox.frames(spare);

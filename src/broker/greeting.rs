@@ -45,11 +45,12 @@ pub(super) async fn greet(
     let connect = match first {
         Ok(Ok(connect)) => connect,
         Ok(Err(fault)) => {
+            complain(&shell, &address, &fault);
             turn_away(stream.as_mut(), &address, &fault).await;
             return None;
         }
         Err(_) => {
-            tracing::info!(%address, "closed: no CONNECT within `connect_timeout`");
+            complain(&shell, &address, &NoConnect::Slow);
             return None;
         }
     };
@@ -103,6 +104,8 @@ enum NoConnect {
     Io(#[from] io::Error),
     #[error("the client closed before CONNECT")]
     Eof,
+    #[error("no CONNECT within `connect_timeout`")]
+    Slow,
 }
 
 async fn first_packet(
@@ -131,10 +134,16 @@ async fn first_packet(
     }
 }
 
+/// Says why a connection ended before it began, as far as the log has room for it.
+fn complain(shell: &Shell, address: &Address, fault: &NoConnect) {
+    if shell.may_complain() {
+        tracing::info!(%address, %fault, "closed before CONNECT");
+    }
+}
+
 /// Garbage is closed without a word: nobody knows what would understand it. A version that we do not speak is told so
 /// [MQTT-3.1.2-2], in the form nearest to it.
 async fn turn_away(stream: &mut dyn Stream, address: &Address, fault: &NoConnect) {
-    tracing::info!(%address, %fault, "closed before CONNECT");
     let NoConnect::Garbage(DecodeError::UnsupportedVersion { level }) = fault else {
         return;
     };

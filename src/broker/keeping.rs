@@ -121,10 +121,11 @@ impl<T> Kept<T> {
 
     /// What waits for a commit that was made; oldest first, one at a time.
     fn next_committed(&self) -> Option<Committed> {
-        let known = self.known.get();
         let mut waiting = self.waiting.borrow_mut();
-        let next = waiting.pop_front_if(|(commit, _)| *commit <= known);
-        next.map(|(_, what)| what)
+        if waiting.front()?.0 > self.known.get() {
+            return None;
+        }
+        waiting.pop_front().map(|(_, what)| what)
     }
 }
 

@@ -74,7 +74,8 @@ impl std::fmt::Display for Address {
 pub(super) struct Wire {
     pub(super) stream: Box<dyn Stream>,
     pub(super) outbox: Outbox,
-    pub(super) aliases: TopicAliases,
+    /// Where the client takes any.
+    pub(super) aliases: Option<Box<TopicAliases>>,
 }
 
 impl Peer {

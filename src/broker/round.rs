@@ -8,18 +8,24 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::peer::{Peer, Side};
 use super::shell::{Moment, Shell};
+use crate::clock::{self, WallTime};
 
 /// Packets of one round; with the last of them it ends, whoever is still to have a turn.
 const ROUND_PACKETS: usize = 1024;
+
+/// So late a change of the wall clock may be seen; in between it goes on with the other clock.
+const WALL_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// The round that goes on.
 pub(super) struct Round {
     /// What its turns are stamped with, once one asked.
     moment: Cell<Option<Moment>>,
+    /// When the wall clock was read, and what it said.
+    wall: Cell<Option<(Instant, WallTime)>>,
     packets: Cell<usize>,
     /// Its end has been asked for.
     is_ending: Cell<bool>,
@@ -31,6 +37,7 @@ impl Default for Round {
     fn default() -> Self {
         Self {
             moment: Cell::default(),
+            wall: Cell::default(),
             packets: Cell::default(),
             is_ending: Cell::default(),
             ender: RefCell::new(Waker::noop().clone()),
@@ -54,7 +61,18 @@ impl Shell {
 
     /// The time, and that of the turns to come in this round.
     pub(super) fn new_moment(&self) -> Moment {
-        let moment = Moment::get();
+        let now = clock::now();
+        let wall = match self.round.wall.get() {
+            Some((then, wall)) if now.saturating_duration_since(then) < WALL_AGE_MAX => {
+                wall.after(now.saturating_duration_since(then))
+            }
+            _ => {
+                let wall = clock::wall();
+                self.round.wall.set(Some((now, wall)));
+                wall
+            }
+        };
+        let moment = Moment { now, wall };
         self.round.moment.set(Some(moment));
         self.round.ask_for_end();
         moment
@@ -79,13 +97,13 @@ impl Shell {
 
     /// Writes to each touched connection once, and shows how the core stands.
     pub(super) fn end_round(&self) {
-        let now = self.moment().now;
+        let now = self.round.moment.get().map(|at| at.now);
         loop {
             let Some(peer) = self.touched.borrow_mut().pop_front() else {
                 break;
             };
             peer.touched.set(false);
-            self.write(&peer, now);
+            self.write(&peer, now.unwrap_or_else(|| self.moment().now));
         }
         self.encoded.borrow_mut().forget();
         let core = self.core.borrow();

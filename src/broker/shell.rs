@@ -37,11 +37,16 @@ use super::traffic::TrafficCount;
 use super::{BrokerOptions, Limits, Stores};
 use crate::auth::{Authenticator, Principal};
 use crate::clock::{self, WallTime};
+use crate::metrics::LogBudget;
 use crate::mqtt::Packet;
 use crate::shutdown::Stop;
 
-/// An outbox is written in the middle of a turn from here on.
-pub(super) const OUTBOX_WRITE_FROM: usize = 64 << 10;
+/// An outbox is written in the middle of a turn from here on, or when it is full: one write of four large payloads costs
+/// less than four, one of more costs the same.
+const OUTBOX_WRITE_FROM: usize = 256 << 10;
+
+/// Any connection may have so much waiting.
+const OUTBOX_MIN: usize = 64 << 10;
 
 /// A client that takes nothing for this long, with something waiting for it, is closed.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(30);
@@ -54,6 +59,8 @@ pub(super) struct Shell {
     pub(super) authenticator: Authenticator,
     pub(super) figures: Arc<Figures>,
     pub(super) traffic: TrafficCount,
+    /// Room in the log for what strangers send.
+    pub(super) complaints: LogBudget,
     pub(super) stop: Stop,
     /// By connection number; `None` where a number must not be given out again.
     peers: RefCell<Slab<Option<Rc<Peer>>>>,
@@ -64,7 +71,7 @@ pub(super) struct Shell {
     /// Whom the round gave something to write.
     pub(super) touched: RefCell<VecDeque<Rc<Peer>>>,
     pub(super) round: Round,
-    /// Whose outbox is above [`OUTBOX_WRITE_FROM`].
+    /// Whose outbox has grown large.
     pub(super) swollen: RefCell<Vec<Rc<Peer>>>,
     pub(super) encoded: RefCell<EncodedOnce>,
     pub(super) spare: RefCell<Spare>,
@@ -87,15 +94,6 @@ pub(super) struct Shell {
 pub(super) struct Moment {
     pub(super) now: Instant,
     pub(super) wall: WallTime,
-}
-
-impl Moment {
-    pub(super) fn get() -> Self {
-        Self {
-            now: clock::now(),
-            wall: clock::wall(),
-        }
-    }
 }
 
 impl Shell {
@@ -134,6 +132,7 @@ impl Shell {
             authenticator,
             figures,
             traffic: TrafficCount::default(),
+            complaints: LogBudget::default(),
             stop,
             peers: RefCell::default(),
             effects: RefCell::default(),
@@ -154,7 +153,12 @@ impl Shell {
 
     /// What one connection may have waiting: a quarter of what may be queued for a session, 64 KiB at least.
     pub(super) fn outbox_max(&self) -> usize {
-        (self.limits.queued_bytes / 4).max(OUTBOX_WRITE_FROM)
+        (self.limits.queued_bytes / 4).max(OUTBOX_MIN)
+    }
+
+    /// From here on an outbox is written in the middle of a turn.
+    pub(super) fn outbox_write_from(&self) -> usize {
+        OUTBOX_WRITE_FROM.min(self.outbox_max())
     }
 
     /// A number for a connection, and what stands behind it.
@@ -226,6 +230,15 @@ impl Shell {
             }
         }
         outcome
+    }
+
+    /// Whether the log has room for what a stranger did; says how often it had none.
+    pub(super) fn may_complain(&self) -> bool {
+        let room = self.complaints.spend(clock::now());
+        if let Some(unsaid @ 1..) = room {
+            tracing::info!(unsaid, "more was wrong with clients than is told here");
+        }
+        room.is_some()
     }
 
     /// Gives a socket what it takes.
@@ -335,7 +348,7 @@ mod tests {
         };
         let socket = Socket::new(address, client_id.into(), &connect, Box::new(Stuck));
         let peer = shell.join(Side::Socket(socket));
-        shell.turn(Moment::get(), |core, at| {
+        shell.turn(shell.moment(), |core, at| {
             let principal = Ok(Principal::default());
             core.connect(at.now, peer.conn, Origin::Client, principal, connect);
         });
@@ -355,7 +368,7 @@ mod tests {
         let shell = shell(&shutdown);
         let (first, second) = (client(&shell, "first"), client(&shell, "second"));
         let outcome = shell.guarded(|| {
-            shell.turn(Moment::get(), |core, at| {
+            shell.turn(shell.moment(), |core, at| {
                 core.receive(at.now, at.wall, second.conn, Packet::Pingreq);
                 panic!("planted");
             })
@@ -365,7 +378,7 @@ mod tests {
         // What was decided before the panic was carried out, and nothing stayed borrowed.
         let waiting = socket(&second).waiting();
         shell.leave(&first);
-        shell.turn(Moment::get(), |core, at| {
+        shell.turn(shell.moment(), |core, at| {
             core.receive(at.now, at.wall, second.conn, Packet::Pingreq);
         });
         assert_eq!(socket(&second).waiting(), waiting + 2);

@@ -75,17 +75,7 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
         figures,
         stop.clone(),
     ));
-    spawn_local(unconstrained(end_rounds(Rc::clone(&shell))));
-    spawn_local(keep_time(Rc::clone(&shell)));
-    for log in shell.keeping.logs() {
-        spawn_local(keeping::follow(Rc::clone(&shell), log));
-    }
-    spawn_local(keeping::fetch(Rc::clone(&shell)));
-    // What was restored may have something to be done.
-    shell.guarded(|| {
-        shell.turn(shell.moment(), |core, at| core.timeout(at.now, at.wall));
-        shell.finish(1);
-    });
+    spawn_own_tasks(&shell);
     let (clients, links) = (Rc::new(Room::default()), Rc::new(Room::default()));
     let limit = shell.limits.connections;
     let mut is_full = false;
@@ -136,6 +126,20 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
             "not all clients took their farewell"
         );
     }
+}
+
+/// The tasks that serve no client; and what was restored may have something to be done.
+fn spawn_own_tasks(shell: &Rc<Shell>) {
+    spawn_local(unconstrained(end_rounds(Rc::clone(shell))));
+    spawn_local(keep_time(Rc::clone(shell)));
+    for log in shell.keeping.logs() {
+        spawn_local(keeping::follow(Rc::clone(shell), log));
+    }
+    spawn_local(keeping::fetch(Rc::clone(shell)));
+    shell.guarded(|| {
+        shell.turn(shell.moment(), |core, at| core.timeout(at.now, at.wall));
+        shell.finish(1);
+    });
 }
 
 /// Ends each round, behind the tasks that were ready in it.

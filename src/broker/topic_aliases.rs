@@ -26,17 +26,14 @@ pub(super) struct TopicAliases {
 }
 
 impl TopicAliases {
-    /// `granted`: the client's Topic Alias Maximum.
-    pub(super) fn new(granted: u16, packet_size_max: u32) -> Self {
-        Self {
+    /// `granted`: the client's Topic Alias Maximum; `None` where it takes no alias.
+    pub(super) fn new(granted: u16, packet_size_max: u32) -> Option<Box<Self>> {
+        let aliases = Self {
             limit: granted.min(ALIASES_MAX),
             packet_size_max,
             known: Vec::new(),
-        }
-    }
-
-    pub(super) fn are_granted(&self) -> bool {
-        self.limit > 0
+        };
+        (granted > 0).then(|| Box::new(aliases))
     }
 
     /// Sends the topic by its alias where that saves bytes, now or from the next time on.
@@ -103,7 +100,7 @@ mod tests {
 
     #[test]
     fn mqtt_3_3_2_12_a_topic_is_told_once_and_then_its_alias() {
-        let mut aliases = TopicAliases::new(2, u32::MAX);
+        let mut aliases = TopicAliases::new(2, u32::MAX).unwrap();
         assert_eq!(
             told(&mut aliases, "a/long/topic"),
             with("a/long/topic", Some(1))
@@ -115,10 +112,10 @@ mod tests {
 
     #[test]
     fn mqtt_3_1_2_26_no_more_aliases_than_the_client_takes_and_we_keep() {
-        let mut aliases = TopicAliases::new(1, u32::MAX);
+        let mut aliases = TopicAliases::new(1, u32::MAX).unwrap();
         told(&mut aliases, "first");
         assert_eq!(told(&mut aliases, "second"), with("second", None));
-        let mut aliases = TopicAliases::new(u16::MAX, u32::MAX);
+        let mut aliases = TopicAliases::new(u16::MAX, u32::MAX).unwrap();
         for number in 0..ALIASES_MAX {
             told(&mut aliases, &format!("topic/{number}"));
         }
@@ -128,16 +125,16 @@ mod tests {
 
     #[test]
     fn a_topic_no_longer_than_an_alias_is_sent_as_it_is() {
-        let mut aliases = TopicAliases::new(9, u32::MAX);
+        let mut aliases = TopicAliases::new(9, u32::MAX).unwrap();
         assert_eq!(told(&mut aliases, "a/b"), with("a/b", None));
     }
 
     #[test]
     fn mqtt_3_1_2_24_an_alias_makes_no_packet_too_large() {
         // Header 2, topic 7, no properties 1.
-        let mut aliases = TopicAliases::new(9, 10);
+        let mut aliases = TopicAliases::new(9, 10).unwrap();
         assert_eq!(told(&mut aliases, "topic"), with("topic", None));
-        let mut aliases = TopicAliases::new(9, 13);
+        let mut aliases = TopicAliases::new(9, 13).unwrap();
         assert_eq!(told(&mut aliases, "topic"), with("topic", Some(1)));
     }
 }

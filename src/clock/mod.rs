@@ -8,7 +8,7 @@ mod timeline;
 pub use timeline::{Boot, ClockMark, ClockReading, Timeline, resume};
 
 use std::fs;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, by the wall clock. May jump either way; never used to wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -23,6 +23,13 @@ impl WallTime {
     #[must_use]
     pub fn is_plausible(self) -> bool {
         self >= EARLIEST_PLAUSIBLE
+    }
+
+    /// So much later.
+    #[must_use]
+    pub fn after(self, passed: Duration) -> Self {
+        let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(millis))
     }
 
     /// Milliseconds since `earlier`, 0 if the clock went back.

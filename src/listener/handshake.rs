@@ -13,9 +13,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::WebSocketOptions;
 use super::stream::{Caller, Socket};
-use super::websocket;
+use super::websocket::{self, UpgradeFault, WebSocket};
 use crate::broker::{BrokerHandle, IncomingConnection, LinkClosed, NoSeat, Stream};
 use crate::clock::{self, WallTime};
+use crate::metrics::LogBudget;
 use crate::net;
 
 /// What the connections of one listener have in common.
@@ -26,6 +27,7 @@ pub(super) struct Door {
     pub(super) revocations: RevocationWatch,
     pub(super) websocket: Option<WebSocketOptions>,
     pub(super) user_from_common_name: bool,
+    pub(super) complaints: LogBudget,
     pub(super) broker: BrokerHandle,
 }
 
@@ -48,19 +50,18 @@ impl Door {
             tracing::debug!(listener = %self.name, %caller, %fault, "the client was gone before it was served");
             return Ok(());
         }
-        let deadline = accepted + self.broker.connect_timeout();
-        let prepared = match &self.tls {
-            None => self.wrap(socket, caller, deadline).await.zip(Some(None)),
-            Some(config) => match self.secure(config, socket, caller, deadline).await {
-                Some((stream, certified)) => {
-                    let stream = self.wrap(stream, caller, deadline).await;
-                    stream.zip(Some(certified))
+        let (stream, certified) = if self.has_handshake() {
+            let deadline = accepted + self.broker.connect_timeout();
+            let shaken = timeout_at(deadline.into(), self.first_bytes(socket)).await;
+            match shaken.unwrap_or(Err(HandshakeFault::Slow)) {
+                Ok(shaken) => shaken,
+                Err(fault) => {
+                    self.complain(caller, &fault);
+                    return Ok(());
                 }
-                None => None,
-            },
-        };
-        let Some((stream, certified)) = prepared else {
-            return Ok(());
+            }
+        } else {
+            (Box::new(socket) as Box<dyn Stream>, None)
         };
         let connection = IncomingConnection {
             stream,
@@ -97,67 +98,50 @@ impl Door {
         self.tls.is_some() || self.websocket.is_some()
     }
 
-    /// The stream as the broker takes it: WebSocket, where this listener speaks that.
-    async fn wrap<S: Stream + 'static>(
-        &self,
-        stream: S,
-        caller: Caller,
-        deadline: Instant,
-    ) -> Option<Box<dyn Stream>> {
-        let Some(options) = &self.websocket else {
-            return Some(Box::new(stream));
+    /// The handshakes, begun when the client has said something: one that never does costs next to nothing.
+    async fn first_bytes(&self, socket: Socket) -> Result<Shaken, HandshakeFault> {
+        socket.readable().await.map_err(HandshakeFault::Socket)?;
+        Box::pin(self.shake_hands(socket)).await
+    }
+
+    async fn shake_hands(&self, socket: Socket) -> Result<Shaken, HandshakeFault> {
+        let Some(config) = &self.tls else {
+            return Ok((self.wrap(socket).await?, None));
         };
-        match timeout_at(deadline.into(), websocket::upgrade(stream, options)).await {
-            Ok(Ok(stream)) => Some(Box::new(stream)),
-            Ok(Err(fault)) => {
-                tracing::warn!(listener = %self.name, %caller, %fault, "no WebSocket");
-                None
-            }
-            Err(_) => {
-                tracing::warn!(listener = %self.name, %caller, "no WebSocket within `connect_timeout`");
-                None
+        let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await;
+        let stream = Box::new(stream.map_err(HandshakeFault::Tls)?);
+        self.revocations.warn_if_due(&self.name, clock::wall());
+        let certified = self.certified(&stream)?;
+        Ok((self.wrap(stream).await?, certified))
+    }
+
+    /// The stream as the broker takes it: WebSocket, where this listener speaks that.
+    async fn wrap(
+        &self,
+        mut stream: impl Stream + 'static,
+    ) -> Result<Box<dyn Stream>, UpgradeFault> {
+        match &self.websocket {
+            None => Ok(Box::new(stream)),
+            Some(options) => {
+                let ahead = websocket::upgrade(&mut stream, options).await?;
+                Ok(Box::new(WebSocket::new(stream, ahead)))
             }
         }
     }
 
-    /// The TLS handshake, and the user that the client's certificate names where this listener goes by it.
-    async fn secure(
-        &self,
-        config: &Arc<ServerConfig>,
-        socket: Socket,
-        caller: Caller,
-        deadline: Instant,
-    ) -> Option<(TlsStream<Socket>, Option<ByteString>)> {
-        let handshake = TlsAcceptor::from(Arc::clone(config)).accept(socket);
-        let stream = match timeout_at(deadline.into(), handshake).await {
-            Ok(Ok(stream)) => {
-                self.revocations.warn_if_due(&self.name, clock::wall());
-                stream
-            }
-            Ok(Err(fault)) => {
-                let advice = advice(&fault);
-                tracing::warn!(listener = %self.name, %caller, %fault, advice, "TLS handshake failed");
-                return None;
-            }
-            Err(_) => {
-                tracing::warn!(listener = %self.name, %caller, "TLS handshake not finished within `connect_timeout`");
-                return None;
-            }
+    /// Says what became of a client, as far as the log has room for it.
+    fn complain(&self, caller: Caller, fault: &HandshakeFault) {
+        let Some(unsaid) = self.complaints.spend(clock::now()) else {
+            return;
         };
-        match self.certified(&stream) {
-            Ok(user) => Some((stream, user)),
-            Err(NoName) => {
-                tracing::warn!(
-                    listener = %self.name, %caller,
-                    "client refused: its certificate has no single common name to be its user; issue one with a common name, or set `user_from: off`"
-                );
-                None
-            }
+        if unsaid > 0 {
+            tracing::warn!(listener = %self.name, unsaid, "more clients were refused than are named here");
         }
+        tracing::warn!(listener = %self.name, %caller, advice = fault.advice(), "no client: {fault}");
     }
 
     /// `None`: this listener does not go by certificates, or the client showed none.
-    fn certified(&self, stream: &TlsStream<Socket>) -> Result<Option<ByteString>, NoName> {
+    fn certified(&self, stream: &TlsStream<Socket>) -> Result<Option<ByteString>, HandshakeFault> {
         if !self.user_from_common_name {
             return Ok(None);
         }
@@ -165,7 +149,7 @@ impl Door {
         let Some(certificate) = shown.and_then(|chain| chain.first()) else {
             return Ok(None);
         };
-        let name = net::common_name(certificate).ok_or(NoName)?;
+        let name = net::common_name(certificate).ok_or(HandshakeFault::NoName)?;
         Ok(Some(name.into()))
     }
 }
@@ -209,8 +193,34 @@ impl RevocationWatch {
     }
 }
 
-/// The certificate is sound, but names nobody.
-struct NoName;
+/// A stream that the broker can take, and who it is where the handshake said so.
+type Shaken = (Box<dyn Stream>, Option<ByteString>);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeFault {
+    #[error("the connection broke: {0}")]
+    Socket(io::Error),
+    #[error("it did not finish the handshake within `connect_timeout`")]
+    Slow,
+    #[error("TLS handshake failed: {0}")]
+    Tls(io::Error),
+    #[error("its certificate has no single common name to be its user")]
+    NoName,
+    #[error("no WebSocket: {0}")]
+    WebSocket(#[from] UpgradeFault),
+}
+
+impl HandshakeFault {
+    /// What to do about it, where the fault itself does not say it.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Tls(fault) => advice(fault),
+            Self::NoName => "issue one with a common name, or set `user_from: off`",
+            Self::Socket(_) | Self::Slow | Self::WebSocket(_) => "",
+        }
+    }
+}
 
 /// What to do about a handshake that failed; rustls says what, not whose turn it is.
 fn advice(fault: &io::Error) -> &'static str {

@@ -14,6 +14,7 @@ use super::bind::{Bound, open};
 use super::handshake::{Door, RevocationWatch};
 use super::{Bind, BindError, ListenError, ListenerOptions};
 use crate::broker::{BrokerHandle, LinkClosed};
+use crate::metrics::LogBudget;
 use crate::net::{self, ServerSetup};
 use crate::shutdown::Stop;
 use crate::status::ListenerStatus;
@@ -62,6 +63,7 @@ impl PreparedListener {
             revocations: RevocationWatch::new(tls.and_then(|setup| setup.revocations_due)),
             websocket: options.websocket,
             user_from_common_name: options.user_from_common_name,
+            complaints: LogBudget::default(),
             broker,
         };
         let mut opening = Opening {

@@ -94,6 +94,17 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Waits until there is something to read, or the end.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        match &self.kind {
+            Kind::Tcp(stream) => stream.readable().await,
+            Kind::Unix(stream) => stream.readable().await,
+            Kind::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
 /// Calls the socket, of whichever kind it is.
 macro_rules! call {
     ($socket:ident, $method:ident, $context:ident $(, $argument:ident)*) => {
@@ -116,7 +127,7 @@ impl Stream for Socket {
     }
 }
 
-impl Stream for TlsStream<Socket> {
+impl Stream for Box<TlsStream<Socket>> {
     /// The TLS state, with what it has decrypted already, stays as it is; only the socket below it moves.
     fn rehome(&mut self) -> io::Result<()> {
         self.get_mut().0.rehome()

@@ -54,7 +54,7 @@ pub enum TlsError {
     },
     /// Damaged, or of a kind that webpki does not take, such as a delta list.
     #[error(
-        "{path}: is no revocation list that can be used: {fault}; fieldgate takes whole X.509 v2 lists"
+        "{path}: is no revocation list that can be used: {fault}; it must be a whole X.509 v2 list (`openssl ca -gencrl` makes one where its configuration has `crlnumber` and `crl_extensions`)"
     )]
     UnusableList {
         /// Which file.

@@ -48,6 +48,16 @@ fn is_reserved(text: &str) -> bool {
     text.starts_with('$')
 }
 
+/// The first level of a name or filter, and what is behind its slash. As [`str::split_once`], but see [`Levels`].
+#[inline]
+pub(crate) fn split_level(text: &str) -> (&str, Option<&str>) {
+    let slash = text.bytes().position(|byte| byte == b'/');
+    match slash.and_then(|at| text.split_at_checked(at)) {
+        Some((level, rest)) => (level, rest.get(1..)),
+        None => (text, None),
+    }
+}
+
 /// The levels of a name or filter. By hand, because every PUBLISH passes here several times, and a level is so short that
 /// the search of the standard library is mostly its own beginning.
 #[derive(Clone, Debug)]
@@ -66,13 +76,8 @@ impl<'a> Iterator for Levels<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a str> {
-        let text = self.rest?;
-        let end = text.bytes().position(|byte| byte == b'/');
-        let Some((level, rest)) = end.and_then(|end| text.split_at_checked(end)) else {
-            self.rest = None;
-            return Some(text);
-        };
-        self.rest = rest.get(1..);
+        let (level, rest) = split_level(self.rest?);
+        self.rest = rest;
         Some(level)
     }
 

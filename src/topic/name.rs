@@ -17,10 +17,7 @@ impl TopicName {
     /// # Errors
     /// Says which rule of section 4.7 the text breaks.
     pub fn new(text: ByteString) -> Result<Self, TopicError> {
-        // Every PUBLISH passes here: all of it in one look without a branch for each byte, and a second one to say what is wrong.
-        let is_banned = |byte| matches!(byte, 0 | b'+' | b'#');
-        let has_banned = text.bytes().fold(false, |has, byte| has | is_banned(byte));
-        if has_banned || text.is_empty() || text.len() > TOPIC_BYTES_MAX {
+        if text.is_empty() || text.len() > TOPIC_BYTES_MAX || has_banned(text.as_bytes()) {
             check(&text)?;
             return Err(TopicError::WildcardInName);
         }
@@ -52,6 +49,13 @@ impl TopicName {
         Levels::of(&self.0)
     }
 
+    /// Whether it has more levels than `levels`.
+    #[must_use]
+    #[inline]
+    pub fn is_deeper_than(&self, levels: usize) -> bool {
+        self.0.len() >= levels && self.levels().count() > levels
+    }
+
     /// Whether it starts with `$`, so that `#` and `+/...` do not match it [MQTT-4.7.2-1].
     #[must_use]
     pub fn is_reserved(&self) -> bool {
@@ -63,6 +67,22 @@ impl TopicName {
     pub fn compact(&self) -> Self {
         Self(ByteString::from(&*self.0))
     }
+}
+
+/// Whether U+0000, `+` or `#` is in it. Every PUBLISH passes here, so sixteen bytes at a time without a branch for each; the
+/// last sixteen overlap the ones before.
+fn has_banned(text: &[u8]) -> bool {
+    let is_banned = |byte: &u8| matches!(byte, 0 | b'+' | b'#');
+    let Some(last) = text.last_chunk::<16>() else {
+        return text.iter().any(is_banned);
+    };
+    let among = |sixteen: &[u8; 16]| {
+        sixteen
+            .iter()
+            .fold(false, |has, byte| has | is_banned(byte))
+    };
+    let (sixteens, _) = text.as_chunks::<16>();
+    among(last) || sixteens.iter().any(among)
 }
 
 impl TryFrom<&str> for TopicName {

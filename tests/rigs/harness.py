@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "target" / "rigs" / "work"
+NODE_MODULES = ROOT / "target" / "rigs" / "node" / "node_modules"
 DEADLINE = 30.0  # seconds; what is awaited usually takes milliseconds
 LONG = bool(os.environ.get("RIG_LONG"))
 
@@ -355,7 +356,7 @@ class Authority:
         self._openssl(
             f"req -x509 -nodes -days 30 -subj /CN={name} -keyout {self.key} -out {self.certificate} "
             "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 "
-            "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign"
+            "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign"
         )
 
     def issue(self, name, names=(), purpose="clientAuth"):
@@ -373,6 +374,21 @@ class Authority:
             f"-CA {self.certificate} -CAkey {self.key} -CAcreateserial"
         )
         return certificate, key
+
+    def revoke(self, *certificates):
+        """A list of these certificates; returns its path."""
+        (self.folder / "index.txt").touch()
+        (self.folder / "crlnumber").write_text("01\n")
+        config = self.folder / "ca.conf"
+        config.write_text(
+            "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ndefault_md=sha256\ndefault_crl_days=30\n"
+            "crlnumber=crlnumber\ncrl_extensions=ext\n[ext]\nauthorityKeyIdentifier=keyid\n"
+        )
+        own = f"-config {config} -cert {self.certificate} -keyfile {self.key}"
+        for certificate in certificates:
+            self._openssl(f"ca {own} -revoke {certificate}")
+        self._openssl(f"ca {own} -gencrl -out {self.folder / 'revoked.crl'}")
+        return self.folder / "revoked.crl"
 
     def _openssl(self, arguments):
         subprocess.run(["openssl", *arguments.split()], check=True, capture_output=True, cwd=self.folder)

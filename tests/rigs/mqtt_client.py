@@ -18,11 +18,30 @@ V5 = paho.MQTTv5
 class Client:
     """A paho client. Every step waits for its acknowledgement; `connect` also for a refusal."""
 
-    def __init__(self, site, port, client_id="", version=V311, clean=True, expiry=0, user=None, will=None, limits=None):
+    def __init__(
+        self,
+        site,
+        port,
+        client_id="",
+        version=V311,
+        clean=True,
+        expiry=0,
+        user=None,
+        will=None,
+        limits=None,
+        transport="tcp",
+        host="127.0.0.1",
+    ):
         options = {} if version == V5 else {"clean_session": clean}
         self.paho = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False, **options
+            paho.CallbackAPIVersion.VERSION2,
+            client_id,
+            protocol=version,
+            transport=transport,
+            reconnect_on_failure=False,
+            **options,
         )
+        self.host = host
         self.port = port
         self.version = version
         self.connack = None  # (reason code, session present)
@@ -55,7 +74,7 @@ class Client:
             for name, limit in self._limits.items():
                 setattr(properties, name, limit)
             options = {"clean_start": self._clean}
-        self.paho.connect("127.0.0.1", self.port, keepalive=60, properties=properties, **options)
+        self.paho.connect(self.host, self.port, keepalive=60, properties=properties, **options)
         self.paho.loop_start()
         wait_until(lambda: self.connack or self.closed, "CONNACK")
         return self

@@ -4,6 +4,7 @@
 //! of new subscriptions. QoS 0 never waits: to a client that is away or congested it is dropped. Of a session that is
 //! kept, `keep` has what is different.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use super::retained::Retained;
 use super::session::{Presence, Replay, Session, SessionKey};
 use super::store::AttachedStore;
 use super::{ConnId, CoreStats, Limits};
-use crate::mqtt::{Acknowledge, Message, Packet, PacketId, QoS, ReasonCode};
+use crate::mqtt::{Acknowledge, Message, Packet, PacketId, QoS, ReasonCode, SubscriptionIds};
 use crate::session::Resend;
 use crate::store::Outcome;
 
@@ -62,6 +63,35 @@ impl Out<'_> {
 }
 
 impl Session {
+    /// A QoS 0 message that was just published: it goes at once or not at all.
+    pub(super) fn pass(
+        &self,
+        message: &Rc<Message>,
+        retain: bool,
+        subscription_ids: SubscriptionIds,
+        out: &mut Out<'_>,
+    ) {
+        let Some(connection) = self.connection() else {
+            return;
+        };
+        let qos = QoS::AtMostOnce;
+        let maximum = connection.maximum_packet_size;
+        if !self.can_take() || too_large(message, qos, &subscription_ids, maximum) {
+            out.stats.dropped += 1;
+            return;
+        }
+        out.stats.sent += 1;
+        out.effects.push(Effect::Deliver {
+            conn: connection.conn,
+            message: Rc::clone(message),
+            qos,
+            retain,
+            dup: false,
+            packet_id: None,
+            subscription_ids,
+        });
+    }
+
     /// A message for this session.
     pub(super) fn offer(&mut self, held: Held, out: &mut Out<'_>) {
         self.offer_to(Queue::push, held, out);
@@ -179,7 +209,7 @@ impl Session {
             out.stats.expired += 1;
             return;
         };
-        if too_large(&held, maximum) {
+        if held.is_too_large(maximum) {
             return self.count_dropped(1, out);
         }
         if held.qos == QoS::AtMostOnce {
@@ -212,7 +242,7 @@ impl Session {
             out.stats.expired += 1;
             return self.finish(&held, Outcome::Dropped, out);
         };
-        if too_large(&held, maximum) {
+        if held.is_too_large(maximum) {
             self.count_dropped(1, out);
             return self.finish(&held, Outcome::Dropped, out);
         }
@@ -251,7 +281,7 @@ impl Session {
                     if in_flight >= usize::from(self.outbound.window()) {
                         return;
                     }
-                    if too_large(held, connection.maximum_packet_size) {
+                    if held.is_too_large(connection.maximum_packet_size) {
                         self.outbound.discard(id);
                         self.count_dropped(1, out);
                     } else if let Some(message) = held.message_at(out.now, true) {
@@ -301,6 +331,7 @@ impl Session {
             }
             self.replay_ended(replay, out);
         }
+        self.replays = VecDeque::new(); // most clients subscribe once and stay for months
         false
     }
 }
@@ -319,7 +350,13 @@ impl Replay {
     }
 }
 
+impl Held {
+    fn is_too_large(&self, maximum: usize) -> bool {
+        too_large(&self.message, self.qos, &self.subscription_ids, maximum)
+    }
+}
+
 /// [MQTT-3.1.2-24]: such a packet is not sent, and the delivery counts as done.
-fn too_large(held: &Held, maximum: usize) -> bool {
-    maximum != usize::MAX && packet_len(&held.message, held.qos, &held.subscription_ids) > maximum
+fn too_large(message: &Message, qos: QoS, subscription_ids: &[u32], maximum: usize) -> bool {
+    maximum != usize::MAX && packet_len(message, qos, subscription_ids) > maximum
 }

@@ -259,6 +259,11 @@ impl Core {
         self.effects.drain(..)
     }
 
+    /// The same, as an exchange for an empty list whose memory is used next.
+    pub fn swap_effects(&mut self, list: &mut Vec<Effect>) {
+        std::mem::swap(&mut self.effects, list);
+    }
+
     /// How many of them there are.
     #[must_use]
     pub fn effects_waiting(&self) -> usize {
@@ -300,11 +305,7 @@ impl Core {
         let Some((then, wall)) = self.wall else {
             return WallTime::default();
         };
-        let passed = now.saturating_duration_since(then).as_millis();
-        WallTime(
-            wall.0
-                .saturating_add(u64::try_from(passed).unwrap_or(u64::MAX)),
-        )
+        wall.after(now.saturating_duration_since(then))
     }
 
     fn slot(&self, conn: ConnId) -> Slot {

@@ -187,7 +187,7 @@ impl Core {
 
     /// Why nobody shall take the message.
     fn refusal(&self, key: SessionKey, message: &Message) -> Option<ReasonCode> {
-        if message.topic.levels().count() > self.limits.topic_levels {
+        if message.topic.is_deeper_than(self.limits.topic_levels) {
             return Some(ReasonCode::TopicNameInvalid);
         }
         let session = self.sessions.get(key.0);
@@ -243,7 +243,17 @@ impl Core {
             tickets.push(LogId::State, seq);
         }
         for receiver in receivers.drain(..) {
-            if let Some((session, mut out)) = self.with_session(now, receiver.session) {
+            let Some((session, mut out)) = self.with_session(now, receiver.session) else {
+                continue;
+            };
+            if receiver.qos == QoS::AtMostOnce {
+                session.pass(
+                    &message,
+                    receiver.retain,
+                    receiver.subscription_ids,
+                    &mut out,
+                );
+            } else {
                 session.offer(receiver.holds(Rc::clone(&message), now), &mut out);
             }
         }
@@ -318,7 +328,7 @@ fn check(
         return Err(ReasonCode::ProtocolError); // [MQTT-2.2.1-2, MQTT-3.3.4-6]
     }
     // Only MQTT 5 can be told so in the answer. What is acknowledged must not be dropped [MQTT-3.3.5-2 of 3.1.1].
-    if has_id && !version.is_v5() && topic.levels().count() > limits.topic_levels {
+    if has_id && !version.is_v5() && topic.is_deeper_than(limits.topic_levels) {
         return Err(ReasonCode::TopicNameInvalid);
     }
     Ok(())

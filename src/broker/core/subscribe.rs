@@ -122,6 +122,9 @@ impl Core {
         let inserted = self.subscriptions.insert(&wanted, subscriber);
         let (subscription, is_new) = inserted.ok_or(ReasonCode::QuotaExceeded)?;
         if is_new {
+            if session.subscriptions.is_empty() {
+                session.subscriptions.reserve_exact(1); // many devices have one, for their commands
+            }
             session.subscriptions.push(subscription);
         }
         let replays = wanted.share.is_none()

@@ -16,7 +16,7 @@ mod upgrade;
 
 pub use request::Origins;
 pub(super) use stream::WebSocket;
-pub(super) use upgrade::upgrade;
+pub(super) use upgrade::{UpgradeFault, upgrade};
 
 /// What a listener with WebSocket asks of its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]

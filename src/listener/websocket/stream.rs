@@ -65,7 +65,8 @@ struct Answers {
 }
 
 impl<S> WebSocket<S> {
-    pub(super) fn new(inner: S, ahead: Bytes) -> Self {
+    /// `ahead`: what the handshake read beyond itself.
+    pub(in crate::listener) fn new(inner: S, ahead: Bytes) -> Self {
         Self {
             inner,
             ahead,

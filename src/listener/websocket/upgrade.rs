@@ -5,8 +5,8 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use super::WebSocketOptions;
 use super::request::{self, Refusal};
-use super::{WebSocket, WebSocketOptions};
 
 /// The head of a request. Browsers send a few hundred bytes, and cookies.
 const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -35,16 +35,16 @@ pub(in crate::listener) enum UpgradeFault {
     Refused(#[from] Refusal),
 }
 
-/// Makes a WebSocket of a stream, or tells the client why not.
-pub(in crate::listener) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
+/// The handshake; gives what came right behind it. A client that is refused is told why.
+pub(in crate::listener) async fn upgrade(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     options: &WebSocketOptions,
-) -> Result<WebSocket<S>, UpgradeFault> {
-    let (head, ahead) = match read_head(&mut stream).await {
+) -> Result<Bytes, UpgradeFault> {
+    let (head, ahead) = match read_head(stream).await {
         Ok(read) => read,
         Err(UpgradeFault::TooLong) => {
             let response = "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-            refuse(&mut stream, response).await?;
+            refuse(stream, response).await?;
             return Err(UpgradeFault::TooLong);
         }
         Err(fault) => return Err(fault),
@@ -53,10 +53,10 @@ pub(in crate::listener) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(response) => {
             stream.write_all(response.as_bytes()).await?;
             stream.flush().await?;
-            Ok(WebSocket::new(stream, ahead))
+            Ok(ahead)
         }
         Err((refusal, response)) => {
-            refuse(&mut stream, &response).await?;
+            refuse(stream, &response).await?;
             Err(refusal.into())
         }
     }
