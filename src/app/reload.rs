@@ -92,10 +92,15 @@ fn changed(started: &Config, now: &Config) -> Vec<&'static str> {
         bridges,
     } = now;
     let total = |sessions: &SessionStoreOptions| sessions.log.queued_bytes_total;
-    let limits_differ = *broker != started.broker || total(sessions) != total(&started.sessions);
+    let limits_differ =
+        broker.limits != started.broker.limits || total(sessions) != total(&started.sessions);
     let sections = [
         ("gateway", *gateway != started.gateway),
-        ("broker.limits or when_queue_full", limits_differ),
+        ("broker.limits", limits_differ),
+        (
+            "broker.when_queue_full",
+            broker.when_queue_full != started.broker.when_queue_full,
+        ),
         ("broker.listeners", *listeners != started.listeners),
         ("store", *store != started.store),
         (
