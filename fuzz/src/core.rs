@@ -1,10 +1,10 @@
 //! What must hold of the broker's core whatever several clients do, in whatever order. Shared by the fuzz target and an
 //! ordinary, seeded test.
 //!
-//! Bytes are read as steps: connect, subscribe, publish, acknowledge rightly and wrongly, break a rule, go away, let time
+//! Bytes are read as a choice, with a store or without, and then as steps: connect, subscribe, publish, acknowledge rightly and wrongly, break a rule, go away, let time
 //! pass. Beside the core stands a model of what it may say to whom. Nothing panics; effects go to connections that are
 //! open; a delivery takes an id that is free and a place in the window; each request gets its answer, and one; an
-//! acknowledgement waits for the log.
+//! acknowledgement waits for the log; with a store, too, everything ends once that has done its part.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,8 +17,10 @@ use fieldgate::mqtt::{
     Acknowledge, Auth, Connect, Disconnect, Message, Packet, PacketId, ProtocolVersion,
     PublishProperties, QoS, ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe, Will,
 };
-use fieldgate::store::Seq;
+use fieldgate::store::{Seq, SessionNumber, StateChange};
 use fieldgate::topic::{Template, TopicFilter, TopicName};
+
+use crate::fake_store::FakeStore;
 
 const LOG: LogId = LogId::Bridge(0);
 /// Connections that may be open at a time.
@@ -43,8 +45,8 @@ const SUCCESS: ReasonCode = ReasonCode::Success;
 
 /// Runs the steps that `data` spells, then ends everything in order.
 pub fn check(data: &[u8]) {
-    let mut world = World::new();
     let mut steps = Steps(data);
+    let mut world = World::new(steps.flag());
     while let Some(step) = steps.next() {
         world.step(step, &mut steps);
     }
@@ -86,6 +88,8 @@ struct Peer {
     receive_maximum: usize,
     /// CONNACK came.
     greeted: bool,
+    /// Not to be read for now.
+    paused: bool,
     /// The core closed it, the shell has not yet said that it is gone.
     closing: bool,
     /// PUBLISHes above QoS 0 that came on this connection and are not done.
@@ -94,23 +98,38 @@ struct Peer {
     pubacks: BTreeMap<PacketId, VecDeque<u64>>,
     pubrecs: BTreeMap<PacketId, u32>,
     unanswered: BTreeSet<PacketId>,
-    /// Answers that come at once.
+    /// Without a store these come at once.
     subacks: u32,
     unsubacks: u32,
     pings: u32,
     pubrels: u32,
+    /// Ids whose PUBREL came on this connection.
+    released: BTreeSet<PacketId>,
     pubcomps: u32,
+    unreleased: BTreeSet<PacketId>,
 }
 
-/// What the model knows of a session: deliveries that are not done, with whether PUBREC was sent.
-type InFlight = BTreeMap<PacketId, (QoS, bool)>;
+/// What the model knows of a session: deliveries that are not done.
+type InFlight = BTreeMap<PacketId, (QoS, Stage)>;
+
+/// How far a delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Sent,
+    /// The client sent PUBREC, and no PUBREL has come yet.
+    Received,
+    Released,
+}
 
 struct World {
     core: Core,
+    store: Option<FakeStore>,
     now: Instant,
     wall: WallTime,
     peers: BTreeMap<usize, Peer>,
     sessions: BTreeMap<String, InFlight>,
+    /// What the store calls them.
+    numbers: BTreeMap<String, SessionNumber>,
     limits: Limits,
     appended: u64,
     covered: u64,
@@ -120,7 +139,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(with_store: bool) -> Self {
         let mut options = BrokerOptions::default();
         let limits = &mut options.limits;
         limits.connections = 5;
@@ -136,13 +155,19 @@ impl World {
         let mut core = Core::new(options, 7);
         let (now, wall) = (fieldgate::clock::now(), WallTime(1_800_000_000_000));
         core.tell_time(now, wall);
-        core.attach_log(LOG, Seq(1), vec![route()]);
+        let mut store = with_store.then(FakeStore::default);
+        match &mut store {
+            Some(store) => store.open(&mut core, now, vec![route()]),
+            None => core.attach_log(LOG, Seq(1), vec![route()]),
+        }
         Self {
             core,
+            store,
             now,
             wall,
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             limits,
             appended: 0,
             covered: 0,
@@ -182,9 +207,10 @@ impl World {
         self.agree();
     }
 
-    /// An open connection.
+    /// An open connection that is read.
     fn pick(&self, steps: &mut Steps<'_>) -> Option<usize> {
-        let open = self.peers.iter().filter(|(_, peer)| !peer.closing);
+        let open = self.peers.iter();
+        let open = open.filter(|(_, peer)| !peer.closing && !peer.paused);
         let open: Vec<usize> = open.map(|(conn, _)| *conn).collect();
         (!open.is_empty()).then(|| open[steps.below(open.len())])
     }
@@ -349,28 +375,32 @@ impl World {
         };
         let peer = &self.peers[&conn];
         let in_flight = self.sessions.get(&peer.name);
-        let Some((&id, &(qos, released))) = in_flight.and_then(BTreeMap::first_key_value) else {
+        let Some((&id, &(qos, stage))) = in_flight.and_then(BTreeMap::first_key_value) else {
             return;
         };
         // What did not come on this connection (yet) is not acknowledged.
-        if !peer.window.contains(&id) && !released {
-            return;
+        let came = match stage {
+            Stage::Sent => peer.window.contains(&id),
+            Stage::Received => false,
+            Stage::Released => peer.released.contains(&id),
+        };
+        if came {
+            self.done(conn, id, qos, stage, SUCCESS);
         }
-        self.done(conn, id, qos, released, SUCCESS);
     }
 
-    fn done(&mut self, conn: usize, id: PacketId, qos: QoS, released: bool, reason: ReasonCode) {
+    /// A client's answer that fits.
+    fn done(&mut self, conn: usize, id: PacketId, qos: QoS, stage: Stage, reason: ReasonCode) {
         let acknowledge = Acknowledge::new(id, reason);
         let name = self.peer(conn).name.clone();
         let in_flight = self.sessions.entry(name).or_default();
-        let packet = match (qos, released) {
-            (QoS::ExactlyOnce, false) if !reason.is_error() => {
-                in_flight.insert(id, (qos, true));
-                self.peer(conn).pubrels += 1;
+        let packet = match (qos, stage) {
+            (QoS::ExactlyOnce, Stage::Sent) if !reason.is_error() => {
+                in_flight.insert(id, (qos, Stage::Received));
                 return self.send(conn, Packet::Pubrec(acknowledge));
             }
-            (QoS::ExactlyOnce, false) => Packet::Pubrec(acknowledge),
-            (QoS::ExactlyOnce, true) => Packet::Pubcomp(acknowledge),
+            (QoS::ExactlyOnce, Stage::Sent) => Packet::Pubrec(acknowledge),
+            (QoS::ExactlyOnce, _) => Packet::Pubcomp(acknowledge),
             _ => Packet::Puback(acknowledge),
         };
         in_flight.remove(&id);
@@ -397,15 +427,21 @@ impl World {
             .get(&name)
             .and_then(|flight| flight.get(&id))
             .copied();
+        // What is in the store is not known to be in flight before it was read again.
+        let peer = &self.peers[&conn];
+        let came = peer.window.contains(&id) || peer.released.contains(&id);
+        if known.is_some() && !came && self.store.is_some() {
+            return;
+        }
         match (steps.below(3), known) {
-            (0, Some((QoS::AtLeastOnce, _))) => {
-                self.done(conn, id, QoS::AtLeastOnce, false, reason)
+            (0, Some((QoS::AtLeastOnce, stage))) => {
+                self.done(conn, id, QoS::AtLeastOnce, stage, reason)
             }
-            (1, Some((QoS::ExactlyOnce, false))) => {
-                self.done(conn, id, QoS::ExactlyOnce, false, reason)
+            (1, Some((QoS::ExactlyOnce, stage @ Stage::Sent))) => {
+                self.done(conn, id, QoS::ExactlyOnce, stage, reason)
             }
-            (2, Some((QoS::ExactlyOnce, true))) => {
-                self.done(conn, id, QoS::ExactlyOnce, true, SUCCESS)
+            (2, Some((QoS::ExactlyOnce, stage @ Stage::Released))) => {
+                self.done(conn, id, QoS::ExactlyOnce, stage, SUCCESS)
             }
             // Out of step or for nothing: harmless, or the end of this connection.
             (0, _) => self.send(conn, Packet::Puback(acknowledge)),
@@ -422,8 +458,11 @@ impl World {
 
     fn release(&mut self, steps: &mut Steps<'_>) {
         if let Some(conn) = self.pick(steps) {
-            self.peer(conn).pubcomps += 1;
-            self.send(conn, Packet::Pubrel(Acknowledge::new(steps.id(), SUCCESS)));
+            let id = steps.id();
+            let peer = self.peer(conn);
+            peer.pubcomps += 1;
+            peer.unreleased.insert(id);
+            self.send(conn, Packet::Pubrel(Acknowledge::new(id, SUCCESS)));
             self.answered_at_once(conn);
         }
     }
@@ -498,10 +537,48 @@ impl World {
         panic!("there is always something due");
     }
 
+    /// The store does a part of its work.
     fn cover(&mut self, steps: &mut Steps<'_>) {
-        let missing = self.appended - self.covered;
-        self.covered += missing.min(steps.below(4) as u64);
-        self.core.covered(self.now, LOG, Seq(self.covered));
+        let (now, core) = (self.now, &mut self.core);
+        match &mut self.store {
+            None => {
+                let missing = self.appended - self.covered;
+                self.covered += missing.min(steps.below(4) as u64);
+                core.covered(now, LOG, Seq(self.covered));
+            }
+            Some(store) => match steps.below(9) {
+                0 => store.commit_log(core, now),
+                1 => store.commit_state(core, now),
+                2 => {
+                    self.covered = self.appended;
+                    store.commit_bridge(core, now);
+                }
+                3 => store.cover(core, now),
+                4 => {
+                    store.read(now);
+                }
+                5 => {
+                    store.answer(core, now);
+                }
+                _ => return self.cover_all(),
+            },
+        }
+        self.absorb();
+    }
+
+    /// The store does all of its work.
+    fn cover_all(&mut self) {
+        self.covered = self.appended;
+        let Some(store) = &mut self.store else {
+            self.core.covered(self.now, LOG, Seq(self.covered));
+            return self.absorb();
+        };
+        let (now, core) = (self.now, &mut self.core);
+        store.commit_state(core, now);
+        store.commit_log(core, now);
+        store.commit_bridge(core, now);
+        while store.read(now) {}
+        while store.answer(core, now) {}
         self.absorb();
     }
 
@@ -511,6 +588,24 @@ impl World {
     }
 
     fn take(&mut self, effect: Effect) {
+        if let Effect::Append { seq, .. } = &effect {
+            self.appended += 1;
+            assert_eq!(*seq, Seq(self.appended), "positions have no gap");
+        }
+        if let Effect::State { change, .. } = &effect
+            && let StateChange::Session(number, session) = &**change
+            && self.numbers.insert(session.client_id.to_string(), *number) != Some(*number)
+        {
+            // A new session, of which a client that loses its connection before the CONNACK never hears.
+            self.forget(&session.client_id);
+        }
+        let effect = match &mut self.store {
+            Some(store) => store.take(self.now, effect),
+            None => Some(effect),
+        };
+        let Some(effect) = effect else {
+            return;
+        };
         match effect {
             Effect::Send { conn, packet } => self.sent(conn.0, &packet),
             Effect::Deliver {
@@ -521,12 +616,15 @@ impl World {
                 ..
             } => self.delivered(conn.0, qos, dup, packet_id),
             Effect::Close { conn, .. } => self.peer(conn.0).closing = true,
-            Effect::Append { seq, .. } => {
-                self.appended += 1;
-                assert_eq!(seq, Seq(self.appended), "positions have no gap");
-            }
+            Effect::Pause { conn } => self.peer(conn.0).paused = true,
+            Effect::Resume { conn } => self.peer(conn.0).paused = false,
             _ => {}
         }
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.sessions.remove(name);
+        self.tickets.retain(|(other, _), _| other != name);
     }
 
     fn delivered(&mut self, conn: usize, qos: QoS, dup: bool, id: Option<PacketId>) {
@@ -546,11 +644,11 @@ impl World {
         );
         let name = peer.name.clone();
         let in_flight = self.sessions.entry(name).or_default();
-        let known = in_flight.insert(id, (qos, false));
+        let known = in_flight.insert(id, (qos, Stage::Sent));
         assert_eq!(known.is_some(), dup, "DUP is for what was sent before");
-        if let Some((before, released)) = known {
+        if let Some((before, stage)) = known {
             assert_eq!(before, qos);
-            assert!(!released, "PUBLISH after PUBREL");
+            assert_ne!(stage, Stage::Released, "PUBLISH after PUBREL");
         }
     }
 
@@ -569,8 +667,7 @@ impl World {
                     "a second CONNACK"
                 );
                 if !connack.session_present && !connack.reason.is_error() {
-                    self.sessions.remove(&name);
-                    self.tickets.retain(|(other, _), _| *other != name);
+                    self.forget(&name);
                 }
             }
             Packet::Puback(ack) => {
@@ -585,17 +682,20 @@ impl World {
                 assert!(ticket.is_none_or(|seq| *seq <= covered), "too early");
             }
             Packet::Pubrel(ack) => {
+                peer.released.insert(ack.packet_id);
                 // Asked for, or again at the begin of a connection.
-                let flight = self.sessions.get(&name);
-                let released = flight.and_then(|flight| flight.get(&ack.packet_id));
-                let peer = self.peers.get_mut(&conn).expect("seen above");
-                if peer.pubrels > 0 {
-                    peer.pubrels -= 1;
-                } else {
-                    assert_eq!(released, Some(&(QoS::ExactlyOnce, true)), "PUBREL unasked");
+                let flight = self.sessions.get_mut(&name);
+                match flight.and_then(|flight| flight.get_mut(&ack.packet_id)) {
+                    Some((QoS::ExactlyOnce, stage)) if *stage != Stage::Sent => {
+                        *stage = Stage::Released;
+                    }
+                    _ => one_less(&mut self.peer(conn).pubrels),
                 }
             }
-            Packet::Pubcomp(_) => one_less(&mut peer.pubcomps),
+            Packet::Pubcomp(ack) => {
+                one_less(&mut peer.pubcomps);
+                peer.unreleased.remove(&ack.packet_id);
+            }
             Packet::Suback(_) => one_less(&mut peer.subacks),
             Packet::Unsuback(_) => one_less(&mut peer.unsubacks),
             Packet::Pingresp => one_less(&mut peer.pings),
@@ -606,6 +706,9 @@ impl World {
 
     /// Whoever is still there has its answer.
     fn answered_at_once(&self, conn: usize) {
+        if self.store.is_some() {
+            return;
+        }
         if let Some(peer) = self.peers.get(&conn).filter(|peer| !peer.closing) {
             let owed = peer.subacks + peer.unsubacks + peer.pings + peer.pubcomps;
             assert_eq!(owed, 0, "no answer");
@@ -614,24 +717,28 @@ impl World {
 
     /// The core and the model see the same connections.
     fn agree(&self) {
-        let open = self
-            .peers
-            .values()
-            .filter(|peer| peer.greeted && !peer.closing);
+        let open = self.peers.values().filter(|peer| !peer.closing);
         assert_eq!(self.core.stats().clients, open.count());
     }
 
-    /// Everything is covered: who is still there has every answer. Then all leave, and nothing is left.
+    /// The store has done its part: who is still there has every answer. Then all leave, and nothing is left.
     fn settle(&mut self) {
-        self.covered = self.appended;
-        self.core.covered(self.now, LOG, Seq(self.covered));
-        self.absorb();
+        for _ in 0..4 {
+            self.cover_all(); // what one part lets go may ask something of another
+        }
         for peer in self.peers.values().filter(|peer| !peer.closing) {
+            assert!(!peer.paused, "never read again");
             assert!(
                 peer.pubacks.values().all(VecDeque::is_empty),
                 "a PUBACK is missing"
             );
             assert!(peer.unanswered.is_empty(), "a PUBREC is missing");
+            assert!(peer.unreleased.is_empty(), "a PUBCOMP is missing");
+            assert_eq!(
+                (peer.subacks, peer.unsubacks, peer.pings),
+                (0, 0, 0),
+                "an answer is missing"
+            );
         }
         while let Some((&conn, _)) = self.peers.first_key_value() {
             self.gone(conn);
@@ -639,10 +746,10 @@ impl World {
         self.core.shutdown(self.now);
         self.absorb();
         let stats = self.core.stats();
-        assert_eq!(
-            (stats.connections, stats.sessions, stats.subscriptions),
-            (0, 0, 0)
-        );
+        assert_eq!(stats.connections, 0);
+        if self.store.is_none() {
+            assert_eq!((stats.sessions, stats.subscriptions), (0, 0));
+        }
     }
 }
 
@@ -653,6 +760,7 @@ impl Peer {
             version,
             receive_maximum,
             greeted: false,
+            paused: false,
             closing: false,
             window: BTreeSet::new(),
             pubacks: BTreeMap::new(),
@@ -662,7 +770,9 @@ impl Peer {
             unsubacks: 0,
             pings: 0,
             pubrels: 0,
+            released: BTreeSet::new(),
             pubcomps: 0,
+            unreleased: BTreeSet::new(),
         }
     }
 }

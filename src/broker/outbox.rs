@@ -24,13 +24,20 @@ const SLICES: usize = 16;
 pub(super) struct Outbox {
     /// Everything but the shared payloads.
     copied: BytesMut,
-    /// How many copied bytes have been written so far; where `copied` begins.
-    base: u64,
-    /// Payloads, each with the count of copied bytes that precede it.
-    shared: VecDeque<(u64, Bytes)>,
-    shared_bytes: usize,
+    /// While there are any.
+    shared: Option<Box<Shared>>,
     /// TLS has taken bytes that it has not given to the socket.
     unflushed: bool,
+}
+
+/// Payloads that are not copied.
+#[derive(Debug, Default)]
+struct Shared {
+    /// How many copied bytes have been written since there are shared ones; where `copied` begins.
+    base: u64,
+    /// Each with the count of copied bytes that precede it. Never empty outside a call.
+    payloads: VecDeque<(u64, Bytes)>,
+    bytes: usize,
 }
 
 /// How a write ended.
@@ -81,20 +88,22 @@ impl Outbox {
         if payload.len() < SHARED_FROM {
             self.copied.extend_from_slice(payload);
         } else {
-            let position = self.base.saturating_add(self.copied.len() as u64);
-            self.shared_bytes = self.shared_bytes.saturating_add(payload.len());
-            self.shared.push_back((position, payload.clone()));
+            let shared = self.shared.get_or_insert_default();
+            let position = shared.base.saturating_add(self.copied.len() as u64);
+            shared.bytes = shared.bytes.saturating_add(payload.len());
+            shared.payloads.push_back((position, payload.clone()));
         }
     }
 
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
-        self.copied.len().saturating_add(self.shared_bytes)
+        let shared = self.shared.as_ref().map_or(0, |shared| shared.bytes);
+        self.copied.len().saturating_add(shared)
     }
 
     /// Whether nothing waits, not even inside TLS.
     pub(super) fn is_empty(&self) -> bool {
-        self.copied.is_empty() && self.shared.is_empty() && !self.unflushed
+        self.copied.is_empty() && self.shared.is_none() && !self.unflushed
     }
 
     /// Writes what the stream takes.
@@ -108,7 +117,7 @@ impl Outbox {
         spare: &mut Spare,
     ) -> io::Result<Written> {
         let mut written = Written::default();
-        while !self.copied.is_empty() || !self.shared.is_empty() {
+        while !self.copied.is_empty() || self.shared.is_some() {
             match self.poll_write(Pin::new(&mut *stream), context) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(bytes)) => {
@@ -133,9 +142,6 @@ impl Outbox {
         if self.copied.is_empty() && self.copied.capacity() > 0 {
             spare.give_back(std::mem::take(&mut self.copied));
         }
-        if self.shared.is_empty() {
-            self.shared.shrink_to_fit();
-        }
         Ok(written)
     }
 
@@ -144,14 +150,14 @@ impl Outbox {
         stream: Pin<&mut S>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if self.shared.is_empty() {
+        let Some(shared) = &self.shared else {
             return stream.poll_write(context, &self.copied);
-        }
+        };
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut room = slices.iter_mut();
         let mut rest: &[u8] = &self.copied;
-        let mut position = self.base;
-        for (at, payload) in &self.shared {
+        let mut position = shared.base;
+        for (at, payload) in &shared.payloads {
             let ahead = usize::try_from(at.saturating_sub(position)).unwrap_or(usize::MAX);
             let (frames, behind) = rest.split_at_checked(ahead).unwrap_or((rest, &[]));
             // One slice each for the frames ahead of a payload and for itself; an empty one costs nothing.
@@ -171,33 +177,50 @@ impl Outbox {
 
     /// `count` bytes are gone.
     fn consume(&mut self, mut count: usize) {
-        while count > 0 {
-            let ahead = match self.shared.front_mut() {
-                Some((at, payload)) if *at <= self.base => {
+        while count > 0
+            && let Some(shared) = &mut self.shared
+        {
+            match shared.payloads.front_mut() {
+                Some((at, payload)) if *at <= shared.base => {
                     let gone = count.min(payload.len());
                     payload.advance(gone);
-                    self.shared_bytes = self.shared_bytes.saturating_sub(gone);
+                    shared.bytes = shared.bytes.saturating_sub(gone);
                     count -= gone;
                     if payload.is_empty() {
-                        self.shared.pop_front();
+                        shared.payloads.pop_front();
                     }
-                    continue;
                 }
-                Some((at, _)) => usize::try_from(*at - self.base).unwrap_or(usize::MAX),
-                None => usize::MAX,
-            };
-            let gone = count.min(ahead).min(self.copied.len());
-            if gone == 0 {
-                return; // a stream that claims more than it was given
+                Some((at, _)) => {
+                    let ahead = usize::try_from(*at - shared.base).unwrap_or(usize::MAX);
+                    let gone = count.min(ahead).min(self.copied.len());
+                    if gone == 0 {
+                        return; // a stream that claims more than it was given
+                    }
+                    shared.base = shared.base.saturating_add(gone as u64);
+                    drop_front(&mut self.copied, gone);
+                    count -= gone;
+                }
+                None => self.shared = None,
             }
-            if gone == self.copied.len() {
-                self.copied.clear(); // unlike `advance`, keeps the buffer whole for the next
-            } else {
-                self.copied.advance(gone);
-            }
-            self.base = self.base.saturating_add(gone as u64);
-            count -= gone;
         }
+        if self
+            .shared
+            .as_ref()
+            .is_some_and(|shared| shared.payloads.is_empty())
+        {
+            self.shared = None;
+        }
+        let rest = count.min(self.copied.len());
+        drop_front(&mut self.copied, rest);
+    }
+}
+
+/// Takes away what was written; a buffer that is empty then is whole again, for the next frames.
+fn drop_front(buffer: &mut BytesMut, count: usize) {
+    if count == buffer.len() {
+        buffer.clear(); // unlike `advance`, keeps the buffer whole
+    } else {
+        buffer.advance(count);
     }
 }
 
@@ -343,7 +366,8 @@ mod tests {
             outbox
                 .write_to(&mut sink, &mut context, &mut spare)
                 .unwrap();
-            assert_eq!(outbox.copied.capacity() + outbox.shared.capacity(), 0);
+            assert_eq!(outbox.copied.capacity(), 0);
+            assert!(outbox.shared.is_none());
         }
         assert!(spare.buffers.len() <= Spare::BUFFERS);
     }

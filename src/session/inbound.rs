@@ -36,8 +36,8 @@ enum Stage {
     Unanswered,
     /// A PUBREC was sent, on this connection or an earlier one.
     Answered,
-    /// PUBREL came; no PUBCOMP was sent.
-    Released,
+    /// PUBREL came; no PUBCOMP was sent. `asked`: it came on this connection, where the PUBCOMP is waited for.
+    Released { asked: bool },
 }
 
 /// What a PUBLISH is.
@@ -81,9 +81,12 @@ impl Inbound {
     pub fn reconnected(&mut self, receive_maximum: u16) {
         self.receive_maximum = receive_maximum;
         self.in_flight = 0;
-        self.taken
-            .values_mut()
-            .for_each(|step| step.current = false);
+        for step in self.taken.values_mut() {
+            step.current = false;
+            if let Stage::Released { asked } = &mut step.stage {
+                *asked = false;
+            }
+        }
     }
 
     /// An id that was taken before a restart, as far as is known: its PUBREL or its PUBLISH comes next.
@@ -128,7 +131,7 @@ impl Inbound {
                         known.get_mut().stage = Stage::Unanswered;
                         Taken::Restored
                     }
-                    (Stage::Answered | Stage::Released, _) => Taken::Answered,
+                    (Stage::Answered | Stage::Released { .. }, _) => Taken::Answered,
                     (Stage::Unanswered, true) => Taken::Pending,
                     (Stage::Unanswered, false) => Taken::Unanswered,
                 });
@@ -171,17 +174,24 @@ impl Inbound {
         };
         match step.stage {
             Stage::Unanswered => Err(Violation::OutOfStep(id)),
-            Stage::Released => Ok(Released::Pending),
+            Stage::Released { .. } => {
+                step.stage = Stage::Released { asked: true };
+                Ok(Released::Pending)
+            }
             Stage::Restored | Stage::Answered => {
-                step.stage = Stage::Released;
+                step.stage = Stage::Released { asked: true };
                 Ok(Released::Known)
             }
         }
     }
 
-    /// PUBCOMP is sent: the id is free.
-    pub fn completed(&mut self, id: PacketId) {
+    /// The message is done with and the id is free. True where PUBCOMP goes out: to a client that has come back since, and
+    /// has not sent its PUBREL again yet, it would be an answer too many.
+    pub fn completed(&mut self, id: PacketId) -> bool {
+        let step = self.taken.get(&id);
+        let asked = step.is_some_and(|step| step.stage == Stage::Released { asked: true });
         self.forget(id);
+        asked
     }
 
     fn forget(&mut self, id: PacketId) {
@@ -217,7 +227,7 @@ mod tests {
         assert_eq!(inbound.release(id(1)), Ok(Released::Known));
         assert_eq!(inbound.release(id(1)), Ok(Released::Pending));
         assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::Answered));
-        inbound.completed(id(1));
+        assert!(inbound.completed(id(1)));
         assert_eq!(inbound.release(id(1)), Ok(Released::Unknown));
         assert_eq!(inbound.publish(id(1), QOS2), Ok(Taken::New));
     }
@@ -250,6 +260,21 @@ mod tests {
         assert_eq!(inbound.release(id(2)), Ok(Released::Known));
         inbound.completed(id(2));
         assert_eq!(inbound.in_flight(), 1);
+    }
+
+    #[test]
+    fn a_pubcomp_answers_a_pubrel_of_the_same_connection() {
+        let mut inbound = Inbound::new(10);
+        for number in [1, 2] {
+            inbound.publish(id(number), QOS2).unwrap();
+            inbound.received(id(number), false);
+            inbound.release(id(number)).unwrap();
+        }
+        inbound.reconnected(10);
+        assert!(!inbound.completed(id(1)), "its PUBREL comes again");
+        assert_eq!(inbound.release(id(1)), Ok(Released::Unknown));
+        assert_eq!(inbound.release(id(2)), Ok(Released::Pending));
+        assert!(inbound.completed(id(2)));
     }
 
     #[test]

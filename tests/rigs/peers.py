@@ -159,7 +159,7 @@ class LinePeer(Peer):
 
     def connect(self):
         self._events = []
-        environment = {**os.environ, "NODE_PATH": str(ROOT / "target" / "rigs" / "mqttjs" / "node_modules")}
+        environment = {**os.environ, "NODE_PATH": str(ROOT / "target" / "rigs" / "node" / "node_modules")}
         self._process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -222,7 +222,7 @@ class LinePeer(Peer):
 class MqttJs(LinePeer):
     """mqtt.js in node."""
 
-    command = ("node", str(RIGS / "mqttjs" / "peer.js"))
+    command = ("node", str(RIGS / "mqttjs_peer.cjs"))
 
 
 class Rumqttc(LinePeer):

@@ -187,13 +187,25 @@ impl Client {
         self.send(&publish.bytes(self.version));
         match publish.qos {
             0 => self.ping(),
-            1 => assert!(self.ack_of(PUBACK, id).code < 0x80),
+            1 => is_taken(&self.ack_of(PUBACK, id)),
             _ => {
-                assert!(self.ack_of(PUBREC, id).code < 0x80);
+                is_taken(&self.ack_of(PUBREC, id));
                 self.send(&ack(PUBREL, id));
                 assert_eq!(self.ack_of(PUBCOMP, id).code, 0);
             }
         }
+    }
+
+    /// Publishes retained messages until the broker has no place for more (MQTT 5).
+    pub fn fill_retained(&mut self) {
+        for number in 0..1000 {
+            let publish = Publish::new(&format!("full/{number}"), "x").qos(1, 1);
+            self.send(&publish.retain().bytes(self.version));
+            if self.ack_of(PUBACK, 1).code == 0x97 {
+                return;
+            }
+        }
+        panic!("there is always a place");
     }
 
     /// Sees the acknowledgement of this kind and id.
@@ -251,6 +263,10 @@ impl Client {
         self.send(&disconnect());
         self.closed();
     }
+}
+
+fn is_taken(ack: &Ack) {
+    assert!(ack.code < 0x80, "{ack:?}");
 }
 
 fn is_closed(kind: ErrorKind) -> bool {

@@ -10,6 +10,17 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::packet::{Connack, Connect, Version};
 
+/// Everybody may do everything, but sees nothing of what the program itself says.
+const ACL: &str = "\
+topic readwrite #
+topic deny g1/#
+topic readwrite $mine/#
+topic readwrite $a/#
+user plant
+topic readwrite #
+topic deny g1/#
+";
+
 /// A running program; killed when dropped.
 pub struct Gateway {
     folder: TempDir,
@@ -26,6 +37,11 @@ impl Gateway {
 
     /// With listeners of these keys, and more keys of `broker` as YAML lines.
     pub fn with(listeners: &[&str], broker: &str) -> Self {
+        Self::full(listeners, broker, "")
+    }
+
+    /// And with this text in a file `users` beside the configuration, and a file `acl`.
+    pub fn full(listeners: &[&str], broker: &str, users: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let mut text = String::from("gateway: { id: g1, data_dir: data }\nbroker:\n  listeners:\n");
         for (number, keys) in listeners.iter().enumerate() {
@@ -40,6 +56,8 @@ impl Gateway {
         }
         text.push_str("store: { commit_interval: 10ms }\n");
         std::fs::write(folder.path().join("fieldgate.yaml"), text).unwrap();
+        std::fs::write(folder.path().join("users"), users).unwrap();
+        std::fs::write(folder.path().join("acl"), ACL).unwrap();
         let (child, addresses) = launch(&folder, listeners.len());
         Self {
             folder,
@@ -55,9 +73,19 @@ impl Gateway {
         (self.child, self.addresses) = launch(&self.folder, self.addresses.len());
     }
 
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+    }
+
+    pub fn address(&self, listener: usize) -> SocketAddr {
+        self.addresses[listener]
+    }
+
     /// A socket to a listener.
     pub fn socket(&self, listener: usize) -> TcpStream {
-        TcpStream::connect(self.addresses[listener]).unwrap()
+        TcpStream::connect(self.address(listener)).unwrap()
     }
 
     /// CONNECT sent, and the CONNACK whatever it says.

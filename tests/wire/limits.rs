@@ -73,7 +73,7 @@ fn a_smaller_maximum_packet_size_holds_for_what_is_sent_again() {
 #[test]
 fn mqtt_3_2_2_15_a_packet_above_the_servers_maximum_closes() {
     for version in [V5, V311] {
-        let server = Server::with(|limits| limits.packet_size = 1000);
+        let server = Server::with(|limits| limits.packet_size = 2000);
         let mut client = server.client(version, "a");
         let rest = if version == V5 { 7 } else { 6 };
         let mut publish = |len: usize| {
@@ -81,8 +81,8 @@ fn mqtt_3_2_2_15_a_packet_above_the_servers_maximum_closes() {
             client.send(&bytes);
             bytes.len()
         };
-        assert_eq!(publish(1000 - rest), 1000);
-        assert_eq!(publish(1001 - rest), 1001);
+        assert_eq!(publish(2000 - rest), 2000);
+        assert_eq!(publish(2001 - rest), 2001);
         client.closed_for(0x95);
     }
 }
@@ -90,7 +90,7 @@ fn mqtt_3_2_2_15_a_packet_above_the_servers_maximum_closes() {
 /// Nothing of the body has to be there for that, so nobody can make the broker wait for it.
 #[test]
 fn a_length_above_the_maximum_closes_at_once() {
-    let server = Server::with(|limits| limits.packet_size = 1000);
+    let server = Server::with(|limits| limits.packet_size = 2000);
     for version in [V5, V311] {
         let mut client = server.client(version, "a");
         client.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]);
@@ -122,7 +122,7 @@ fn mqtt_3_1_2_29_no_problem_information_where_it_is_not_wanted() {
     });
     let connect = Connect::new(V5, "a").with(Property::Byte(id::REQUEST_PROBLEM, 0));
     let mut client = server.connect(&connect);
-    client.tell(&Publish::new("r", "x").qos(1, 1).retain());
+    client.fill_retained();
     let mut nothing_beside = |bytes: &[u8]| {
         client.send(bytes);
         let (codes, properties) = match client.receive() {
@@ -172,7 +172,7 @@ fn mqtt_3_4_2_2_answers_fit_the_client() {
         limits.topic_levels = 3;
     });
     let (mut client, maximum) = smallest(&server);
-    client.tell(&Publish::new("r", "x").qos(1, 1).retain());
+    client.fill_retained();
     for number in [1, 2] {
         client.send(&Publish::new("a/b/c/d", "x").qos(number, 2).bytes(V5));
         let first = if number == 1 { PUBACK } else { PUBREC };

@@ -182,7 +182,7 @@ fn unknown_acknowledgements(version: Version, code: u8) {
 fn mqtt_4_3_3_9_after_a_refusing_pubrec_the_identifier_is_a_new_message() {
     let server = Server::with(|limits| limits.retained_messages = 1);
     let mut client = server.client(V5, "a");
-    client.tell(&Publish::new("first", "x").qos(2, 1).retain());
+    client.fill_retained();
     let mut watcher = server.client(V5, "w");
     watcher.subscribe("t", 0);
     client.send(&Publish::new("t", "x").qos(2, 7).retain().bytes(V5));

@@ -1,4 +1,5 @@
-//! The broker under test, in this process, behind a listener on loopback.
+//! The broker under test behind a listener on loopback: in this process, without a store; or, where `FIELDGATE_WIRE` is
+//! `program`, the whole program in its own.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::LazyLock;
@@ -13,6 +14,7 @@ use fieldgate::shutdown::Shutdown;
 use tokio::runtime::Runtime;
 
 use crate::client::Client;
+use crate::gateway::Gateway;
 use crate::packet::{Connack, Connect, Version};
 
 /// Listeners of all tests; each broker has its own thread.
@@ -23,9 +25,13 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A broker that runs until it is dropped.
 pub struct Server {
-    pub address: SocketAddr,
-    pub handle: BrokerHandle,
-    shutdown: Shutdown,
+    address: SocketAddr,
+    side: Side,
+}
+
+enum Side {
+    Here(BrokerHandle, Shutdown),
+    Program(Gateway),
 }
 
 impl Server {
@@ -35,7 +41,7 @@ impl Server {
 
     /// With other limits than the defaults.
     pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
-        Self::full(change, Users::default(), true)
+        Self::full(change, None)
     }
 
     /// Only for the user `plant` with the password `secret`.
@@ -45,26 +51,34 @@ impl Server {
         let hash: PasswordHash = argon2
             .hash_password_with_salt(b"secret", b"0123456789abcdef")
             .unwrap();
-        let users = Users::parse(&format!("plant:{hash}\n")).unwrap();
-        Self::full(|_| (), users, false)
+        Self::full(|_| (), Some(&format!("plant:{hash}\n")))
     }
 
-    fn full(change: impl FnOnce(&mut Limits), users: Users, anonymous: bool) -> Self {
+    /// With the lines of a users file nobody without a name comes in.
+    fn full(change: impl FnOnce(&mut Limits), users: Option<&str>) -> Self {
         let mut options = BrokerOptions::default();
         change(&mut options.limits);
+        if std::env::var_os("FIELDGATE_WIRE").is_some_and(|it| it == "program") {
+            Self::program(&options.limits, users)
+        } else {
+            Self::here(options, users)
+        }
+    }
+
+    fn here(options: BrokerOptions, users: Option<&str>) -> Self {
         let shutdown = Shutdown::default();
         let _inside = RUNTIME.enter();
         let handle = Broker::start(
             options,
             Vec::new(),
-            Authenticator::new(users),
+            Authenticator::new(Users::parse(users.unwrap_or_default()).unwrap()),
             shutdown.stop(),
         )
         .unwrap();
         let listener = ListenerOptions {
             name: "test".to_owned(),
             bind: Bind::Tcp("127.0.0.1:0".parse().unwrap()),
-            anonymous,
+            anonymous: users.is_none(),
             tls: None,
             user_from_common_name: false,
             websocket: None,
@@ -73,8 +87,21 @@ impl Server {
         let listener = listener.start(handle.clone(), shutdown.stop());
         Self {
             address: listener.local_addr().unwrap(),
-            handle,
-            shutdown,
+            side: Side::Here(handle, shutdown),
+        }
+    }
+
+    fn program(limits: &Limits, users: Option<&str>) -> Self {
+        let anonymous = format!("anonymous: {}", users.is_none());
+        let mut broker = yaml(limits);
+        if users.is_some() {
+            broker.push_str("users_file: users\n");
+        }
+        broker.push_str("mosquitto_acl_file: acl\n");
+        let gateway = Gateway::full(&[&anonymous], &broker, users.unwrap_or_default());
+        Self {
+            address: gateway.address(0),
+            side: Side::Program(gateway),
         }
     }
 
@@ -112,15 +139,38 @@ impl Server {
 
     /// Asks the broker to end.
     pub fn stop(&self) {
-        self.shutdown.request();
+        match &self.side {
+            Side::Here(_, shutdown) => shutdown.request(),
+            Side::Program(gateway) => gateway.terminate(),
+        }
     }
+}
+
+/// As the configuration writes them; those that tests change.
+fn yaml(limits: &Limits) -> String {
+    format!(
+        "limits:\n  connections: {}\n  packet_size: {}B\n  topic_levels: {}\n  subscriptions_per_client: {}\n  \
+         receive_maximum: {}\n  retained_messages: {}\n  keep_alive_maximum: {}s\n  session_expiry_maximum: {}s\n  \
+         maximum_qos: {}\n",
+        limits.connections,
+        limits.packet_size,
+        limits.topic_levels,
+        limits.subscriptions_per_client,
+        limits.receive_maximum,
+        limits.retained_messages,
+        limits.keep_alive_maximum.as_secs(),
+        limits.session_expiry_maximum.as_secs(),
+        limits.maximum_qos as u8,
+    )
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shutdown.request();
-        if !std::thread::panicking() {
-            assert_eq!(self.handle.stats().panics, 0, "the broker has panicked");
+        if let Side::Here(handle, shutdown) = &self.side {
+            shutdown.request();
+            if !std::thread::panicking() {
+                assert_eq!(handle.stats().panics, 0, "the broker has panicked");
+            }
         }
     }
 }

@@ -39,10 +39,14 @@ impl Core {
         let Some(connection) = session.and_then(Session::connection_mut) else {
             return;
         };
-        // It may overtake answers to messages, and no others: what it says may hang on what they wait for.
-        let waits_for_nothing = matches!(reply, Reply::Packet(_)) && tickets == Tickets::None;
-        if waits_for_nothing && connection.greeted && connection.answers.others() == 0 {
-            return self.send_answer(now, key, reply);
+        if tickets == Tickets::None {
+            // It may overtake answers to messages, and no others: what it says may hang on what they wait for.
+            let overtakes = matches!(reply, Reply::Packet(_))
+                && connection.greeted
+                && connection.answers.others() == 0;
+            if overtakes || connection.answers.front().is_none() {
+                return self.send_answer(now, key, reply);
+            }
         }
         if connection.answers.push(Answer { reply, tickets }) {
             return self.settle(now, key);
@@ -258,9 +262,10 @@ impl Core {
         logs.retain(|known| *known != log);
         if logs.is_empty() {
             durable.unmarking.remove(&id);
-            session.inbound.completed(id);
-            let pubcomp = Acknowledge::new(id, ReasonCode::Success);
-            self.answer_now(key, Packet::Pubcomp(pubcomp));
+            if session.inbound.completed(id) {
+                let pubcomp = Acknowledge::new(id, ReasonCode::Success);
+                self.answer_now(key, Packet::Pubcomp(pubcomp));
+            }
         }
     }
 }

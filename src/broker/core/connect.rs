@@ -90,7 +90,7 @@ impl Core {
             return Err(ReasonCode::BadAuthenticationMethod); // none is offered [MQTT-4.12.0-1]
         }
         self.check_client_id(origin, connect)?;
-        let known = self.by_client.get(&connect.client_id);
+        let known = self.clients.find(&self.sessions, &connect.client_id);
         let known = known.and_then(|key| self.sessions.get(key.0));
         let takes_over = known.is_some_and(|session| session.connection().is_some());
         let limits = &self.limits;
@@ -183,9 +183,9 @@ impl Core {
         };
         let resumed = self.take_over(now, &client_id, connect.clean_start);
         let key = resumed.unwrap_or_else(|| {
-            let session = Session::new(client_id.clone());
+            let session = Session::new(client_id);
             let key = SessionKey(self.sessions.insert(session));
-            self.by_client.insert(client_id, key);
+            self.clients.insert(&self.sessions, key);
             key
         });
 
@@ -294,7 +294,7 @@ impl Core {
         client_id: &ByteString,
         clean_start: bool,
     ) -> Option<SessionKey> {
-        let key = *self.by_client.get(client_id)?;
+        let key = self.clients.find(&self.sessions, client_id)?;
         let detached = self.hang_up(key, CloseCause::TakenOver);
         let session = self.sessions.get_mut(key.0)?;
         let goes_on = !clean_start && session.expiry > 0;
@@ -355,7 +355,7 @@ impl Core {
                 hasher.finish()
             };
             let name = format!("auto-{:016x}{:016x}", half(0), half(1));
-            if !self.by_client.contains_key(name.as_str()) {
+            if self.clients.find(&self.sessions, &name).is_none() {
                 return ByteString::from(name);
             }
         }

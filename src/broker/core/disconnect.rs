@@ -212,7 +212,7 @@ impl Core {
         let Some(session) = self.sessions.try_remove(key.0) else {
             return;
         };
-        self.by_client.remove(&session.client_id);
+        self.clients.remove(&session.client_id, key);
         self.replaying.remove(&key);
         let estate = self.estate(&session);
         for subscription in &session.subscriptions {

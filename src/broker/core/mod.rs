@@ -20,6 +20,7 @@
 mod acknowledge;
 mod alias;
 mod answers;
+mod clients;
 mod connect;
 mod deliver;
 mod disconnect;
@@ -62,10 +63,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 use std::vec;
 
-use bytestring::ByteString;
 use slab::Slab;
 
 use self::answers::{Answer, OTHERS_MAX, Reply, Tickets};
+use self::clients::Clients;
 use self::deliver::Out;
 use self::groups::GroupKey;
 use self::receivers::Receiver;
@@ -96,7 +97,7 @@ pub struct Core {
     /// By [`ConnId`].
     slots: Vec<Slot>,
     sessions: Slab<Session>,
-    by_client: HashMap<ByteString, SessionKey>,
+    clients: Clients,
     subscriptions: Subscriptions,
     retained: Retained,
     logs: Vec<AttachedLog>,
@@ -149,7 +150,7 @@ impl Core {
             wall: None,
             slots: Vec::new(),
             sessions: Slab::new(),
-            by_client: HashMap::new(),
+            clients: Clients::default(),
             subscriptions: Subscriptions::default(),
             logs: Vec::new(),
             store: AttachedStore::default(),

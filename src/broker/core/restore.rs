@@ -133,7 +133,7 @@ impl Core {
             session.restore_mark(id, LogId::Sessions);
         }
         let key = SessionKey(self.sessions.insert(session));
-        self.by_client.insert(stored.client_id, key);
+        self.clients.insert(&self.sessions, key);
         self.store.know_session(number, key);
         for (filter, stored) in subscriptions {
             self.restore_subscription(key, number, &filter, stored);

@@ -3,7 +3,9 @@
 //! A filter without wildcard is one look-up; one with a wildcard visits the topics that begin with its levels up to the
 //! wildcard, a bounded number at a time: a [`Cursor`] remembers where to go on.
 
-use std::collections::BTreeMap;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::rc::Rc;
 use std::time::Instant;
@@ -17,7 +19,7 @@ use crate::topic::{TopicFilter, TopicName};
 /// Retained messages.
 #[derive(Debug)]
 pub(super) struct Retained {
-    kept: BTreeMap<TopicName, Kept>,
+    kept: BTreeSet<Entry>,
     bytes: usize,
     /// How many have an expiry: while none has, nobody needs to look for expired ones.
     expiring: usize,
@@ -38,6 +40,37 @@ pub(super) struct Kept {
     /// How many had taken their place before.
     pub(super) change: u64,
 }
+
+/// One of them in the order of topics: the topic is that of the message and not kept twice, and the tree, whose nodes are half
+/// empty where topics come in order, moves no more than a pointer.
+#[derive(Debug)]
+struct Entry(Box<Kept>);
+
+impl Borrow<TopicName> for Entry {
+    fn borrow(&self) -> &TopicName {
+        &self.0.message.topic
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.message.topic.cmp(&other.0.message.topic)
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.message.topic == other.0.message.topic
+    }
+}
+
+impl Eq for Entry {}
 
 /// How far a replay for a new subscription is.
 #[derive(Clone, Debug)]
@@ -63,7 +96,7 @@ impl Cursor {
 impl Retained {
     pub(super) fn new(limit: usize, bytes_limit: usize) -> Self {
         Self {
-            kept: BTreeMap::new(),
+            kept: BTreeSet::new(),
             bytes: 0,
             expiring: 0,
             changes: 0,
@@ -93,7 +126,7 @@ impl Retained {
     /// Whether the message may take its place.
     pub(super) fn has_room(&self, message: &Message) -> bool {
         let old = self.kept.get(&message.topic);
-        let old_weight = old.map_or(0, |old| weight(&old.message));
+        let old_weight = old.map_or(0, |old| weight(&old.0.message));
         (old.is_some() || self.kept.len() < self.limit)
             && self.bytes - old_weight + weight(message) <= self.bytes_limit
     }
@@ -110,12 +143,12 @@ impl Retained {
             change: self.changes,
         };
         self.changes += 1;
-        self.kept.insert(message.topic.clone(), kept);
+        self.kept.insert(Entry(Box::new(kept)));
     }
 
     /// Removes the message of a topic; false where there was none.
     pub(super) fn clear(&mut self, topic: &TopicName) -> bool {
-        let Some(old) = self.kept.remove(topic) else {
+        let Some(Entry(old)) = self.kept.take(topic) else {
             return false;
         };
         self.bytes -= weight(&old.message);
@@ -135,7 +168,7 @@ impl Retained {
             let (exact, rest) = first_look(filter);
             cursor.0 = rest;
             *budget = budget.saturating_sub(1);
-            if let Some(kept) = exact.and_then(|exact| self.kept.get(&exact)) {
+            if let Some(Entry(kept)) = exact.and_then(|exact| self.kept.get(&exact)) {
                 return Some(kept);
             }
         }
@@ -144,14 +177,14 @@ impl Retained {
             let At::From(from) = &cursor.0 else {
                 return None;
             };
-            let mut range = self.kept.range((from.as_ref(), Bound::Unbounded));
-            let Some((topic, kept)) = range
-                .next()
-                .filter(|(topic, _)| topic.as_str().starts_with(prefix))
-            else {
+            let range = (from.as_ref(), Bound::Unbounded);
+            let next = self.kept.range::<TopicName, _>(range).next();
+            let is_inside = |Entry(kept): &&Entry| kept.message.topic.as_str().starts_with(prefix);
+            let Some(Entry(kept)) = next.filter(is_inside) else {
                 cursor.0 = At::End;
                 return None;
             };
+            let topic = &kept.message.topic;
             *budget -= 1;
             cursor.0 = At::From(Bound::Excluded(topic.clone()));
             if filter.matches(topic) {
@@ -164,10 +197,12 @@ impl Retained {
     /// Looks at the next `count` messages and removes those that expired; their topics.
     pub(super) fn sweep(&mut self, now: Instant, count: usize) -> Vec<TopicName> {
         let from = self.swept.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut seen = self.kept.range((from, Bound::Unbounded)).take(count);
+        let range = (from.as_ref(), Bound::Unbounded);
+        let mut seen = self.kept.range::<TopicName, _>(range).take(count);
         let mut gone = Vec::new();
         let mut looked = 0;
-        for (topic, kept) in seen.by_ref() {
+        for Entry(kept) in seen.by_ref() {
+            let topic = &kept.message.topic;
             looked += 1;
             if expired(&kept.message, kept.arrived, now) {
                 gone.push(topic.clone());

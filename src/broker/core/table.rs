@@ -69,7 +69,7 @@ impl Core {
     /// The session of one client.
     #[must_use]
     pub fn session(&self, now: Instant, client_id: &str) -> Option<SessionRow> {
-        let key = self.by_client.get(client_id)?;
+        let key = self.clients.find(&self.sessions, client_id)?;
         Some(self.sessions.get(key.0)?.listed(now))
     }
 
@@ -85,7 +85,7 @@ impl Core {
     }
 
     fn connected_client(&self, client_id: &str) -> Option<SessionKey> {
-        let key = *self.by_client.get(client_id)?;
+        let key = self.clients.find(&self.sessions, client_id)?;
         let connection = self.sessions.get(key.0)?.connection()?;
         (connection.origin == Origin::Client).then_some(key)
     }
