@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::refusals::Refusals;
 use super::turns::Turns;
 use super::{Access, Principal, Revision, Users};
 use crate::clock;
+use crate::metrics::LogBudget;
 
 /// Checks logins. Cheap to clone; all clones share users, rules and the bound on hashes.
 #[derive(Clone, Debug)]
@@ -22,7 +22,8 @@ pub struct Authenticator {
 struct Shared {
     /// Never held while anything waits or is computed.
     current: Mutex<Arc<Credentials>>,
-    refusals: Mutex<Refusals>,
+    /// Room in the log for refusals.
+    refusals: LogBudget,
 }
 
 /// Who may log in, and what for.
@@ -79,7 +80,7 @@ impl Authenticator {
         Self {
             shared: Arc::new(Shared {
                 current: Mutex::new(Arc::new(credentials.into())),
-                refusals: Mutex::default(),
+                refusals: LogBudget::default(),
             }),
             turns: Turns::new(),
         }
@@ -170,13 +171,16 @@ impl Authenticator {
     }
 
     fn tell(&self, login: &Login, why: &str) {
-        let Some(left_out) = lock(&self.shared.refusals).log(clock::now()) else {
-            return;
-        };
-        tracing::warn!(
-            client_id = %login.client_id, user = login.user_name.as_deref(), listener = %login.listener, peer = ?login.peer,
-            left_out, "login refused: {why}"
-        );
+        let room = self.shared.refusals.spend(clock::now());
+        if let Some(unsaid @ 1..) = room {
+            tracing::warn!(unsaid, "more logins were refused than are told here");
+        }
+        if room.is_some() {
+            tracing::warn!(
+                client_id = %login.client_id, user = login.user_name.as_deref(), listener = %login.listener, peer = ?login.peer,
+                "login refused: {why}"
+            );
+        }
     }
 }
 
@@ -231,6 +235,37 @@ mod tests {
         let check = async |anonymous| authenticator.check(login(None, "", anonymous)).await;
         assert_eq!(check(false).await, Err(LoginRefusal::NotAuthorized));
         assert_eq!(check(true).await, Ok(Principal::default()));
+    }
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_bad_logins_does_not_flood_the_log() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let _logging = tracing::subscriber::set_default(subscriber.finish());
+        let authenticator = Authenticator::new(Credentials::default());
+        for _ in 0..1000 {
+            let refused = authenticator.check(login(None, "", false)).await;
+            assert_eq!(refused, Err(LoginRefusal::NotAuthorized));
+        }
+        let log = String::from_utf8(lock(&written.0).clone()).unwrap();
+        let told = log.matches("login refused: no user name").count();
+        assert_eq!(told as u64, LogBudget::LINES, "{log}");
     }
 
     #[tokio::test]

@@ -12,7 +12,6 @@ mod file;
 mod hash;
 mod patterns;
 mod reach;
-mod refusals;
 mod revision;
 mod rights;
 mod turns;

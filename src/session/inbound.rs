@@ -3,8 +3,8 @@
 //! An id that was taken is a duplicate until its PUBREL, over any number of connections [MQTT-4.3.3-10]. The Receive
 //! Maximum counts per connection and until PUBACK, PUBCOMP or a refusing PUBREC (MQTT 5 section 4.9).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::Violation;
 use crate::mqtt::{PacketId, QoS};
@@ -16,7 +16,7 @@ pub struct Inbound {
     /// QoS 1 and 2 messages of this connection that still count.
     in_flight: u16,
     /// QoS 2 ids between PUBLISH and PUBREL. At most 65535: as many as there are ids.
-    taken: HashMap<PacketId, Step>,
+    taken: BTreeMap<PacketId, Step>,
 }
 
 /// A QoS 2 id that is taken.
@@ -73,7 +73,7 @@ impl Inbound {
         Self {
             receive_maximum,
             in_flight: 0,
-            taken: HashMap::new(),
+            taken: BTreeMap::new(),
         }
     }
 

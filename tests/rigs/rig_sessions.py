@@ -221,8 +221,9 @@ class Run:
         for session in self.sessions:
             if not session.is_there():
                 session.client.resume()
-        self.check_extras()
+        # First: who was away for long has tens of thousands of messages before the first extra one.
         self.wait_for_the_rest()
+        self.check_extras()
         for session in self.sessions:
             session.client.barrier(f"barrier/{session.name}")
         found = []

@@ -3,7 +3,7 @@
 //! The connection lives in [`Presence::Online`], so that an absent client has no connection that could be misused. The
 //! session owns what must outlive a connection: subscriptions, what is in flight, what waits, which QoS 2 ids are taken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -54,7 +54,7 @@ pub(super) struct Session {
     /// In flight from the client.
     pub(super) inbound: Inbound,
     /// QoS 2 messages that were taken, but whose connection ended before the PUBREC: what it waits for.
-    pub(super) owed: HashMap<PacketId, (ReasonCode, Tickets)>,
+    pub(super) owed: BTreeMap<PacketId, (ReasonCode, Tickets)>,
     /// Present where the store keeps the session; then what waits for an absent client is in the session log alone.
     pub(super) durable: Option<Box<Durable>>,
     /// The publish that last found this session, and where it stands among the receivers: overlapping subscriptions
@@ -149,7 +149,7 @@ impl Session {
             queue: Queue::default(),
             replays: VecDeque::new(),
             inbound: Inbound::new(0),
-            owed: HashMap::new(),
+            owed: BTreeMap::new(),
             durable: None,
             found: (0, 0),
         }
