@@ -130,7 +130,8 @@ impl Shell {
         {
             // [MQTT-3.1.2-24]; left without its answer the client would wait for ever.
             if !matches!(packet, Packet::Disconnect(_)) {
-                let (address, client_id) = (&socket.address, &socket.client_id);
+                let (address, core) = (&socket.address, self.core.borrow());
+                let client_id = core.client_id(peer.conn).map(|id| &**id);
                 tracing::info!(%address, client_id, packet = %packet.packet_type(), "closed: its Maximum Packet Size has no room for this");
                 socket.break_off(io::ErrorKind::InvalidInput);
             }

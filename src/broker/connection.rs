@@ -28,7 +28,7 @@ use super::shell::Shell;
 use super::thread::Attendance;
 use super::{IncomingConnection, Stream};
 use crate::clock;
-use crate::mqtt::{DecodeError, Decoder};
+use crate::mqtt::Decoder;
 
 /// The thread's read buffer, and what must be free of it for a read.
 const INPUT_BYTES: usize = 64 << 10;
@@ -138,6 +138,8 @@ pub(super) struct Serving {
     undecoded: bool,
     /// A log that this client feeds is full: it is not read until there is room.
     room: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// The core knows that it is not read.
+    unread: bool,
 }
 
 impl Serving {
@@ -148,6 +150,7 @@ impl Serving {
             decoder,
             undecoded: true,
             room: None,
+            unread: false,
         }
     }
 
@@ -194,6 +197,7 @@ impl Serving {
         loop {
             if let Some(room) = &mut self.room {
                 if room.as_mut().poll(context).is_pending() {
+                    self.tell_unread(true);
                     return None;
                 }
                 self.room = None;
@@ -214,8 +218,10 @@ impl Serving {
                 continue;
             }
             if self.is_deaf(socket) {
+                self.tell_unread(true);
                 return None;
             }
+            self.tell_unread(false);
             let read = socket
                 .with_wire(|Wire { stream, .. }| poll_input(&self.shell, stream.as_mut(), context));
             match read {
@@ -228,6 +234,17 @@ impl Serving {
                 }
                 Poll::Ready(Err(fault)) => return Some(End::Broken(fault.kind())),
             }
+        }
+    }
+
+    /// While we do not read it, its silence says nothing.
+    fn tell_unread(&mut self, unread: bool) {
+        if self.unread != unread {
+            self.unread = unread;
+            let conn = self.peer.conn;
+            self.shell.turn(self.shell.moment(), |core, at| {
+                core.unread(at.now, conn, unread);
+            });
         }
     }
 
@@ -263,7 +280,8 @@ impl Serving {
                     }
                     Err(fault) => {
                         if shell.may_complain() {
-                            tell_fault(socket, &fault);
+                            let client_id = core.client_id(peer.conn).map(|id| &**id);
+                            tracing::info!(address = %socket.address, client_id, %fault, "closed: what the client sent is not MQTT");
                         }
                         *undecoded = false;
                         return core.violated(at.now, peer.conn, fault.reason());
@@ -279,13 +297,6 @@ impl Serving {
     }
 }
 
-fn tell_fault(socket: &Socket, fault: &DecodeError) {
-    let Socket {
-        address, client_id, ..
-    } = socket;
-    tracing::info!(%address, %client_id, %fault, "closed: what the client sent is not MQTT");
-}
-
 /// The core forgets the connection, and the client gets its farewell where there is one.
 async fn part(serving: Serving, end: End) {
     let Serving {
@@ -298,15 +309,17 @@ async fn part(serving: Serving, end: End) {
     let Side::Socket(socket) = &peer.side else {
         return;
     };
-    let (address, client_id) = (&socket.address, &socket.client_id);
-    tracing::debug!(%address, client_id, %end, "connection closed");
+    // Whom the core closed it has named.
+    let (address, conn) = (&socket.address, peer.conn.0);
+    let client_id = shell.core.borrow().client_id(peer.conn).cloned();
+    tracing::debug!(%address, conn, client_id = client_id.as_deref(), %end, "connection closed");
     shell.leave(&peer);
     if let End::Closed(cause) = end
         && timeout(FAREWELL_MAX, say_farewell(&shell, socket, cause))
             .await
             .is_err()
     {
-        tracing::debug!(%address, client_id, "the client did not take its farewell");
+        tracing::debug!(%address, conn, "the client did not take its farewell");
     }
 }
 

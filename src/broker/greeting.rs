@@ -54,7 +54,6 @@ pub(super) async fn greet(
             return None;
         }
     };
-    let client_id = Box::from(&*connect.client_id);
     let login = Login {
         client_id: connect.client_id.clone(),
         listener: address.listener.clone(),
@@ -72,7 +71,7 @@ pub(super) async fn greet(
     } else {
         authenticate(&shell, login).await
     };
-    let socket = Socket::new(address, client_id, &connect, stream);
+    let socket = Socket::new(address, &connect, stream);
     let peer = shell.join(Side::Socket(socket));
     let told = shell.guarded(|| {
         shell.turn(shell.moment(), |core, at| {

@@ -41,8 +41,6 @@ pub(super) enum Side {
 /// A connection with bytes.
 pub(super) struct Socket {
     pub(super) address: Address,
-    /// For the log.
-    pub(super) client_id: Box<str>,
     pub(super) version: ProtocolVersion,
     /// Maximum Packet Size of the client; `u32::MAX` where it named none.
     pub(super) packet_size_max: u32,
@@ -117,17 +115,11 @@ impl Peer {
 }
 
 impl Socket {
-    pub(super) fn new(
-        address: Address,
-        client_id: Box<str>,
-        connect: &Connect,
-        stream: Box<dyn Stream>,
-    ) -> Self {
+    pub(super) fn new(address: Address, connect: &Connect, stream: Box<dyn Stream>) -> Self {
         let packet_size_max = connect.maximum_packet_size.unwrap_or(u32::MAX);
         let aliases = TopicAliases::new(connect.topic_alias_maximum, packet_size_max);
         Self {
             address,
-            client_id,
             version: connect.version,
             packet_size_max,
             wire: RefCell::new(Wire {

@@ -346,7 +346,7 @@ mod tests {
             listener: "test".into(),
             peer: None,
         };
-        let socket = Socket::new(address, client_id.into(), &connect, Box::new(Stuck));
+        let socket = Socket::new(address, &connect, Box::new(Stuck));
         let peer = shell.join(Side::Socket(socket));
         shell.turn(shell.moment(), |core, at| {
             let principal = Ok(Principal::default());

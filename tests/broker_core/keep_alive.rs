@@ -73,3 +73,19 @@ fn a_closed_connection_leaves_no_timeout() {
     story.cut(conn);
     assert_eq!(story.core.next_timeout(), None);
 }
+
+#[test]
+fn a_client_that_is_not_read_is_not_closed_for_its_silence() {
+    let mut story = Story::new();
+    let conn = story.client("a");
+    story.secs(60);
+    story.unread(conn, true);
+    story.secs(1000);
+    assert!(story.told().is_empty());
+    // Its time begins when it is read again.
+    story.unread(conn, false);
+    story.secs(89);
+    assert!(story.told().is_empty());
+    story.secs(1);
+    assert_eq!(story.told()[1], "1 closed KeepAlive");
+}

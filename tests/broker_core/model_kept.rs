@@ -103,9 +103,6 @@ struct Client {
     /// So many messages had been published when this connection began, and so much had happened.
     began: u32,
     began_at: u32,
-    /// So many messages had been published when it last forgot everything of its own accord. Of those, one that it has
-    /// may come again from a session that a crash brought back.
-    forgot_at: u32,
     /// What it last asked of each filter, and whether that was acknowledged.
     filters: BTreeMap<usize, (Option<QoS>, bool)>,
     /// Filters whose SUBACK or UNSUBACK is due, in order.
@@ -115,6 +112,9 @@ struct Client {
     /// Those that came, in order.
     came: Vec<u32>,
     came_set: BTreeSet<u32>,
+    /// Those of them that came at QoS 2 in this session: not again, at whatever QoS. One that came at QoS 1 went out
+    /// before it was committed, so after a crash it may come again, and at QoS 2 where the client has asked for that.
+    came_once: BTreeSet<u32>,
     /// Of each message, live or retained, the ids that it came with. A retained one comes once for each subscription.
     ids_seen: BTreeMap<(u32, bool), BTreeSet<PacketId>>,
     /// QoS 2 ids between PUBLISH and PUBREL.
@@ -606,17 +606,16 @@ impl Client {
         }
         if self.came_set.insert(number) {
             self.came.push(number);
-        } else {
-            assert!(
-                qos != QOS2 || number <= self.forgot_at,
-                "{number} came twice"
-            );
+        }
+        assert!(!self.came_once.contains(&number), "{number} came twice");
+        if qos == QOS2 {
+            self.came_once.insert(number);
         }
     }
 
     /// It forgets its session [MQTT-3.1.2-4]; so does the broker, but a crash before the CONNACK may bring that back.
     fn start_clean(&mut self) {
-        self.forgot_at = self.began;
+        self.came_once.clear();
         self.due.values_mut().for_each(|(must, _)| *must = false);
         for asked in self.filters.values_mut() {
             *asked = (None, false);
@@ -661,6 +660,7 @@ impl Client {
         self.filters.retain(|filter, _| self.asked.contains(filter));
         self.taken.clear();
         self.ids_seen.clear();
+        self.came_once.clear();
     }
 }
 

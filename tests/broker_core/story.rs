@@ -115,6 +115,11 @@ impl Story {
         self.core.closed(self.now, self.wall, conn);
     }
 
+    /// The shell reads nothing from the client for now, or reads it again.
+    pub fn unread(&mut self, conn: ConnId, unread: bool) {
+        self.core.unread(self.now, conn, unread);
+    }
+
     pub fn disconnect(&mut self, conn: ConnId, reason: ReasonCode) {
         self.packet(conn, Packet::Disconnect(Disconnect::new(reason)));
         self.cut(conn);

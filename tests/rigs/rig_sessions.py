@@ -65,11 +65,13 @@ class Publisher:
     """Publishes numbers, as fast as its window lets it; goes on with its session after each resumption."""
 
     WINDOW = 20
+    # In one round: enough to be cut off in, and few enough that every round's messages can be remembered to the end.
+    MOST = 300
 
     def __init__(self, site, broker, name, qos, version, retain=False):
         self.name, self.qos, self.retain = name, qos, retain
         self.client = Client(site, broker.port, f"publisher-{name}", version, clean=False, expiry=FOR_EVER).accepted()
-        self.acknowledged, self.waiting, self.next = [], {}, 0
+        self.acknowledged, self.waiting, self.next, self.limit = [], {}, 0, self.MOST
         self.running, self.ending = True, False
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -92,12 +94,17 @@ class Publisher:
         check(not self.thread.is_alive(), f"{self.name}: the last acknowledgements do not come")
 
     def until_acknowledged(self, more):
+        self.limit = self.next + self.MOST
         wanted = len(self.acknowledged) + more
         wait_until(lambda: len(self.acknowledged) >= wanted, f"{self.name}: acknowledgements")
 
+    def _may_publish(self):
+        may = self.running and not self.ending and self.client.closed is None
+        return may and len(self.waiting) < self.WINDOW and self.next < self.limit
+
     def _run(self):
         while not self.ending or self.waiting:
-            while self.running and not self.ending and self.client.closed is None and len(self.waiting) < self.WINDOW:
+            while self._may_publish():
                 number, self.next = self.next, self.next + 1
                 handle = self.client.publish(self.topic(number), str(number), self.qos, self.retain, wait=False)
                 self.waiting[handle.mid] = number

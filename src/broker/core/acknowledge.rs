@@ -78,7 +78,7 @@ impl Core {
         while let Some(reply) = self.ready_answer(key) {
             self.send_answer(now, key, reply);
         }
-        self.resume_reading(key);
+        self.resume_reading(now, key);
     }
 
     /// The oldest answer, if it waits for nothing; else it is noted where it waits.

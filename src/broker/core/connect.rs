@@ -213,6 +213,7 @@ impl Core {
             congested: false,
             greeted: false,
             paused: false,
+            unread: false,
             will,
             keep_alive: keep_alive.and_then(|limit| self.watch(now, key, limit)),
             answers: Answers::default(),

@@ -124,6 +124,9 @@ impl Core {
     ) -> Option<Box<Connection>> {
         let connection = self.detach(key)?;
         let (conn, version) = (connection.conn, connection.version);
+        if let Some(session) = self.sessions.get(key.0) {
+            tracing::debug!(conn = conn.0, client_id = %session.client_id, %cause, "closing");
+        }
         if let Some(reason) = cause.reason()
             && version.is_v5()
             && connection.greeted

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Core;
-use super::effect::CloseCause;
+use super::effect::{CloseCause, ConnId};
 use super::session::{KeepAlive, Presence, Session, SessionKey};
 use super::timeouts::Timeout;
+use super::{Core, Slot};
 use crate::clock::WallTime;
 use crate::store::StateChange;
 
@@ -54,6 +54,19 @@ impl Core {
         }
     }
 
+    /// The shell reads nothing from this connection for now, or reads it again: a log that it feeds is full, or it takes
+    /// none of its answers. Until then its silence is no sign of anything.
+    pub fn unread(&mut self, now: Instant, conn: ConnId, unread: bool) {
+        let Slot::Open(key) = self.slot(conn) else {
+            return;
+        };
+        let session = self.sessions.get_mut(key.0);
+        if let Some(connection) = session.and_then(Session::connection_mut) {
+            connection.unread = unread;
+        }
+        self.seen(now, key);
+    }
+
     fn check_silence(&mut self, now: Instant, key: SessionKey) {
         let session = self.sessions.get_mut(key.0);
         let Some(connection) = session.and_then(Session::connection_mut) else {
@@ -67,7 +80,7 @@ impl Core {
         else {
             return;
         };
-        if connection.paused {
+        if connection.paused || connection.unread {
             *last_seen = now; // it is we who do not listen
         }
         let due = last_seen.checked_add(*limit).unwrap_or(now);

@@ -63,6 +63,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 use std::vec;
 
+use bytestring::ByteString;
 use slab::Slab;
 
 use self::answers::{Answer, OTHERS_MAX, Reply, Tickets};
@@ -285,6 +286,15 @@ impl Core {
                     | Effect::Pause { .. }
             )
         })
+    }
+
+    /// Who a connection is, for the log; `None` where the core has closed it, or does not know it yet.
+    #[must_use]
+    pub fn client_id(&self, conn: ConnId) -> Option<&ByteString> {
+        let Slot::Open(key) = self.slot(conn) else {
+            return None;
+        };
+        self.sessions.get(key.0).map(|session| &session.client_id)
     }
 
     /// What a connection speaks; also of one that was just refused or closed, until [`Self::closed`].

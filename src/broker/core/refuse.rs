@@ -95,7 +95,7 @@ impl Core {
                 self.timeouts.cancel(set, Timeout::QueueFull(key));
                 self.timeouts.set(due, Timeout::QueueFull(key));
             } else {
-                self.resume_reading(key);
+                self.resume_reading(now, key);
             }
         }
     }
@@ -111,7 +111,7 @@ impl Core {
     }
 
     /// Reads on, where no reason is left not to.
-    pub(super) fn resume_reading(&mut self, key: SessionKey) {
+    pub(super) fn resume_reading(&mut self, now: Instant, key: SessionKey) {
         let session = self.sessions.get_mut(key.0);
         if let Some(connection) = session.and_then(Session::connection_mut)
             && connection.paused
@@ -122,6 +122,7 @@ impl Core {
             connection.paused = false;
             let conn = connection.conn;
             self.effects.push(Effect::Resume { conn });
+            self.seen(now, key); // its silence begins when it is listened to
         }
     }
 }

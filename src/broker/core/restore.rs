@@ -202,10 +202,12 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key.0) else {
             return;
         };
-        let will = will.map(|will| DelayedWill {
-            will: Box::new(will),
-            origin: Origin::Client,
-            due: now.checked_add(will_in).unwrap_or(now),
+        let will = will.map(|will| {
+            Box::new(DelayedWill {
+                will: Box::new(will),
+                origin: Origin::Client,
+                due: now.checked_add(will_in).unwrap_or(now),
+            })
         });
         if let Some(will) = &will {
             self.timeouts.set(will.due, Timeout::WillDelay(key));

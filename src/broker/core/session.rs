@@ -73,7 +73,7 @@ pub(super) enum Presence {
 #[derive(Debug, Default)]
 pub(super) struct Away {
     pub(super) expires: Option<Instant>,
-    pub(super) will: Option<DelayedWill>,
+    pub(super) will: Option<Box<DelayedWill>>,
 }
 
 /// A will that waits for its Will Delay Interval.
@@ -97,8 +97,10 @@ pub(super) struct Connection {
     pub(super) congested: bool,
     /// The CONNACK was sent: the client may be sent something.
     pub(super) greeted: bool,
-    /// Nothing more is read from it for now.
+    /// The core wants nothing more read from it for now.
     pub(super) paused: bool,
+    /// The shell reads nothing from it for now.
+    pub(super) unread: bool,
     pub(super) will: Option<Box<Will>>,
     pub(super) keep_alive: Option<KeepAlive>,
     pub(super) answers: Answers,

@@ -41,7 +41,7 @@ impl Core {
         let delay = Duration::from_secs(u64::from(will.delay.min(session.expiry)));
         // An instant beyond what the clock can hold: better now than never.
         let due = now.checked_add(delay).unwrap_or(now);
-        away.will = Some(DelayedWill { will, origin, due });
+        away.will = Some(Box::new(DelayedWill { will, origin, due }));
         self.timeouts.set(due, Timeout::WillDelay(key));
     }
 
@@ -54,7 +54,8 @@ impl Core {
             return;
         };
         let client_id = session.client_id.clone();
-        if let Some(DelayedWill { will, origin, due }) = away.will.take() {
+        if let Some(delayed) = away.will.take() {
+            let DelayedWill { will, origin, due } = *delayed;
             self.timeouts.cancel(due, Timeout::WillDelay(key));
             if self.may_leave_will(now, key, &will) {
                 self.publish_will(now, origin, client_id, &will);
