@@ -2,9 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 use fieldgate::mqtt::{
-    DecodeError, Decoder, EncodedPublish, Extra, Frame, Packet, PropertyBlock, ProtocolVersion,
-    decode,
+    Acknowledge, DecodeError, Decoder, EncodedPublish, Extra, Frame, Message, Packet, PacketType,
+    PlainPacket, PropertyBlock, ProtocolVersion, ReasonCode, decode,
 };
+use fieldgate::topic::TopicName;
 
 /// Larger than what most inputs hold, so that lengths on both sides of it come up.
 const PACKET_SIZE_MAX: u32 = 400;
@@ -48,9 +49,17 @@ fn decoded(version: Option<ProtocolVersion>, stream: &[u8], piece: usize) -> Out
     for piece in stream.chunks(piece) {
         decoder.push(Bytes::copy_from_slice(piece));
         loop {
+            let plain = decoder.plain().map(|plain| taken_apart(&plain.packet));
             match decoder.next_packet() {
-                Ok(Some(packet)) => packets.push(packet),
-                Ok(None) => break,
+                Ok(Some(packet)) => {
+                    // `None`: what stands for the topic is none, and that nobody has checked.
+                    assert!(plain.is_none_or(|plain| plain.as_ref() == Some(&packet)));
+                    packets.push(packet);
+                }
+                Ok(None) => {
+                    assert!(plain.is_none());
+                    break;
+                }
                 Err(error) => {
                     assert!(!error.to_string().is_empty());
                     assert!(error.reason().is_error());
@@ -61,6 +70,28 @@ fn decoded(version: Option<ProtocolVersion>, stream: &[u8], piece: usize) -> Out
         assert!(decoder.held() <= PACKET_SIZE_MAX as usize);
     }
     (packets, None)
+}
+
+/// What the decoder has to make of it.
+fn taken_apart(plain: &PlainPacket<'_>) -> Option<Packet> {
+    Some(match plain {
+        PlainPacket::Publish(publish) => {
+            let topic = TopicName::from_bytes(Bytes::copy_from_slice(publish.topic)).ok()?;
+            let payload = Bytes::copy_from_slice(publish.payload);
+            let message = Message::new(topic, payload, publish.qos, false);
+            Packet::Publish(message.into_publish(publish.packet_id))
+        }
+        PlainPacket::Acknowledge(packet, id) => {
+            let acknowledge = Acknowledge::new(*id, ReasonCode::Success);
+            match packet {
+                PacketType::Puback => Packet::Puback(acknowledge),
+                PacketType::Pubrec => Packet::Pubrec(acknowledge),
+                PacketType::Pubrel => Packet::Pubrel(acknowledge),
+                PacketType::Pubcomp => Packet::Pubcomp(acknowledge),
+                other => panic!("{other} is no acknowledgement"),
+            }
+        }
+    })
 }
 
 fn encode_again(packet: &Packet, version: ProtocolVersion) {

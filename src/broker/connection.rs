@@ -268,6 +268,13 @@ impl Serving {
         } = self;
         let filled = shell.turn(shell.moment(), |core, at| {
             while *packets > 0 {
+                if shell.express(core, at, peer.conn, decoder) {
+                    *packets -= 1;
+                    if shell.is_swollen() {
+                        return;
+                    }
+                    continue;
+                }
                 let waiting = core.effects_waiting();
                 match decoder.next_packet() {
                     Ok(Some(packet)) => {

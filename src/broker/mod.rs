@@ -6,6 +6,7 @@
 //! - `handle`: how others start and hold the broker, `request`: what they ask of it while it runs; `thread`: what runs
 //!   on it; `shell`: what its tasks share; `round`: when they write; `carry_out`: what becomes of the core's effects,
 //!   `refused`: what the log says of those about rights; `stores` and `keeping`: what outlives the broker;
+//! - `express`: the short way of packets whose fate is known;
 //! - `greeting` and `connection`: a client on a socket, `peer` and `outbox`: its other side for those who publish to it, `encoded`: a
 //!   message encoded once for all its receivers, `topic_aliases`: which topics a client knows by number;
 //! - `seats`: how many connections each address has;
@@ -19,6 +20,7 @@ mod carry_out;
 mod connection;
 pub mod core;
 mod encoded;
+mod express;
 mod figures;
 mod greeting;
 mod handle;

@@ -14,7 +14,7 @@
 //! again if even its farewell panics. What it cannot: an acknowledgement without its message in the logs, because acknowledgements
 //! are released by `covered` alone, and positions in a log, because every effect that was decided is still carried out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ use bytes::BytesMut;
 use slab::Slab;
 use tokio::sync::Notify;
 
-use super::core::{ConnId, Core, Effect, LogId};
+use super::core::{ConnId, Core, Effect, Expressed, LogId};
 use super::encoded::EncodedOnce;
 use super::figures::Figures;
 use super::keeping::Keeping;
@@ -64,6 +64,8 @@ pub(super) struct Shell {
     pub(super) stop: Stop,
     /// By connection number; `None` where a number must not be given out again.
     peers: RefCell<Slab<Option<Rc<Peer>>>>,
+    /// What the core says of a plain packet; kept for its capacity.
+    pub(super) expressed: RefCell<Expressed>,
     /// Decided and not yet carried out.
     pub(super) effects: RefCell<VecDeque<Effect>>,
     /// What links answer at once, on their way into the core.
@@ -135,6 +137,7 @@ impl Shell {
             complaints: LogBudget::default(),
             stop,
             peers: RefCell::default(),
+            expressed: RefCell::default(),
             effects: RefCell::default(),
             answers: RefCell::default(),
             touched: RefCell::default(),
@@ -190,6 +193,11 @@ impl Shell {
         }
         drop(peers);
         self.guarded(|| self.finish(1));
+    }
+
+    /// All of them, for a look.
+    pub(super) fn peers(&self) -> Ref<'_, Slab<Option<Rc<Peer>>>> {
+        self.peers.borrow()
     }
 
     pub(super) fn peer(&self, conn: ConnId) -> Option<Rc<Peer>> {

@@ -70,6 +70,15 @@ impl TrafficCount {
         }
     }
 
+    /// A packet that was not taken apart: the bytes of its payload, where it is a PUBLISH.
+    pub(super) fn received_plain(&self, payload_bytes: Option<usize>) {
+        add(&self.packets_received, 1);
+        if let Some(bytes) = payload_bytes {
+            add(&self.publishes_received, 1);
+            add(&self.payload_bytes_received, bytes);
+        }
+    }
+
     /// Anything but a PUBLISH.
     pub(super) fn sent(&self) {
         add(&self.packets_sent, 1);

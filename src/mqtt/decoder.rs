@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::header::{FixedHeader, Frame};
 use super::reader::Reader;
 use super::{
-    Acknowledge, Auth, Connack, Connect, DecodeError, Disconnect, Packet, PacketType,
+    Acknowledge, Auth, Connack, Connect, DecodeError, Disconnect, Packet, PacketType, Plain,
     ProtocolVersion, Publish, Suback, Subscribe, Unsuback, Unsubscribe,
 };
 
@@ -151,6 +151,24 @@ impl Decoder {
             Some(_) => {}
         }
         Ok(decoded)
+    }
+
+    /// The next packet where it lies, if it is plain and lies there whole. Then either [`Self::pass`] it by, or have it decoded
+    /// by [`Self::next_packet`] all the same.
+    #[inline]
+    #[must_use]
+    pub fn plain(&self) -> Option<Plain<'_>> {
+        if !self.partial.is_empty() {
+            return None;
+        }
+        let plain = Plain::read(&self.input, self.version?)?;
+        (plain.len <= self.packet_size_max as usize).then_some(plain)
+    }
+
+    /// Goes on behind the first `len` bytes, those of the packet that [`Self::plain`] showed.
+    #[inline]
+    pub fn pass(&mut self, len: usize) {
+        self.input.advance(len.min(self.input.len()));
     }
 
     /// Moves what belongs to the unfinished frame out of the input, and hands the frame out when it is whole.

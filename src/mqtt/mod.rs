@@ -18,6 +18,7 @@ mod error;
 mod header;
 mod message;
 mod packet;
+mod plain;
 mod property;
 mod publish;
 mod reader;
@@ -36,6 +37,7 @@ pub use packet::{
     Acknowledge, Auth, Connack, Connect, Disconnect, Packet, Publish, RetainHandling, Suback,
     Subscribe, Subscription, Unsuback, Unsubscribe, UserProperties, Will,
 };
+pub use plain::{Plain, PlainPacket, PlainPublish, write_acknowledge};
 pub use property::PropertyId;
 pub use reason::ReasonCode;
 pub use subscription_ids::SubscriptionIds;

@@ -15,6 +15,7 @@ mod acknowledge;
 mod alias;
 mod connect;
 mod deliver;
+mod express;
 mod fake_store;
 mod keep_alive;
 mod kept;

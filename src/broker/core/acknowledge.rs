@@ -133,6 +133,26 @@ impl Core {
         }
     }
 
+    /// Sends a packet that waits for nothing but the CONNACK.
+    pub(super) fn answer_now(&mut self, key: SessionKey, packet: Packet) {
+        let session = self.sessions.get_mut(key.0);
+        let Some(connection) = session.and_then(Session::connection_mut) else {
+            return;
+        };
+        if connection.greeted {
+            let conn = connection.conn;
+            self.effects.push(Effect::Send { conn, packet });
+            return;
+        }
+        connection.answers.push(Answer {
+            reply: Reply::Packet(Box::new(packet)),
+            tickets: Tickets::None,
+        });
+        if connection.answers.others() > OTHERS_MAX {
+            self.pause(key);
+        }
+    }
+
     /// The client sent a QoS 2 message again whose PUBREC it had been sent: it gets another, and nothing is published.
     pub(super) fn pubrec_again(&mut self, key: SessionKey, id: PacketId) -> Result<(), ReasonCode> {
         let pubrec = Acknowledge::new(id, ReasonCode::Success);
@@ -150,7 +170,7 @@ impl Core {
             return Ok(());
         };
         match session.outbound.acknowledged(puback.packet_id) {
-            Ok(held) => session.finish(&held, Outcome::Delivered, &mut out),
+            Ok(held) => session.finish(held.as_ref(), Outcome::Delivered, &mut out),
             Err(violation) => tolerate_unknown(violation)?,
         }
         self.flush(now, key);
@@ -169,7 +189,8 @@ impl Core {
         let id = pubrec.packet_id;
         let reason = match session.outbound.received(id, pubrec.reason.is_error()) {
             Ok(Received::Release(held)) => {
-                if let (Some(durable), Some(place)) = (&session.durable, held.place) {
+                let place = held.as_ref().and_then(|held| held.place);
+                if let (Some(durable), Some(place)) = (&session.durable, place) {
                     // The PUBREL follows when this is committed: `committed_received`.
                     let (session, seq) = (durable.number, place.seq);
                     out.effects.push(Effect::Received { session, seq });
@@ -181,7 +202,7 @@ impl Core {
             Ok(Received::Again) => ReasonCode::Success,
             Ok(Received::Pending) => return Ok(()),
             Ok(Received::Refused(held)) => {
-                session.finish(&held, Outcome::Delivered, &mut out);
+                session.finish(held.as_ref(), Outcome::Delivered, &mut out);
                 self.flush(now, key);
                 return Ok(());
             }
@@ -204,7 +225,7 @@ impl Core {
             return Ok(());
         };
         match session.outbound.completed(pubcomp.packet_id) {
-            Ok(held) => session.finish(&held, Outcome::Delivered, &mut out),
+            Ok(held) => session.finish(held.as_ref(), Outcome::Delivered, &mut out),
             Err(violation) => tolerate_unknown(violation)?,
         }
         self.flush(now, key);

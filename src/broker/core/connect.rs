@@ -218,6 +218,7 @@ impl Core {
             keep_alive: keep_alive.and_then(|limit| self.watch(now, key, limit)),
             answers: Answers::default(),
             aliases: TopicAliases::default(),
+            takes_aliases: connect.topic_alias_maximum > 0,
             wants_reasons: connect.request_problem_information,
         };
         self.set_slot(conn, Slot::Open(key));
@@ -266,6 +267,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key.0) else {
             return;
         };
+        self.lanes.forget();
         session.presence = Presence::Online(Box::new(connection));
         session.expiry = expiry;
         session

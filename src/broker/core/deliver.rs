@@ -139,7 +139,7 @@ impl Session {
     }
 
     /// Nothing waits: most of the time, and so it has to be cheap.
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty()
             && self.resend.is_empty()
             && self.replays.is_empty()
@@ -217,7 +217,9 @@ impl Session {
         }
         if let Some(id) = self.next_packet_id() {
             out.deliver(conn, &held, message, Some(id), false);
-            self.note_in_flight(id, held);
+            let qos = held.qos;
+            let is_wanted = self.keeps_sent() || held.share.is_some();
+            self.note_in_flight(id, qos, is_wanted.then_some(held));
         }
     }
 
@@ -235,25 +237,25 @@ impl Session {
             return self.release_again(conn, held, out);
         }
         if self.recheck && !self.may_read(&held.message.topic) {
-            return self.finish(&held, Outcome::Dropped, out);
+            return self.finish(Some(&held), Outcome::Dropped, out);
         }
         let sent_before = self.was_sent(place);
         let Some(message) = held.message_at(out.now, sent_before) else {
             out.stats.expired += 1;
-            return self.finish(&held, Outcome::Dropped, out);
+            return self.finish(Some(&held), Outcome::Dropped, out);
         };
         if held.is_too_large(maximum) {
             self.count_dropped(1, out);
-            return self.finish(&held, Outcome::Dropped, out);
+            return self.finish(Some(&held), Outcome::Dropped, out);
         }
         out.deliver(conn, &held, message, Some(place.id), sent_before);
         self.note_sent(&held, out);
-        self.note_in_flight(place.id, held);
+        self.note_in_flight(place.id, held.qos, Some(held));
     }
 
     /// The window was open and the id is free, so this cannot fail.
-    fn note_in_flight(&mut self, id: PacketId, held: Held) {
-        let sent = self.outbound.sent(id, held.qos, held);
+    pub(super) fn note_in_flight(&mut self, id: PacketId, qos: QoS, held: Option<Held>) {
+        let sent = self.outbound.sent(id, qos, held);
         debug_assert!(sent.is_ok(), "{sent:?}");
     }
 
@@ -277,7 +279,11 @@ impl Session {
             }
             let in_flight = self.outbound.len() - self.resend.len();
             match self.outbound.resend_one(id) {
-                Some(Resend::Publish { message: held, .. }) => {
+                Some(Resend::Publish { message: None, .. }) | None => {}
+                Some(Resend::Publish {
+                    message: Some(held),
+                    ..
+                }) => {
                     if in_flight >= usize::from(self.outbound.window()) {
                         return;
                     }
@@ -292,7 +298,6 @@ impl Session {
                     let pubrel = Acknowledge::new(id, ReasonCode::Success);
                     out.send(connection.conn, Packet::Pubrel(pubrel));
                 }
-                None => {}
             }
             self.resend.pop_front();
         }

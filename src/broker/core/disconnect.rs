@@ -154,6 +154,7 @@ impl Core {
                 return None;
             }
         };
+        self.lanes.forget();
         self.stats.connections -= 1;
         self.stats.clients -= usize::from(connection.origin == super::Origin::Client);
         self.replaying.remove(&key);
@@ -215,6 +216,7 @@ impl Core {
         let Some(session) = self.sessions.try_remove(key.0) else {
             return;
         };
+        self.lanes.forget();
         self.clients.remove(&session.client_id, key);
         self.replaying.remove(&key);
         let estate = self.estate(&session);

@@ -47,7 +47,7 @@ impl Core {
             return;
         };
         let mut in_flight = session.outbound.messages();
-        let found = in_flight.find(|(_, held)| held.is_at(seq));
+        let found = in_flight.find(|(_, held)| held.as_ref().is_some_and(|held| held.is_at(seq)));
         let Some(id) = found.map(|(id, _)| id) else {
             return;
         };
@@ -111,7 +111,10 @@ impl Session {
             self.queue.append(held);
         }
         if end {
-            let in_flight = self.outbound.messages().map(|(_, held)| held);
+            let in_flight = self
+                .outbound
+                .messages()
+                .filter_map(|(_, held)| held.as_ref());
             let mut all = (Load::default(), Load::default());
             for held in in_flight.chain(self.queue.iter()) {
                 let load = one(weight(&held.message));
@@ -132,7 +135,7 @@ impl Session {
         let pubrel = Acknowledge::new(place.id, ReasonCode::Success);
         out.send(conn, Packet::Pubrel(pubrel));
         // `may_go` has found the id free, so this cannot fail.
-        let resumed = self.outbound.resumed(place.id, held);
+        let resumed = self.outbound.resumed(place.id, Some(held));
         debug_assert!(resumed.is_ok(), "{resumed:?}");
     }
 }

@@ -152,7 +152,7 @@ impl Session {
             let oldest = self.queue.take(|held| !held.place.is_some_and(was_sent));
             if let Some(oldest) = oldest {
                 self.count_dropped(1, out);
-                self.finish(&oldest, Outcome::Dropped, out);
+                self.finish(Some(&oldest), Outcome::Dropped, out);
             } else if let Some(durable) = &mut self.durable {
                 durable.drop_queued(excess);
                 if durable.behind {
@@ -283,8 +283,11 @@ impl Session {
     }
 
     /// Nothing more is to be done for a message.
-    pub(super) fn finish(&mut self, held: &Held, outcome: Outcome, out: &mut Out<'_>) {
-        if let (Some(durable), Some(place)) = (&mut self.durable, held.place) {
+    pub(super) fn finish(&mut self, held: Option<&Held>, outcome: Outcome, out: &mut Out<'_>) {
+        if let Some(durable) = &mut self.durable
+            && let Some(held) = held
+            && let Some(place) = held.place
+        {
             durable.done(place.seq, one(weight(&held.message)));
             out.effects.push(Effect::Done {
                 session: durable.number,

@@ -9,6 +9,8 @@
 //! `disconnect`, `will`, `expire`, `refuse`, `share`, `rights`. Below them, without knowledge of the core: the `subscriptions`
 //! with their `trie` and `groups`, the `retained` store, the `session` with its `deliver`y, the `answers`, the `timeouts`.
 //!
+//! What can be told without taking a packet apart goes the short way, `express`, along the `lanes` that were found before.
+//!
 //! With a store ([`Core::attach_store`]) sessions that outlive their connection are kept: `durable` is what is known of
 //! one, `keep` and `fetch` the way of its messages into the log and back, `rows` what the store is told beside them, `restore` a start with what it knew.
 //!
@@ -28,10 +30,12 @@ mod durable;
 mod effect;
 mod expire;
 mod explain;
+mod express;
 mod fetch;
 mod groups;
 mod held;
 mod keep;
+mod lanes;
 mod publish;
 mod receivers;
 mod recent;
@@ -55,6 +59,7 @@ mod will;
 
 pub use connect::AuthRefusal;
 pub use effect::{Act, CloseCause, ConnId, Effect, FETCH_BYTES, FETCH_MESSAGES, LogId, Refused};
+pub use express::{ExpressDelivery, Expressed};
 pub use restore::{Restored, RestoredRetained, RestoredSession};
 pub use stats::CoreStats;
 pub use table::{ConnectionRow, SessionRow};
@@ -66,10 +71,10 @@ use std::vec;
 use bytestring::ByteString;
 use slab::Slab;
 
-use self::answers::{Answer, OTHERS_MAX, Reply, Tickets};
 use self::clients::Clients;
 use self::deliver::Out;
 use self::groups::GroupKey;
+use self::lanes::Lanes;
 use self::receivers::Receiver;
 use self::refuse::Parked;
 use self::retained::Retained;
@@ -100,6 +105,7 @@ pub struct Core {
     sessions: Slab<Session>,
     clients: Clients,
     subscriptions: Subscriptions,
+    lanes: Lanes,
     retained: Retained,
     logs: Vec<AttachedLog>,
     store: AttachedStore,
@@ -153,6 +159,7 @@ impl Core {
             sessions: Slab::new(),
             clients: Clients::default(),
             subscriptions: Subscriptions::default(),
+            lanes: Lanes::default(),
             logs: Vec::new(),
             store: AttachedStore::default(),
             estates: HashMap::new(),
@@ -172,6 +179,7 @@ impl Core {
 
     /// Adds a bridge's log: from now on messages that match `routes` are appended, the first at `next_seq`.
     pub fn attach_log(&mut self, log: LogId, next_seq: Seq, routes: Vec<ForwardRoute>) {
+        self.lanes.forget();
         self.logs.push(AttachedLog::new(log, next_seq, routes));
     }
 
@@ -369,26 +377,6 @@ impl Core {
         }
         if !self.parked.is_empty() {
             self.retry_parked(now, key);
-        }
-    }
-
-    /// Sends a packet that waits for nothing but the CONNACK.
-    fn answer_now(&mut self, key: SessionKey, packet: Packet) {
-        let session = self.sessions.get_mut(key.0);
-        let Some(connection) = session.and_then(Session::connection_mut) else {
-            return;
-        };
-        if connection.greeted {
-            let conn = connection.conn;
-            self.effects.push(Effect::Send { conn, packet });
-            return;
-        }
-        connection.answers.push(Answer {
-            reply: Reply::Packet(Box::new(packet)),
-            tickets: Tickets::None,
-        });
-        if connection.answers.others() > OTHERS_MAX {
-            self.pause(key);
         }
     }
 }

@@ -222,11 +222,10 @@ impl Core {
             .logs
             .iter()
             .any(|log| log.route(&message.topic).is_some());
-        let kept =
-            routed || message.retain || receivers.iter().any(|found| found.qos > QoS::AtMostOnce);
+        let stays = routed || message.retain || receivers.iter().any(Receiver::stays);
         let nobody = !matched && !routed;
         // What stays must not pin the buffer that the packet was read into.
-        let message = Rc::new(if kept { message.compact() } else { message });
+        let message = Rc::new(if stays { message.compact() } else { message });
         let mut tickets = if routed {
             self.append(now, source, &message)
         } else {

@@ -25,6 +25,8 @@ pub(super) struct Receiver {
     pub(super) apart: bool,
     /// The store keeps the session.
     durable: bool,
+    /// Its copy is sent at once and then forgotten.
+    passes: bool,
     /// Where its copy stands in the session log.
     pub(super) place: Option<Place>,
 }
@@ -59,7 +61,10 @@ impl Core {
                 _ => {
                     session.found = (self.publishes, receivers.len());
                     let durable = session.durable.is_some();
-                    receivers.push(Receiver::new(&subscriber, durable, message));
+                    receivers.push(Receiver {
+                        passes: session.can_send(QoS::AtLeastOnce) && !session.keeps_sent(),
+                        ..Receiver::new(&subscriber, durable, message)
+                    });
                 }
             }
         }
@@ -77,6 +82,7 @@ impl Receiver {
             share: None,
             apart: false,
             durable,
+            passes: false,
             place: None,
         }
     }
@@ -105,6 +111,11 @@ impl Receiver {
     /// Whether its copy goes into the session log.
     pub(super) fn is_kept(&self) -> bool {
         self.durable && self.qos > QoS::AtMostOnce
+    }
+
+    /// Whether its copy stays here for a while.
+    pub(super) fn stays(&self) -> bool {
+        self.qos > QoS::AtMostOnce && !self.passes
     }
 
     pub(super) fn holds(self, message: Rc<Message>, arrived: Instant) -> Held {

@@ -133,6 +133,7 @@ impl Core {
         if is_same {
             return;
         }
+        self.lanes.forget();
         // What was read before and waits still was allowed by the old rights.
         session.recheck = session.principal.rights.is_some();
         for subscription in &session.subscriptions {

@@ -42,8 +42,8 @@ pub(super) struct Session {
     pub(super) expiry: u32,
     /// What it subscribed to; filters and options are in the index. Bounded by `subscriptions_per_client`.
     pub(super) subscriptions: Vec<SubscriptionKey>,
-    /// In flight to the client.
-    pub(super) outbound: Outbound<Held>,
+    /// In flight to the client. Without the message where nobody will ask for it again.
+    pub(super) outbound: Outbound<Option<Held>>,
     pub(super) packet_ids: PacketIds,
     /// In flight, but not yet sent again on this connection.
     pub(super) resend: VecDeque<PacketId>,
@@ -105,6 +105,8 @@ pub(super) struct Connection {
     pub(super) keep_alive: Option<KeepAlive>,
     pub(super) answers: Answers,
     pub(super) aliases: TopicAliases,
+    /// It was promised Topic Aliases.
+    pub(super) takes_aliases: bool,
     /// Request Problem Information: answers may explain themselves.
     pub(super) wants_reasons: bool,
 }
@@ -162,6 +164,11 @@ impl Session {
             Presence::Online(connection) => Some(connection),
             Presence::Offline(_) => None,
         }
+    }
+
+    /// Whether messages at QoS 1 or 2 that were sent are asked for again: the session outlives its connection.
+    pub(super) fn keeps_sent(&self) -> bool {
+        self.expiry > 0 || self.durable.is_some() || self.connection().is_none()
     }
 
     pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {

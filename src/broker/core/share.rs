@@ -106,7 +106,9 @@ impl Core {
     /// A session has ended: what it was to get for a group goes to the others of that group, oldest first.
     pub(super) fn hand_on(&mut self, now: Instant, mut session: Session) {
         let in_flight = session.outbound.clear();
-        let in_flight = in_flight.filter(|held| held.qos == QoS::AtLeastOnce);
+        let in_flight = in_flight
+            .flatten()
+            .filter(|held| held.qos == QoS::AtLeastOnce);
         for held in in_flight.chain(session.queue.drain()) {
             if let Some(group) = held.share {
                 self.pass_to(now, group, held);

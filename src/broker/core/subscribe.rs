@@ -119,6 +119,7 @@ impl Core {
             retain_as_published: asked.retain_as_published,
             checked: reach == Reach::Some,
         };
+        self.lanes.forget();
         let inserted = self.subscriptions.insert(&wanted, subscriber);
         let (subscription, is_new) = inserted.ok_or(ReasonCode::QuotaExceeded)?;
         if is_new {
@@ -218,6 +219,7 @@ impl Core {
             }
             self.put_state(StateChange::SubscriptionGone(number, text.into()), true);
         }
+        self.lanes.forget();
         self.subscriptions.remove(subscription, key)
     }
 }

@@ -1,0 +1,222 @@
+//! Where the plain messages of a publisher on a topic go, as it was found out once: devices publish to the same few topics
+//! for years.
+//!
+//! A lane holds as long as nothing changes that it was decided by: who is connected, who subscribed to what, who may do what.
+//! Whoever changes any of that calls [`Lanes::forget`]. A topic has one place, by its hash with the publisher; it is taken
+//! in when it misses there twice in a row, so that topics that never come again cost a hash and displace nobody. The hash
+//! has no key: who chooses topics that share a place makes them take the long way, and no more. Bounded; nothing is held
+//! before the first message.
+
+use std::num::NonZeroU32;
+
+use super::session::SessionKey;
+use crate::mqtt::QoS;
+
+/// Lanes remembered, a power of two.
+const PLACES: usize = 4096;
+
+/// All lanes.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    places: Vec<Place>,
+    /// Counts what was forgotten.
+    edition: u64,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Hash of the last that missed here, since the last that did not.
+    missed: Option<NonZeroU32>,
+    lane: Option<Box<Lane>>,
+}
+
+/// The way of one publisher's messages on one topic.
+#[derive(Debug)]
+pub(super) struct Lane {
+    edition: u64,
+    publisher: SessionKey,
+    topic: Box<[u8]>,
+    pub(super) way: Way,
+}
+
+/// What becomes of them.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// More than a lane can do, or a refusal: for [`super::Core::receive`] to decide each time.
+    Long,
+    /// To these, once each.
+    Straight(Straight),
+}
+
+/// To whom.
+#[derive(Debug)]
+pub(super) struct Straight {
+    pub(super) receivers: Box<[Taker]>,
+    /// Up to which QoS of the publisher's; above, some receiver's copy is to be kept.
+    pub(super) qos: QoS,
+    /// Whether a subscription matched: who is away gets nothing at QoS 0, but it is somebody.
+    pub(super) is_matched: bool,
+}
+
+/// Who takes the messages, and at which QoS at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taker {
+    pub(super) session: SessionKey,
+    pub(super) qos: QoS,
+}
+
+/// What a lookup says.
+pub(super) enum Found<'a> {
+    Lane(&'a Lane),
+    /// None is known; `wanted`: finding out would pay.
+    Nothing {
+        wanted: bool,
+    },
+}
+
+impl Lanes {
+    /// What the lanes were decided by has changed.
+    pub(super) fn forget(&mut self) {
+        self.edition += 1;
+    }
+
+    pub(super) fn find(&mut self, publisher: SessionKey, topic: &[u8]) -> Found<'_> {
+        if self.places.is_empty() {
+            self.places.resize_with(PLACES, Place::default);
+        }
+        let hash = hash(publisher, topic);
+        let edition = self.edition;
+        let Some(place) = self.places.get_mut(place_of(hash)) else {
+            return Found::Nothing { wanted: false };
+        };
+        match &place.lane {
+            Some(lane) if lane.is_of(publisher, topic, edition) => {
+                // Who keeps coming is not displaced by two others in a row.
+                place.missed = None;
+                Found::Lane(lane)
+            }
+            _ => {
+                let marked = mark_of(hash);
+                let wanted = place.missed == Some(marked);
+                place.missed = Some(marked);
+                Found::Nothing { wanted }
+            }
+        }
+    }
+
+    pub(super) fn put(&mut self, publisher: SessionKey, topic: &[u8], way: Way) {
+        let place = place_of(hash(publisher, topic));
+        if let Some(place) = self.places.get_mut(place) {
+            place.lane = Some(Box::new(Lane {
+                edition: self.edition,
+                publisher,
+                topic: topic.into(),
+                way,
+            }));
+        }
+    }
+}
+
+impl Lane {
+    fn is_of(&self, publisher: SessionKey, topic: &[u8], edition: u64) -> bool {
+        self.edition == edition && self.publisher == publisher && *self.topic == *topic
+    }
+}
+
+/// The high bits are the well mixed ones.
+fn place_of(hash: u64) -> usize {
+    usize::try_from(hash >> 48).unwrap_or_default() & (PLACES - 1)
+}
+
+/// Other bits than those that chose the place.
+#[expect(clippy::cast_possible_truncation, reason = "that many bits are wanted")]
+fn mark_of(hash: u64) -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(hash as u32)
+}
+
+fn hash(publisher: SessionKey, topic: &[u8]) -> u64 {
+    let mix =
+        |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut hash = publisher.0 as u64;
+    let (words, rest) = topic.as_chunks::<8>();
+    for word in words {
+        hash = mix(hash, u64::from_le_bytes(*word));
+    }
+    // The last eight bytes again, so that the rest is no loop; shorter topics have no eight.
+    let last = topic.last_chunk::<8>().map_or_else(
+        || {
+            let bytes = rest.iter();
+            bytes.fold(1, |word, &byte| word << 8 | u64::from(byte))
+        },
+        |last| u64::from_le_bytes(*last),
+    );
+    mix(mix(hash, last), topic.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PUBLISHER: SessionKey = SessionKey(3);
+
+    fn is_known(lanes: &mut Lanes, publisher: SessionKey, topic: &[u8]) -> bool {
+        matches!(lanes.find(publisher, topic), Found::Lane(_))
+    }
+
+    fn is_wanted(lanes: &mut Lanes, topic: &[u8]) -> bool {
+        matches!(
+            lanes.find(PUBLISHER, topic),
+            Found::Nothing { wanted: true }
+        )
+    }
+
+    /// Another topic with the same place.
+    fn neighbour(topic: &[u8]) -> Vec<u8> {
+        let place = |topic: &[u8]| place_of(hash(PUBLISHER, topic));
+        (0..)
+            .map(|number: u32| number.to_string().into_bytes())
+            .find(|other| place(other) == place(topic))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_lane_is_wanted_by_what_misses_twice_in_a_row() {
+        let mut lanes = Lanes::default();
+        let (topic, other) = (b"plant/line/1", neighbour(b"plant/line/1"));
+        assert!(!is_wanted(&mut lanes, topic));
+        assert!(!is_wanted(&mut lanes, &other));
+        assert!(!is_wanted(&mut lanes, topic));
+        assert!(is_wanted(&mut lanes, topic));
+        lanes.put(PUBLISHER, topic, Way::Long);
+        assert!(is_known(&mut lanes, PUBLISHER, topic));
+        assert!(!is_known(&mut lanes, SessionKey(4), topic));
+        assert!(!is_known(&mut lanes, PUBLISHER, b"plant/line/2"));
+        for _ in 0..3 {
+            assert!(!is_wanted(&mut lanes, &other));
+            assert!(is_known(&mut lanes, PUBLISHER, topic), "it keeps coming");
+        }
+        assert!(!is_wanted(&mut lanes, &other));
+        assert!(is_wanted(&mut lanes, &other), "the first has stayed away");
+    }
+
+    #[test]
+    fn a_change_forgets_all_lanes() {
+        let mut lanes = Lanes::default();
+        lanes.find(PUBLISHER, b"t");
+        lanes.put(PUBLISHER, b"t", Way::Long);
+        assert!(is_known(&mut lanes, PUBLISHER, b"t"));
+        lanes.forget();
+        assert!(!is_known(&mut lanes, PUBLISHER, b"t"));
+        lanes.put(PUBLISHER, b"t", Way::Long);
+        assert!(is_known(&mut lanes, PUBLISHER, b"t"));
+    }
+
+    #[test]
+    fn topics_of_every_length_are_told_apart() {
+        let all: Vec<Vec<u8>> = (0..40).map(|len| vec![b'a'; len]).collect();
+        let mut hashes: Vec<u64> = all.iter().map(|topic| hash(PUBLISHER, topic)).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), all.len());
+    }
+}
