@@ -41,6 +41,10 @@ pub struct PlainPublish<'a> {
     pub topic: &'a [u8],
     /// The application's bytes.
     pub payload: &'a [u8],
+    /// The whole packet.
+    whole: &'a [u8],
+    /// It came in MQTT 5: with the length of its properties, which is 0.
+    is_v5: bool,
 }
 
 impl<'a> Plain<'a> {
@@ -61,7 +65,9 @@ impl<'a> Plain<'a> {
         let len = input.len() - rest.len() + remaining;
         let body = rest.get(..remaining).filter(|_| len <= BYTES_MAX)?;
         let packet = match first {
-            0x30 | 0x32 | 0x34 => PlainPacket::Publish(PlainPublish::read(first, body, version)?),
+            0x30 | 0x32 | 0x34 => {
+                PlainPacket::Publish(PlainPublish::read(input.get(..len)?, body, version)?)
+            }
             0x40 => acknowledge(PacketType::Puback, body, version)?,
             0x50 => acknowledge(PacketType::Pubrec, body, version)?,
             0x62 => acknowledge(PacketType::Pubrel, body, version)?,
@@ -87,7 +93,8 @@ fn acknowledge<'a>(
 
 impl<'a> PlainPublish<'a> {
     #[inline]
-    fn read(first: u8, body: &'a [u8], version: ProtocolVersion) -> Option<Self> {
+    fn read(whole: &'a [u8], body: &'a [u8], version: ProtocolVersion) -> Option<Self> {
+        let first = whole.first()?;
         let qos = QoS::from_bits(first >> QOS_SHIFT & 0b11)?;
         let (&topic_len, rest) = body.split_first_chunk()?;
         let topic_len = usize::from(u16::from_be_bytes(topic_len));
@@ -106,12 +113,47 @@ impl<'a> PlainPublish<'a> {
             packet_id,
             topic,
             payload: rest,
+            whole,
+            is_v5: version.is_v5(),
         })
     }
 
     /// Appends the message as one receiver gets it. `packet_id` is given for QoS 1 and 2, and for those only.
     #[inline]
     pub fn write(
+        &self,
+        version: ProtocolVersion,
+        qos: QoS,
+        packet_id: Option<PacketId>,
+        out: &mut BytesMut,
+    ) {
+        if self.is_v5 != version.is_v5() || self.packet_id.is_some() != packet_id.is_some() {
+            return self.write_anew(version, qos, packet_id, out);
+        }
+        let start = out.len();
+        out.extend_from_slice(self.whole);
+        let Some(copy) = out.get_mut(start..) else {
+            return;
+        };
+        if let Some(first) = copy.first_mut() {
+            *first = first_byte(qos, false);
+        }
+        if let Some(id) = packet_id {
+            let behind_topic = self.behind_topic();
+            if let Some(place) = copy.get_mut(behind_topic..behind_topic + 2) {
+                place.copy_from_slice(&id.get().to_be_bytes());
+            }
+        }
+    }
+
+    /// Where in the packet the topic ends.
+    fn behind_topic(&self) -> usize {
+        let behind = self.payload.len() + usize::from(self.is_v5) + self.packet_id.map_or(0, |_| 2);
+        self.whole.len().saturating_sub(behind)
+    }
+
+    /// For a receiver whose version or QoS takes more or fewer bytes.
+    fn write_anew(
         &self,
         version: ProtocolVersion,
         qos: QoS,

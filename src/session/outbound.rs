@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use super::Violation;
+use super::{PacketIds, Violation};
 use crate::mqtt::{PacketId, QoS};
 
 /// Messages in flight towards a receiver. `M` is the message, or the key under which the owner finds it.
@@ -123,15 +123,19 @@ impl<M> Outbound<M> {
     /// # Errors
     /// Where the window is full, the id is in use, or the QoS is 0 (which is never in flight): nothing may be sent.
     pub fn sent(&mut self, id: PacketId, qos: QoS, message: M) -> Result<(), Violation> {
-        let stage = match qos {
-            QoS::AtMostOnce => return Err(Violation::OutOfStep(id)),
-            QoS::AtLeastOnce => Stage::Acknowledge,
-            QoS::ExactlyOnce => Stage::Receive,
-        };
+        let stage = Stage::first(qos).ok_or(Violation::OutOfStep(id))?;
         if self.free() == 0 {
             return Err(Violation::WindowFull);
         }
         self.push(id, stage, message)
+    }
+
+    /// The same under the next id of `ids` that is free; `None` where the window is full or the QoS is 0.
+    pub fn send_next(&mut self, ids: &mut PacketIds, qos: QoS, message: M) -> Option<PacketId> {
+        let stage = Stage::first(qos).filter(|_| self.free() > 0)?;
+        let id = ids.next(|id| self.contains(id))?;
+        self.append(id, stage, message);
+        Some(id)
     }
 
     /// A message whose PUBREC is durable since before a restart: what remains is PUBREL and PUBCOMP. Beyond the window
@@ -232,6 +236,11 @@ impl<M> Outbound<M> {
         if self.contains(id) {
             return Err(Violation::PacketIdInUse(id));
         }
+        self.append(id, stage, message);
+        Ok(())
+    }
+
+    fn append(&mut self, id: PacketId, stage: Stage, message: M) {
         self.ascending = match (self.slots.front(), self.slots.back()) {
             (Some(front), Some(back)) => {
                 self.ascending && steps(front.id, id) > steps(front.id, back.id)
@@ -239,7 +248,6 @@ impl<M> Outbound<M> {
             _ => true,
         };
         self.slots.push_back(Slot { id, stage, message });
-        Ok(())
     }
 
     fn take(&mut self, id: PacketId, stage: Stage) -> Result<M, Violation> {
@@ -251,7 +259,10 @@ impl<M> Outbound<M> {
         {
             return Err(Violation::OutOfStep(id));
         }
-        let slot = self.slots.remove(position);
+        let slot = match position {
+            0 => self.slots.pop_front(), // nearly always
+            _ => self.slots.remove(position),
+        };
         slot.map(|slot| slot.message)
             .ok_or(Violation::NotInFlight(id))
     }
@@ -275,6 +286,17 @@ impl<M> Outbound<M> {
 /// How far up from `from` it is to `to`, around past 65535 where `to` is the lower one.
 fn steps(from: PacketId, to: PacketId) -> u16 {
     to.get().wrapping_sub(from.get())
+}
+
+impl Stage {
+    /// Of a message that was just sent.
+    fn first(qos: QoS) -> Option<Self> {
+        match qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce => Some(Self::Acknowledge),
+            QoS::ExactlyOnce => Some(Self::Receive),
+        }
+    }
 }
 
 impl<M> Slot<M> {

@@ -215,11 +215,13 @@ impl Session {
         if held.qos == QoS::AtMostOnce {
             return out.deliver(conn, &held, message, None, false);
         }
-        if let Some(id) = self.next_packet_id() {
-            out.deliver(conn, &held, message, Some(id), false);
-            let qos = held.qos;
-            let is_wanted = self.keeps_sent() || held.share.is_some();
-            self.note_in_flight(id, qos, is_wanted.then_some(held));
+        let is_wanted = self.keeps_sent() || held.share.is_some();
+        let in_flight = is_wanted.then(|| held.clone());
+        let id = self
+            .outbound
+            .send_next(&mut self.packet_ids, held.qos, in_flight);
+        if id.is_some() {
+            out.deliver(conn, &held, message, id, false);
         }
     }
 
@@ -250,12 +252,12 @@ impl Session {
         }
         out.deliver(conn, &held, message, Some(place.id), sent_before);
         self.note_sent(&held, out);
-        self.note_in_flight(place.id, held.qos, Some(held));
+        self.note_in_flight(place.id, held);
     }
 
     /// The window was open and the id is free, so this cannot fail.
-    pub(super) fn note_in_flight(&mut self, id: PacketId, qos: QoS, held: Option<Held>) {
-        let sent = self.outbound.sent(id, qos, held);
+    fn note_in_flight(&mut self, id: PacketId, held: Held) {
+        let sent = self.outbound.sent(id, held.qos, Some(held));
         debug_assert!(sent.is_ok(), "{sent:?}");
     }
 

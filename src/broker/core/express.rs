@@ -81,7 +81,11 @@ impl Core {
         publish: &PlainPublish<'_>,
         out: &mut Expressed,
     ) -> bool {
-        let way = match self.lanes.find(key, publish.topic) {
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return false;
+        };
+        let last = &mut session.last_lane;
+        let way = match self.lanes.find(key, publish.topic, last) {
             Found::Lane(lane) => &lane.way,
             Found::Nothing { wanted: true } => {
                 let way = self.find_way(key, publish.topic);
@@ -96,12 +100,18 @@ impl Core {
         if publish.qos > straight.qos {
             return false;
         }
-        let takes = |taker: &Taker| {
+        for taker in &straight.receivers {
             let session = self.sessions.get(taker.session.0);
-            session.is_some_and(|session| session.takes(publish, taker.qos))
-        };
-        if !straight.receivers.iter().all(takes) {
-            return false;
+            let qos = publish.qos.min(taker.qos);
+            let Some(conn) = session.and_then(|session| session.takes(publish, qos)) else {
+                return false;
+            };
+            let packet_id = None;
+            out.deliveries.push(ExpressDelivery {
+                conn,
+                qos,
+                packet_id,
+            });
         }
         if let Some(id) = publish.packet_id {
             let Some(session) = self.sessions.get_mut(key.0) else {
@@ -124,10 +134,12 @@ impl Core {
             out.answer = Some((packet, id, reason));
         }
         self.stats.received += 1;
-        for taker in &straight.receivers {
-            let session = self.sessions.get_mut(taker.session.0);
-            let delivery = session.and_then(|session| session.deliver_express(publish, taker.qos));
-            out.deliveries.extend(delivery);
+        if publish.qos > QoS::AtMostOnce {
+            for (taker, delivery) in straight.receivers.iter().zip(&mut out.deliveries) {
+                if let Some(session) = self.sessions.get_mut(taker.session.0) {
+                    session.number_express(delivery);
+                }
+            }
         }
         self.stats.sent += out.deliveries.len() as u64;
         true
@@ -248,15 +260,14 @@ impl Connection {
 }
 
 impl Session {
-    /// Whether the message can go to the client now.
-    fn takes(&self, publish: &PlainPublish<'_>, qos: QoS) -> bool {
-        let Some(connection) = self.connection() else {
-            return false;
-        };
-        connection.greeted
+    /// To whom the message goes, if it can go now.
+    fn takes(&self, publish: &PlainPublish<'_>, qos: QoS) -> Option<ConnId> {
+        let connection = self.connection()?;
+        let takes = connection.greeted
             && !connection.congested
             && publish.len_max() <= connection.maximum_packet_size
-            && (publish.qos.min(qos) == QoS::AtMostOnce || self.can_send(QoS::AtLeastOnce))
+            && (qos == QoS::AtMostOnce || self.can_send(qos));
+        takes.then_some(connection.conn)
     }
 
     fn takes_answers(&self) -> bool {
@@ -284,20 +295,14 @@ impl Session {
         true
     }
 
-    /// The client takes the message: that was asked before.
-    fn deliver_express(&mut self, publish: &PlainPublish<'_>, qos: QoS) -> Option<ExpressDelivery> {
-        let conn = self.connection()?.conn;
-        let qos = publish.qos.min(qos);
-        let mut packet_id = None;
-        if qos != QoS::AtMostOnce {
-            let id = self.next_packet_id()?;
-            self.note_in_flight(id, qos, None);
-            packet_id = Some(id);
-        }
-        Some(ExpressDelivery {
-            conn,
-            qos,
-            packet_id,
-        })
+    /// Gives a delivery at QoS 1 or 2 its packet id. The window was found open, so there is one.
+    fn number_express(&mut self, delivery: &mut ExpressDelivery) {
+        let Self {
+            outbound,
+            packet_ids,
+            ..
+        } = self;
+        delivery.packet_id = outbound.send_next(packet_ids, delivery.qos, None);
+        debug_assert_eq!(delivery.packet_id.is_some(), delivery.qos > QoS::AtMostOnce);
     }
 }

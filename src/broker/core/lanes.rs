@@ -23,6 +23,10 @@ pub(super) struct Lanes {
     edition: u64,
 }
 
+/// Where a publisher's last lane is: most of them publish to one topic, or to one for a while.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastLane(usize);
+
 #[derive(Debug, Default)]
 struct Place {
     /// Hash of the last that missed here, since the last that did not.
@@ -80,27 +84,44 @@ impl Lanes {
         self.edition += 1;
     }
 
-    pub(super) fn find(&mut self, publisher: SessionKey, topic: &[u8]) -> Found<'_> {
+    /// Looks first where `last` says, and keeps there where it looked then.
+    #[inline]
+    pub(super) fn find(
+        &mut self,
+        publisher: SessionKey,
+        topic: &[u8],
+        last: &mut LastLane,
+    ) -> Found<'_> {
+        let edition = self.edition;
+        let is_there = |place: &Place| {
+            let lane = place.lane.as_ref();
+            lane.is_some_and(|lane| lane.is_of(publisher, topic, edition))
+        };
+        if !self.places.get(last.0).is_some_and(is_there) {
+            let hash = hash(publisher, topic);
+            last.0 = place_of(hash);
+            if !self.places.get(last.0).is_some_and(is_there) {
+                return self.miss(hash);
+            }
+        }
+        let place = self.places.get_mut(last.0);
+        // Who keeps coming is not displaced by two others in a row.
+        let lane = place.and_then(|place| {
+            place.missed = None;
+            place.lane.as_deref()
+        });
+        lane.map_or(Found::Nothing { wanted: false }, Found::Lane)
+    }
+
+    fn miss(&mut self, hash: u64) -> Found<'_> {
         if self.places.is_empty() {
             self.places.resize_with(PLACES, Place::default);
         }
-        let hash = hash(publisher, topic);
-        let edition = self.edition;
-        let Some(place) = self.places.get_mut(place_of(hash)) else {
-            return Found::Nothing { wanted: false };
-        };
-        match &place.lane {
-            Some(lane) if lane.is_of(publisher, topic, edition) => {
-                // Who keeps coming is not displaced by two others in a row.
-                place.missed = None;
-                Found::Lane(lane)
-            }
-            _ => {
-                let marked = mark_of(hash);
-                let wanted = place.missed == Some(marked);
-                place.missed = Some(marked);
-                Found::Nothing { wanted }
-            }
+        let marked = Some(mark_of(hash));
+        let place = self.places.get_mut(place_of(hash));
+        Found::Nothing {
+            wanted: place
+                .is_some_and(|place| std::mem::replace(&mut place.missed, marked) == marked),
         }
     }
 
@@ -160,14 +181,17 @@ mod tests {
     const PUBLISHER: SessionKey = SessionKey(3);
 
     fn is_known(lanes: &mut Lanes, publisher: SessionKey, topic: &[u8]) -> bool {
-        matches!(lanes.find(publisher, topic), Found::Lane(_))
+        let first = lanes.find(publisher, topic, &mut LastLane::default());
+        let is_known = matches!(first, Found::Lane(_));
+        let mut last = LastLane(place_of(hash(publisher, topic)));
+        let again = lanes.find(publisher, topic, &mut last);
+        assert_eq!(matches!(again, Found::Lane(_)), is_known);
+        is_known
     }
 
     fn is_wanted(lanes: &mut Lanes, topic: &[u8]) -> bool {
-        matches!(
-            lanes.find(PUBLISHER, topic),
-            Found::Nothing { wanted: true }
-        )
+        let found = lanes.find(PUBLISHER, topic, &mut LastLane::default());
+        matches!(found, Found::Nothing { wanted: true })
     }
 
     /// Another topic with the same place.
@@ -190,7 +214,9 @@ mod tests {
         lanes.put(PUBLISHER, topic, Way::Long);
         assert!(is_known(&mut lanes, PUBLISHER, topic));
         assert!(!is_known(&mut lanes, SessionKey(4), topic));
-        assert!(!is_known(&mut lanes, PUBLISHER, b"plant/line/2"));
+        let mut last = LastLane(place_of(hash(PUBLISHER, topic)));
+        let found = lanes.find(PUBLISHER, b"plant/line/2", &mut last);
+        assert!(matches!(found, Found::Nothing { .. }));
         for _ in 0..3 {
             assert!(!is_wanted(&mut lanes, &other));
             assert!(is_known(&mut lanes, PUBLISHER, topic), "it keeps coming");
@@ -202,7 +228,7 @@ mod tests {
     #[test]
     fn a_change_forgets_all_lanes() {
         let mut lanes = Lanes::default();
-        lanes.find(PUBLISHER, b"t");
+        assert!(!is_wanted(&mut lanes, b"t"));
         lanes.put(PUBLISHER, b"t", Way::Long);
         assert!(is_known(&mut lanes, PUBLISHER, b"t"));
         lanes.forget();

@@ -12,6 +12,7 @@ use super::alias::TopicAliases;
 use super::answers::{Answers, Tickets};
 use super::durable::Durable;
 use super::held::{Held, Queue};
+use super::lanes::LastLane;
 use super::retained::Cursor;
 use super::rights::Refusals;
 use super::subscriptions::SubscriptionKey;
@@ -60,6 +61,7 @@ pub(super) struct Session {
     /// The publish that last found this session, and where it stands among the receivers: overlapping subscriptions
     /// are merged with it.
     pub(super) found: (u64, usize),
+    pub(super) last_lane: LastLane,
 }
 
 /// Whether the client is there.
@@ -156,6 +158,7 @@ impl Session {
             owed: BTreeMap::new(),
             durable: None,
             found: (0, 0),
+            last_lane: LastLane::default(),
         }
     }
 
