@@ -340,14 +340,15 @@ fn kept_in(file: &File, _: &Tree) -> Vec<Fault> {
     faults
 }
 
-/// The load generator is a program of its own that talks to the system by libc, so that it costs next to nothing.
+/// The load generator is a program of its own that talks to the system by libc, so that it costs next to nothing; the
+/// program itself calls nothing of the system's that a crate wraps.
 fn no_unsafe(file: &File, _: &Tree) -> Vec<Fault> {
-    if file.path.starts_with("benches/loadgen/") {
+    if file.path.starts_with("benches/loadgen/") || file.path == "src/app/memory.rs" {
         return Vec::new();
     }
     let found = file.tokens.iter().filter(|token| token.text == "unsafe");
     found
-        .flat_map(|token| file.fault(token.line, "unsafe: no module may, yet"))
+        .flat_map(|token| file.fault(token.line, "unsafe: no other module may"))
         .collect()
 }
 
@@ -501,6 +502,7 @@ const CLEAN: &[(&str, &str)] = &[
     ("src/config/raw.rs", "use serde_yaml::Value; use crate::adapter::DeviceOptions;"),
     ("src/main.rs", "fn main() { fieldgate::cli::run() }"),
     ("benches/loadgen/src/sys.rs", "fn f() { unsafe { libc::close(0) } }"),
+    ("src/app/memory.rs", "fn f() { unsafe { libc::malloc_trim(0) } }"),
     ("src/lib.rs", "pub mod clock; use std::fmt;"),
     ("src/store/testing.rs", "fn f() -> impl Iterator<Item = u8> + use<> { channel(1) }"),
     ("tests/wire/main.rs", "use fieldgate::broker; fn f() { db.begin_write(); Instant::now(); }"),

@@ -112,6 +112,10 @@ impl Gateway {
         let link = gateway.link("sys", Origin::Gateway).await?;
         let (broker, stop) = (gateway.broker.clone(), gateway.stops.reports.stop());
         gateway.reports.spawn(sys::publish(link, broker, stop));
+        #[cfg(target_env = "gnu")]
+        gateway
+            .reports
+            .spawn(super::memory::give_back(gateway.stops.reports.stop()));
         tracing::info!(gateway = id, "running");
         Ok(gateway)
     }

@@ -6,6 +6,8 @@
 
 mod gateway;
 pub mod logging;
+#[cfg(target_env = "gnu")]
+mod memory;
 mod prepare;
 mod reload;
 mod report;

@@ -1,5 +1,6 @@
 """Connections that mean no good: half open ones, claims of sizes that never come, slow handshakes. A client that was there
-before notices nothing, and the same attack again takes no more memory. Prints the figures, resident and anonymous."""
+before notices nothing, and when it is over the gateway is as small as it was. Prints the figures, resident and
+anonymous."""
 
 import contextlib
 import resource
@@ -10,7 +11,7 @@ import struct
 from harness import LONG, Authority, Gateway, case, check, free_port, main, wait_until
 from mqtt_client import V5, V311, Client, connect_packet
 
-ALLOWED_KB = 4 << 10
+ALLOWED_KB = 4 << 10  # more than before, whatever the number of rounds
 ROUNDS = 6 if LONG else 3
 UPGRADE = (
     b"GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -129,7 +130,7 @@ def under_attack(site, sources):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     gateway, tls, web, present = attack(site)
-    before, after = rss(gateway), []
+    before = rss(gateway)
     print(f"    before: {told(gateway)}")
     for number in range(ROUNDS):
         highest = 0
@@ -138,9 +139,9 @@ def under_attack(site, sources):
             highest = max(highest, peak)
             if number == 0:
                 print(f"    {count:5} x {name:36} peak {peak:6} KB, then {rss(gateway):6} KB")
-        after.append(rss(gateway))
-        print(f"    after round {number + 1}: {told(gateway)}, {after[-1] - before:+} KB; highest {highest} KB")
-    check(after[-1] - after[0] <= ALLOWED_KB, f"each round takes more memory: {after} KB")
+        print(f"    after round {number + 1}: {told(gateway)}, {rss(gateway) - before:+} KB; highest {highest} KB")
+    wait_until(lambda: rss(gateway) - before <= ALLOWED_KB, f"at most {ALLOWED_KB} KB more than before the attack")
+    print(f"    given back: {told(gateway)}, {rss(gateway) - before:+} KB")
     published = [message for message in present.received() if message.topic == "present"]
     present.barrier()
     check(len(published) > 50 and not present.closed, "the client that was there went on")
