@@ -57,9 +57,10 @@ impl Message {
     /// A copy that shares nothing with the buffer it was read into; for what is kept long.
     #[must_use]
     pub fn compact(&self) -> Self {
+        let (topic, payload) = self.topic.compact_with(&self.payload);
         Self {
-            topic: self.topic.compact(),
-            payload: Bytes::copy_from_slice(&self.payload),
+            topic,
+            payload,
             properties: self
                 .properties
                 .as_ref()

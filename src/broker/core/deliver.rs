@@ -346,7 +346,7 @@ impl Session {
 impl Replay {
     fn held(&self, kept: &super::retained::Kept) -> Held {
         Held {
-            message: Rc::clone(&kept.message),
+            message: Rc::new(kept.message.clone()),
             qos: self.qos.min(kept.message.qos),
             retain: true,
             subscription_ids: self.subscription_id.into(),

@@ -1,7 +1,6 @@
 //! What the store still knew at a start: sessions with their subscriptions, retained messages, marks of QoS 2 messages.
 
 use std::num::NonZeroU32;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -100,7 +99,7 @@ impl Core {
             return;
         }
         let arrived = now.checked_sub(age).unwrap_or(now);
-        self.retained.set(arrived, &Rc::new(message), publisher);
+        self.retained.set(arrived, message, publisher);
     }
 
     fn restore_session(

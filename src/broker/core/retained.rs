@@ -7,7 +7,6 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Bound;
-use std::rc::Rc;
 use std::time::Instant;
 
 use bytestring::ByteString;
@@ -30,10 +29,10 @@ pub(super) struct Retained {
     bytes_limit: usize,
 }
 
-/// One of them.
+/// One of them. There are many, so the message lies in it; who is sent it gets a copy, which shares the bytes.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) message: Rc<Message>,
+    pub(super) message: Message,
     pub(super) arrived: Instant,
     /// Who published it, for No Local.
     pub(super) publisher: ByteString,
@@ -132,12 +131,12 @@ impl Retained {
     }
 
     /// Replaces the message of its topic. `message` must own its storage.
-    pub(super) fn set(&mut self, now: Instant, message: &Rc<Message>, publisher: ByteString) {
+    pub(super) fn set(&mut self, now: Instant, message: Message, publisher: ByteString) {
         self.clear(&message.topic);
-        self.bytes += weight(message);
-        self.expiring += usize::from(expires(message));
+        self.bytes += weight(&message);
+        self.expiring += usize::from(expires(&message));
         let kept = Kept {
-            message: Rc::clone(message),
+            message,
             arrived: now,
             publisher,
             change: self.changes,
@@ -260,8 +259,8 @@ mod tests {
     use super::*;
     use crate::mqtt::{PublishProperties, QoS};
 
-    fn message(topic: &str, payload: &str, expiry: Option<u32>) -> Rc<Message> {
-        Rc::new(Message {
+    fn message(topic: &str, payload: &str, expiry: Option<u32>) -> Message {
+        Message {
             topic: TopicName::try_from(topic).unwrap(),
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             qos: QoS::AtMostOnce,
@@ -272,7 +271,7 @@ mod tests {
                     ..PublishProperties::default()
                 })
             }),
-        })
+        }
     }
 
     fn all(retained: &Retained, filter: &TopicFilter, step: usize) -> Vec<String> {
@@ -293,8 +292,8 @@ mod tests {
         let now = crate::clock::now();
         let one = weight(&message("a", "1", None));
         let mut retained = Retained::new(2, 2 * one + 1);
-        retained.set(now, &message("a", "1", None), "p".into());
-        retained.set(now, &message("b", "1", None), "p".into());
+        retained.set(now, message("a", "1", None), "p".into());
+        retained.set(now, message("b", "1", None), "p".into());
         assert!(!retained.has_room(&message("c", "1", None)));
         assert!(retained.has_room(&message("b", "22", None)));
         assert!(!retained.has_room(&message("b", "333", None)));
@@ -308,9 +307,9 @@ mod tests {
         let now = crate::clock::now();
         let mut retained = Retained::new(9, 9999);
         for topic in ["a", "b", "c", "d"] {
-            retained.set(now, &message(topic, "", Some(5)), "p".into());
+            retained.set(now, message(topic, "", Some(5)), "p".into());
         }
-        retained.set(now, &message("e", "", None), "p".into());
+        retained.set(now, message("e", "", None), "p".into());
         assert!(retained.sweep(now, 100).is_empty());
         let later = now + Duration::from_secs(5);
         assert_eq!(retained.sweep(later, 3).len(), 3);
@@ -334,7 +333,7 @@ mod tests {
             let mut retained = Retained::new(99, 99_999);
             let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
             for name in &names {
-                retained.set(crate::clock::now(), &message(name, "x", None), "p".into());
+                retained.set(crate::clock::now(), message(name, "x", None), "p".into());
             }
             let expected: Vec<_> = names
                 .into_iter()

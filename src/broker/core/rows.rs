@@ -1,6 +1,5 @@
 //! What the state of the store is told: sessions, retained messages. Nothing without a store.
 
-use std::rc::Rc;
 use std::time::Instant;
 
 use super::answers::Tickets;
@@ -42,7 +41,7 @@ impl Core {
         &mut self,
         now: Instant,
         source: &Source,
-        message: &Rc<Message>,
+        message: &Message,
     ) -> Option<Seq> {
         let change = if message.payload.is_empty() {
             if !self.retained.clear(&message.topic) {
@@ -50,9 +49,10 @@ impl Core {
             }
             StateChange::RetainedGone(message.topic.clone())
         } else if self.retained.has_room(message) {
-            self.retained.set(now, message, source.client_id.clone());
+            let publisher = source.client_id.clone();
+            self.retained.set(now, message.clone(), publisher.clone());
             self.arm_sweep(now);
-            StateChange::Retained(Message::clone(message), source.client_id.clone())
+            StateChange::Retained(message.clone(), publisher)
         } else {
             self.stats.dropped += 1;
             return None;
