@@ -7,9 +7,12 @@ use crate::topic::TopicName;
 /// longer than any topic in use behind them is closed: quota exceeded.
 const BYTES_PER_ALIAS: usize = 1 << 10;
 
-/// The topics behind the aliases of one connection; nothing is allocated before the first.
+/// The topics behind the aliases of one connection; before the first it is no more than a pointer, as most set none.
 #[derive(Debug, Default)]
-pub(super) struct TopicAliases {
+pub(super) struct TopicAliases(Option<Box<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
     /// Alias 1 first.
     topics: Vec<Option<TopicName>>,
     bytes: usize,
@@ -36,17 +39,18 @@ impl TopicAliases {
         let place = usize::from(alias)
             .checked_sub(1)
             .ok_or(ReasonCode::TopicAliasInvalid)?;
+        let known = self.0.get_or_insert_default();
         let Some(topic) = topic else {
-            let known = self.topics.get(place).cloned().flatten();
-            return known.ok_or(ReasonCode::ProtocolError);
+            let topic = known.topics.get(place).cloned().flatten();
+            return topic.ok_or(ReasonCode::ProtocolError);
         };
-        if place >= self.topics.len() {
-            self.topics.resize(place + 1, None);
+        if place >= known.topics.len() {
+            known.topics.resize(place + 1, None);
         }
-        if let Some(behind) = self.topics.get_mut(place) {
-            self.bytes -= behind.as_ref().map_or(0, |old| old.as_str().len());
-            self.bytes += topic.as_str().len();
-            if self.bytes > usize::from(maximum) * BYTES_PER_ALIAS {
+        if let Some(behind) = known.topics.get_mut(place) {
+            known.bytes -= behind.as_ref().map_or(0, |old| old.as_str().len());
+            known.bytes += topic.as_str().len();
+            if known.bytes > usize::from(maximum) * BYTES_PER_ALIAS {
                 return Err(ReasonCode::QuotaExceeded);
             }
             *behind = Some(topic.compact());

@@ -62,9 +62,13 @@ pub(super) struct Answer {
 }
 
 /// The answers of one connection, oldest first [MQTT-4.6.0-2, MQTT-4.6.0-3]. Those to messages are as many as are in
-/// flight, which the Receive Maximum bounds; of a client that has many others waiting nothing more is read.
+/// flight, which the Receive Maximum bounds; of a client that has many others waiting nothing more is read. Before the
+/// first it is no more than a pointer: of most clients none ever waits.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(super) struct Answers(Option<Box<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
     waiting: VecDeque<Answer>,
     /// Those of them that answer no message.
     others: usize,
@@ -73,28 +77,30 @@ pub(super) struct Answers {
 impl Answers {
     /// True where the answer is now the first.
     pub(super) fn push(&mut self, answer: Answer) -> bool {
-        self.others += usize::from(answer.reply.is_other());
-        self.waiting.push_back(answer);
-        self.waiting.len() == 1
+        let queue = self.0.get_or_insert_default();
+        queue.others += usize::from(answer.reply.is_other());
+        queue.waiting.push_back(answer);
+        queue.waiting.len() == 1
     }
 
     pub(super) fn front(&self) -> Option<&Answer> {
-        self.waiting.front()
+        self.0.as_ref()?.waiting.front()
     }
 
     pub(super) fn pop(&mut self) -> Option<Answer> {
-        let answer = self.waiting.pop_front()?;
-        self.others -= usize::from(answer.reply.is_other());
+        let queue = self.0.as_mut()?;
+        let answer = queue.waiting.pop_front()?;
+        queue.others -= usize::from(answer.reply.is_other());
         Some(answer)
     }
 
     /// How many wait that answer no message.
     pub(super) fn others(&self) -> usize {
-        self.others
+        self.0.as_ref().map_or(0, |queue| queue.others)
     }
 
     pub(super) fn into_answers(self) -> impl Iterator<Item = Answer> {
-        self.waiting.into_iter()
+        self.0.into_iter().flat_map(|queue| queue.waiting)
     }
 }
 

@@ -1,7 +1,8 @@
 //! CONNECT: admitted or refused, a session resumed or made, an older connection of the same client taken over.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::num::NonZeroU16;
+use std::time::Instant;
 
 use bytestring::ByteString;
 
@@ -215,7 +216,7 @@ impl Core {
             paused: false,
             unread: false,
             will,
-            keep_alive: keep_alive.and_then(|limit| self.watch(now, key, limit)),
+            keep_alive: keep_alive.and_then(|seconds| self.watch(now, key, seconds)),
             answers: Answers::default(),
             aliases: TopicAliases::default(),
             takes_aliases: connect.topic_alias_maximum > 0,
@@ -338,11 +339,11 @@ impl Core {
     }
 
     /// Watches over the silence of a client.
-    fn watch(&mut self, now: Instant, key: SessionKey, limit: Duration) -> Option<KeepAlive> {
-        let set = now.checked_add(limit)?;
+    fn watch(&mut self, now: Instant, key: SessionKey, seconds: NonZeroU16) -> Option<KeepAlive> {
+        let set = now.checked_add(KeepAlive::limit(seconds))?;
         self.timeouts.set(set, Timeout::KeepAlive(key));
         Some(KeepAlive {
-            limit,
+            seconds,
             last_seen: now,
             set,
         })
@@ -365,13 +366,13 @@ impl Core {
     }
 }
 
-/// One and a half times the Keep Alive that holds, and what the CONNACK says where it is not the client's own
+/// The Keep Alive that holds, and what the CONNACK says where it is not the client's own
 /// [MQTT-3.1.2-21]. Parts of fieldgate are not watched.
 fn keep_alive(
     limits: &Limits,
     origin: Origin,
     connect: &Connect,
-) -> (Option<Duration>, Option<u16>) {
+) -> (Option<NonZeroU16>, Option<u16>) {
     if origin != Origin::Client {
         return (None, None);
     }
@@ -380,9 +381,7 @@ fn keep_alive(
     let asked = connect.keep_alive;
     let too_long = maximum > 0 && (asked == 0 || asked > maximum);
     let shortened = (too_long && connect.version.is_v5()).then_some(maximum);
-    let holds = shortened.unwrap_or(asked);
-    let limit = Duration::from_millis(u64::from(holds) * 1500);
-    ((holds > 0).then_some(limit), shortened)
+    (NonZeroU16::new(shortened.unwrap_or(asked)), shortened)
 }
 
 /// Seconds that a session outlives its connection here.

@@ -73,7 +73,7 @@ impl Core {
             return;
         };
         let Some(KeepAlive {
-            limit,
+            seconds,
             last_seen,
             set,
         }) = &mut connection.keep_alive
@@ -83,7 +83,9 @@ impl Core {
         if connection.paused || connection.unread {
             *last_seen = now; // it is we who do not listen
         }
-        let due = last_seen.checked_add(*limit).unwrap_or(now);
+        let due = last_seen
+            .checked_add(KeepAlive::limit(*seconds))
+            .unwrap_or(now);
         if due > now {
             *set = due;
             self.timeouts.set(due, Timeout::KeepAlive(key));

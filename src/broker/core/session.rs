@@ -4,6 +4,7 @@
 //! session owns what must outlive a connection: subscriptions, what is in flight, what waits, which QoS 2 ids are taken.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -116,11 +117,18 @@ pub(super) struct Connection {
 /// Watches over silence.
 #[derive(Debug)]
 pub(super) struct KeepAlive {
-    /// One and a half times the Keep Alive.
-    pub(super) limit: Duration,
+    /// The Keep Alive.
+    pub(super) seconds: NonZeroU16,
     pub(super) last_seen: Instant,
     /// For when the timeout is set.
     pub(super) set: Instant,
+}
+
+impl KeepAlive {
+    /// The silence that is allowed: one and a half times as long [MQTT-3.1.2-22].
+    pub(super) fn limit(seconds: NonZeroU16) -> Duration {
+        Duration::from_millis(u64::from(seconds.get()) * 1500)
+    }
 }
 
 /// Retained messages that a new subscription still gets.

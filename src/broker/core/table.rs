@@ -100,8 +100,9 @@ impl Session {
                     conn: connection.conn,
                     origin: connection.origin,
                     version: connection.version,
-                    // The silence that is allowed is one and a half times as long.
-                    keep_alive: keep_alive.map_or(Duration::ZERO, |found| found.limit * 2 / 3),
+                    keep_alive: Duration::from_secs(
+                        keep_alive.map_or(0, |found| found.seconds.get().into()),
+                    ),
                     age: now.saturating_duration_since(connection.since),
                 };
                 (Some(row), None)
