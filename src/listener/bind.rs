@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use super::socket_file::{self, SocketFile};
 use super::stream::{Caller, Socket};
 use super::{Bind, BindError};
+use crate::net;
 
 /// Connections that the kernel completes and keeps until they are accepted: a site whose devices all come back at once.
 const BACKLOG: u32 = 1024;
@@ -66,6 +67,7 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     // Without it a restart waits a minute for connections of the last run to be forgotten.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    net::configure(&socket)?;
     let listener = socket.listen(BACKLOG)?;
     let local = listener.local_addr()?;
     Ok((listener, local))

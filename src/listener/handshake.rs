@@ -46,10 +46,6 @@ impl Door {
         let Some(socket) = self.seat(socket, caller) else {
             return Ok(());
         };
-        if let Err(fault) = socket.configure() {
-            tracing::debug!(listener = %self.name, %caller, %fault, "the client was gone before it was served");
-            return Ok(());
-        }
         let (stream, certified) = if self.has_handshake() {
             let deadline = accepted + self.broker.connect_timeout();
             let shaken = timeout_at(deadline.into(), self.first_bytes(socket)).await;

@@ -13,7 +13,6 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use crate::broker::{Seat, Stream};
-use crate::net;
 
 /// A socket that can change its runtime, also from inside a TLS stream.
 pub(super) struct Socket {
@@ -85,16 +84,6 @@ impl Socket {
         }
     }
 
-    /// Sets what every accepted socket gets.
-    pub(super) fn configure(&self) -> io::Result<()> {
-        match &self.kind {
-            Kind::Tcp(stream) => net::configure(stream),
-            Kind::Unix(_) | Kind::Lost => Ok(()),
-        }
-    }
-}
-
-impl Socket {
     /// Waits until there is something to read, or the end.
     pub(super) async fn readable(&self) -> io::Result<()> {
         match &self.kind {

@@ -1,10 +1,10 @@
-//! The options every TCP socket gets, accepted and dialled.
+//! The options every TCP socket gets, dialled or accepted: Linux hands those of a listening socket to what it accepts.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 
 /// A peer that was unplugged is noticed after this silence ...
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -17,14 +17,14 @@ const KEEPALIVE_PROBES: u32 = 4;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
-/// Sets the options: TCP_NODELAY (without it a small message waits 40 ms for the one before), keep-alive and, on
+/// Sets the options, of a listening socket before it listens: TCP_NODELAY (without it a small message waits 40 ms for the one before), keep-alive and, on
 /// Linux, TCP_USER_TIMEOUT.
 ///
 /// # Errors
 /// Where the socket is closed already.
-pub fn configure(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
+pub fn configure(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
             .with_time(KEEPALIVE_IDLE)
@@ -38,23 +38,32 @@ pub fn configure(stream: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
 
-    #[tokio::test]
-    async fn every_option_is_set() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (client, _server) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let client = client.unwrap();
-        configure(&client).unwrap();
-
-        let socket = SockRef::from(&client);
-        assert!(client.nodelay().unwrap());
+    fn check(stream: &TcpStream) {
+        let socket = SockRef::from(stream);
+        assert!(stream.nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
         #[cfg(any(target_os = "linux", target_os = "android"))]
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
+    }
+
+    #[tokio::test]
+    async fn a_dialled_and_an_accepted_socket_have_every_option() {
+        let listening = TcpSocket::new_v4().unwrap();
+        listening.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        configure(&listening).unwrap();
+        let listener = listening.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (client, (server, _)) = (client.unwrap(), server.unwrap());
+        configure(&client).unwrap();
+        check(&client);
+        check(&server);
     }
 }
