@@ -12,6 +12,7 @@ use crate::auth::Authenticator;
 use crate::bridge::PreparedBridge;
 use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
 use crate::clock;
+use crate::config;
 use crate::listener::Listener;
 use crate::shutdown::Shutdown;
 use crate::status::BridgeStatus;
@@ -85,7 +86,9 @@ impl Gateway {
             reports: JoinSet::new(),
             stops,
         };
-        let id = prepared.gateway.id;
+        let config::Gateway {
+            id, tells_status, ..
+        } = prepared.gateway;
         for (bridge, attachment) in bridges.into_iter().zip(attachments) {
             gateway.start_bridge(&id, bridge, attachment).await?;
         }
@@ -98,17 +101,9 @@ impl Gateway {
             let listener = listener.start(gateway.broker.clone(), stop);
             gateway.listeners.push(listener);
         }
-        let listeners = gateway.listeners.iter();
-        let listeners = listeners.map(|listener| listener.status.clone()).collect();
-        let link = gateway.link("status", Origin::Gateway).await?;
-        let topic = TopicName::try_from(format!("{id}/$status"))?;
-        gateway.reports.spawn(report::gateway(
-            link,
-            topic,
-            clock::wall(),
-            listeners,
-            gateway.stops.reports.stop(),
-        ));
+        if tells_status {
+            gateway.start_status(&id).await?;
+        }
         let link = gateway.link("sys", Origin::Gateway).await?;
         let (broker, stop) = (gateway.broker.clone(), gateway.stops.reports.stop());
         gateway.reports.spawn(sys::publish(link, broker, stop));
@@ -161,6 +156,21 @@ impl Gateway {
         }
         self.stores.close().await;
         tracing::info!("stopped");
+    }
+
+    async fn start_status(&mut self, gateway: &str) -> Result<(), StartError> {
+        let listeners = self.listeners.iter();
+        let listeners = listeners.map(|listener| listener.status.clone()).collect();
+        let link = self.link("status", Origin::Gateway).await?;
+        let topic = TopicName::try_from(format!("{gateway}/$status"))?;
+        self.reports.spawn(report::gateway(
+            link,
+            topic,
+            clock::wall(),
+            listeners,
+            self.stops.reports.stop(),
+        ));
+        Ok(())
     }
 
     async fn start_bridge(

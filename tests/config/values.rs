@@ -35,6 +35,17 @@ fn an_empty_file_is_a_local_broker() {
 }
 
 #[test]
+fn a_broker_alone_does_not_tell_its_status() {
+    let tells = |text: &str| sound(text).gateway.tells_status;
+    assert!(!tells(""));
+    assert!(!tells("gateway: { data_dir: x }"));
+    assert!(tells("gateway: { id: x }"));
+    assert!(tells(
+        "connections: [{ name: line, modbus_tcp: { host: plc } }]"
+    ));
+}
+
+#[test]
 fn the_data_folder_is_systemds_unless_said() {
     let surroundings = Surroundings {
         variables: [("STATE_DIRECTORY", "/var/lib/fieldgate:/var/lib/other")].into(),

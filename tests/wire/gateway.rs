@@ -42,8 +42,17 @@ impl Gateway {
 
     /// And with this text in a file `users` beside the configuration, and a file `acl`.
     pub fn full(listeners: &[&str], broker: &str, users: &str) -> Self {
+        Self::named("id: g1, ", listeners, broker, users)
+    }
+
+    /// A broker that is no gateway: it has no id.
+    pub fn nameless(broker: &str) -> Self {
+        Self::named("", &["anonymous: true"], broker, "")
+    }
+
+    fn named(id: &str, listeners: &[&str], broker: &str, users: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut text = String::from("gateway: { id: g1, data_dir: data }\nbroker:\n  listeners:\n");
+        let mut text = format!("gateway: {{ {id}data_dir: data }}\nbroker:\n  listeners:\n");
         for (number, keys) in listeners.iter().enumerate() {
             writeln!(
                 text,

@@ -1,5 +1,8 @@
 //! Retained messages.
 
+use std::time::Duration;
+
+use crate::gateway::Gateway;
 use crate::packet::{Connect, Publish, V5, V311, Version, subscribe};
 use crate::server::Server;
 
@@ -150,5 +153,20 @@ fn all_that_is_retained_comes_however_much_it_is() {
     topics.sort_unstable();
     topics.dedup();
     assert_eq!(topics.len(), COUNT);
+    client.ping();
+}
+
+/// Suites and other people's programs subscribe to `#` and `+/+`, and count what comes.
+#[test]
+fn a_broker_alone_publishes_nothing_but_sys() {
+    let gateway = Gateway::nameless(
+        "access: [{ anonymous: true, publish: [\"#\"], subscribe: [\"#\", \"$SYS/#\"] }]",
+    );
+    let mut client = gateway.client(V5, "c");
+    client.subscribe("$SYS/broker/version", 0);
+    let version = client.publish();
+    assert_eq!(version.topic, "$SYS/broker/version");
+    client.subscribe("#", 2);
+    std::thread::sleep(Duration::from_millis(300));
     client.ping();
 }

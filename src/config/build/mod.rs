@@ -44,12 +44,13 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
         Value::Null => Section::absent(Place::default()),
         document => Section::<raw::Root>::read(context, document, Place::default()),
     };
-    let gateway = gateway(context, &root);
+    let mut gateway = gateway(context, &root);
     let broker = broker::broker(context, &root, &gateway.id);
     let store = store(context, &root);
     let connections = device::connections(context, &root, &gateway.id);
     let bridges = bridge::bridges(context, &root, &gateway, &store);
     let sessions = sessions(&gateway, &store, broker.queued_bytes_total);
+    gateway.tells_status |= !connections.is_empty() || !bridges.is_empty();
     Config {
         gateway,
         broker: broker.options,
@@ -107,7 +108,11 @@ fn gateway(context: &mut Context<'_>, root: &Section<raw::Root>) -> Gateway {
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or_else(|| PathBuf::from("data")),
     };
-    Gateway { id, data_dir }
+    Gateway {
+        id,
+        data_dir,
+        tells_status: section.raw.id.is_some(),
+    }
 }
 
 fn store(context: &mut Context<'_>, root: &Section<raw::Root>) -> StoreSettings {
