@@ -110,6 +110,8 @@ impl Authenticator {
         let certified = login.certified.is_some();
         let user = match (&login.certified, &login.user_name) {
             (Some(user), _) => Some(user),
+            // Many clients always give a name. Nothing can verify it, so it is not believed; but it takes away nothing either.
+            (None, Some(_)) if login.anonymous && self.credentials().users.is_empty() => None,
             (None, Some(user)) => {
                 self.check_password(user, &login).await?;
                 Some(user)
@@ -135,9 +137,8 @@ impl Authenticator {
     async fn check_password(&self, user: &ByteString, login: &Login) -> Result<(), LoginRefusal> {
         const REFUSED: LoginRefusal = LoginRefusal::BadUserNameOrPassword;
         let before = self.credentials();
-        // Nothing to verify is no reason to believe: a listener that takes anonymous clients takes those without a name.
         if before.users.is_empty() {
-            self.tell(login, "there is no user at all; name a `users_file`, or let the client connect without a user name");
+            self.tell(login, "there is no user at all; name a `users_file`, or set `anonymous: true` for this listener");
             return Err(REFUSED);
         }
         let Some(turn) = self.turns.wait(login.peer.map(|peer| peer.ip())).await else {
@@ -269,12 +270,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_nobody_can_verify_is_refused() {
+    async fn a_name_that_nothing_can_verify_is_not_believed() {
         let authenticator = Authenticator::new(Credentials::default());
-        assert_eq!(
-            authenticator.check(login(Some("plc7"), "x", true)).await,
-            Err(LoginRefusal::BadUserNameOrPassword)
-        );
+        let check = async |anonymous| {
+            authenticator
+                .check(login(Some("plc7"), "x", anonymous))
+                .await
+        };
+        assert_eq!(check(true).await, Ok(Principal::default()));
+        assert_eq!(check(false).await, Err(LoginRefusal::BadUserNameOrPassword));
     }
 
     #[tokio::test]

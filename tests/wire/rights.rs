@@ -20,6 +20,8 @@ rules! {
     a_subscription_that_is_not_allowed_is_refused_in_3_1_1: subscriptions(V311, 0x80);
     a_will_that_is_not_allowed_is_refused_in_5: a_will(V5, 0x87);
     a_will_that_is_not_allowed_is_refused_in_3_1_1: a_will(V311, 5);
+    a_name_that_nothing_can_verify_comes_in_as_anonymous_in_5: an_unverified_name(V5);
+    a_name_that_nothing_can_verify_comes_in_as_anonymous_in_3_1_1: an_unverified_name(V311);
     a_wildcard_delivers_only_what_may_be_read_in_5: a_wildcard(V5);
     a_wildcard_delivers_only_what_may_be_read_in_3_1_1: a_wildcard(V311);
 }
@@ -48,6 +50,20 @@ fn a_will(version: Version, refused: u8) {
     let (mut client, connack) = gateway.try_connect(&connect.will(Will::new("other", "x")));
     assert_eq!((connack.code, connack.session_present), (refused, false));
     client.closed();
+}
+
+/// Many clients and suites give a name whether it is asked for or not.
+fn an_unverified_name(version: Version) {
+    let gateway = Gateway::with(
+        &["anonymous: true"],
+        &format!("{ACCESS}  - {{ user: boss, publish: [\"#\"], subscribe: [\"#\"] }}\n"),
+    );
+    let connect = Connect::new(version, "c1").user("boss", "x");
+    let mut client = gateway.connect(&connect);
+    client.subscribe("out/a", 0);
+    let refused = if version == V5 { 0x87 } else { 0x80 };
+    client.send(&subscribe(version, 9, &[], &[("in/a", 0)]));
+    assert_eq!(client.suback().codes, [refused]);
 }
 
 fn a_wildcard(version: Version) {
