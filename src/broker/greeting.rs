@@ -140,20 +140,19 @@ fn complain(shell: &Shell, address: &Address, fault: &NoConnect) {
     }
 }
 
-/// Garbage is closed without a word: nobody knows what would understand it. A version that we do not speak is told so
-/// [MQTT-3.1.2-2], in the form nearest to it.
+/// Garbage is closed without a word: nobody knows what would understand it. A version that we do not speak is told so in
+/// the form of 3.1.1, which asks for it [MQTT-3.1.2-2]; MQTT 5 leaves it open.
 async fn turn_away(stream: &mut dyn Stream, address: &Address, fault: &NoConnect) {
-    let NoConnect::Garbage(DecodeError::UnsupportedVersion { level }) = fault else {
+    if !matches!(
+        fault,
+        NoConnect::Garbage(DecodeError::UnsupportedVersion { .. })
+    ) {
         return;
-    };
-    let version = if *level > ProtocolVersion::V5.level() {
-        ProtocolVersion::V5
-    } else {
-        ProtocolVersion::V311
-    };
+    }
     let connack = Connack::new(ReasonCode::UnsupportedProtocolVersion, false);
+    let connack = Packet::Connack(Box::new(connack));
     let mut frame = BytesMut::new();
-    if let Err(fault) = Packet::Connack(Box::new(connack)).encode(version, &mut frame) {
+    if let Err(fault) = connack.encode(ProtocolVersion::V311, &mut frame) {
         tracing::error!(%fault, "a CONNACK cannot be encoded; this is a fault of fieldgate");
     }
     let farewell = async {

@@ -61,7 +61,7 @@ pub enum DecodeError {
     /// [MQTT-3.1.2-1]: neither `MQTT` nor `MQIsdp`.
     #[error("the protocol name is not MQTT")]
     ProtocolName,
-    /// [MQTT-3.1.2-2]: answered with return code 1, or 0x84 in MQTT 5.
+    /// [MQTT-3.1.2-2]: answered with return code 1, the 0x84 of MQTT 5.
     #[error("protocol level {level} is not supported")]
     UnsupportedVersion {
         /// The level asked for.

@@ -43,19 +43,15 @@ async fn garbage_before_connect_is_closed_without_a_word() {
 #[tokio::test]
 async fn mqtt_3_1_2_2_an_unknown_version_is_told_so() {
     let gateway = Gateway::start();
-    for (level, version, answer) in [(6, V5, &[0x84][..]), (2, V311, &[0x01][..])] {
-        let mut client = Client::open(gateway.address, version).await;
-        let mut frame = vec![0x10, 12, 0, 4, b'M', b'Q', b'T', b'T', level, 2, 0, 0, 0, 0];
-        if version == V5 {
-            frame[1] += 1;
-            frame.push(0);
-        }
+    for level in [2, 6] {
+        let mut client = Client::open(gateway.address, V311).await;
+        let frame = [0x10, 12, 0, 4, b'M', b'Q', b'T', b'T', level, 2, 0, 0, 0, 0];
         client.send_bytes(&frame).await;
         let Packet::Connack(connack) = client.receive().await else {
             panic!("no CONNACK");
         };
         assert_eq!(connack.reason, ReasonCode::UnsupportedProtocolVersion);
-        assert_eq!(client.next().await, None, "{answer:?}");
+        assert_eq!(client.next().await, None);
     }
 }
 

@@ -56,30 +56,13 @@ pub(super) fn connects(table: &mut Table) {
     table.first("protocol name mqtt", NAME, |v| named("mqtt", v.level()));
     table.first("protocol name MQTTX", NAME, |v| named("MQTTX", v.level()));
     table.first("no protocol name", NAME, |v| named("", v.level()));
-    let unserved = Answer::Connack(0x84);
-    table.push(
-        V5,
-        "protocol level 6",
-        "MQTT-3.1.2-2",
-        named("MQTT", 6),
-        false,
-        unserved,
-    );
-    table.push(
-        V5,
-        "protocol level 255",
-        "MQTT-3.1.2-2",
-        named("MQTT", 255),
-        false,
-        unserved,
-    );
     let unserved = Answer::Connack(1);
-    for level in [0, 2, 3] {
+    for level in [0, 2, 3, 6, 255] {
         let name = format!("protocol level {level}");
         table.push(
             V311,
             &name,
-            "MQTT311-3.1.2-2",
+            "MQTT-3.1.2-2 MQTT311-3.1.2-2",
             named("MQTT", level),
             false,
             unserved,
