@@ -105,7 +105,7 @@ fn mqtt_3_1_2_29_answers_explain_themselves_only_to_who_wants_that() {
         story.publish(conn, "a/b/c", "x", QOS2);
         let subscribe = Subscribe {
             packet_id: pid(1),
-            subscriptions: ["a", "a/b/c", "a#"]
+            subscriptions: ["a", "a/b/c", "a/b/#"]
                 .map(|filter| subscription(filter, QOS0))
                 .to_vec(),
             subscription_id: None,

@@ -152,7 +152,6 @@ fn a_shared_subscription_leaves_the_retained_messages_of_an_ordinary_one_alone()
 #[test]
 fn mqtt_4_8_2_1_a_share_name_has_at_least_one_character_and_no_wildcard() {
     let mut story = Story::new();
-    let conn = story.client("a");
     for filter in [
         "$share/g",
         "$share//t",
@@ -161,14 +160,11 @@ fn mqtt_4_8_2_1_a_share_name_has_at_least_one_character_and_no_wildcard() {
         "$share/g/",
         "$share/g/t#",
     ] {
+        let conn = story.client("a");
+        story.told();
         story.subscribe(conn, filter, QOS1);
-        assert_eq!(story.told(), ["1 SUBACK [TopicFilterInvalid]"], "{filter}");
-        story.unsubscribe(conn, filter);
-        assert_eq!(
-            story.told(),
-            ["1 UNSUBACK [TopicFilterInvalid]"],
-            "{filter}"
-        );
+        let told = story.told();
+        assert!(told[0].contains("DISCONNECT MalformedPacket"), "{told:?}");
     }
     assert_eq!(story.core.stats().subscriptions, 0);
 }

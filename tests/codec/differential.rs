@@ -229,7 +229,7 @@ const DEVIATIONS: &[Deviation] = &[
         },
     },
     Deviation {
-        rule: "section 3.9.3: a bad filter is refused in the SUBACK; it refuses the packet for a bad share name",
+        rule: "the broker looks at share names, not the codec; it refuses the packet for a bad share name",
         sample: (V5, b"\x82\x0d\0\x01\0\0\x07$share/\0"),
         explains: |it| match &it.ours {
             Ok(Packet::Subscribe(it)) => it

@@ -135,7 +135,7 @@ fn mqtt_3_1_2_29_no_problem_information_where_it_is_not_wanted() {
         assert_eq!(properties, []);
         codes
     };
-    let refused = subscribe(V5, 1, &[], &[("a/#/b", 0), ("ok", 0), ("more", 0)]);
+    let refused = subscribe(V5, 1, &[], &[("a/b/c/d", 0), ("ok", 0), ("more", 0)]);
     assert_eq!(nothing_beside(&refused), [0x8F, 0, 0x97]);
     let deep = Publish::new("a/b/c/d", "x").qos(1, 2);
     assert_eq!(nothing_beside(&deep.bytes(V5)), [0x90]);
@@ -143,8 +143,8 @@ fn mqtt_3_1_2_29_no_problem_information_where_it_is_not_wanted() {
     assert_eq!(nothing_beside(&full.bytes(V5)), [0x97]);
     let unknown = ack(PUBREL, 9);
     assert_eq!(nothing_beside(&unknown), [0x92]);
-    let both = unsubscribe(V5, 4, &["none", "a#"]);
-    assert_eq!(nothing_beside(&both), [0x11, 0x8F]);
+    let both = unsubscribe(V5, 4, &["none", "ok"]);
+    assert_eq!(nothing_beside(&both), [0x11, 0]);
 }
 
 /// The smallest Maximum Packet Size with which a client can be let in, and that client.
@@ -184,7 +184,7 @@ fn mqtt_3_4_2_2_answers_fit_the_client() {
     assert_eq!(client.ack_of(PUBREL, 9).code, 0x92);
     client.send(&ack(PUBREL, 9));
     assert_eq!(client.ack_of(PUBCOMP, 9).code, 0x92);
-    for (filter, code) in [("a/#/b", 0x8F), ("ok", 0), ("more", 0x97)] {
+    for (filter, code) in [("a/b/c/d", 0x8F), ("ok", 0), ("more", 0x97)] {
         client.send(&subscribe(V5, 4, &[], &[(filter, 0)]));
         assert_eq!(client.suback().codes, [code]);
     }

@@ -50,24 +50,19 @@ fn got(client: &mut Client) -> Vec<String> {
 fn mqtt_4_8_2_1_a_shared_filter_begins_with_share_and_a_name() {
     let server = Server::start();
     let mut client = server.client(V5, "a");
-    for (filter, code) in [
-        ("$share/g/t", 1),
-        ("$share/g/a/+/#", 1),
-        ("$share/g//t", 1),
-        ("$share//t", 0x8F),
-        ("$share/g", 0x8F),
-        ("$share/", 0x8F),
-        ("$share/g/", 0x8F),
-    ] {
+    for filter in ["$share/g/t", "$share/g/a/+/#", "$share/g//t"] {
+        client.subscribe(filter, 1);
+    }
+    for filter in ["$share//t", "$share/g", "$share/", "$share/g/"] {
+        let mut client = server.client(V5, "b");
         client.send(&subscribe(V5, 9, &[], &[(filter, 1)]));
-        assert_eq!(client.suback().codes, [code], "{filter}");
+        client.closed_for(0x81);
     }
 }
 
 #[test]
 fn mqtt_4_8_2_2_a_share_name_has_no_wildcards_and_a_filter_follows() {
     let server = Server::start();
-    let mut client = server.client(V5, "a");
     for filter in [
         "$share/g+/t",
         "$share/#/t",
@@ -75,8 +70,9 @@ fn mqtt_4_8_2_2_a_share_name_has_no_wildcards_and_a_filter_follows() {
         "$share/g/t#",
         "$share/g/+t",
     ] {
+        let mut client = server.client(V5, "a");
         client.send(&subscribe(V5, 9, &[], &[(filter, 1)]));
-        assert_eq!(client.suback().codes, [0x8F], "{filter}");
+        client.closed_for(0x81);
     }
 }
 

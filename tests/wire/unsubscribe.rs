@@ -92,8 +92,8 @@ fn mqtt_3_11_3_1_the_codes_are_in_the_order_of_the_filters() {
     let mut client = server.client(V5, "a");
     client.subscribe("a", 0);
     client.subscribe("c", 0);
-    client.send(&unsubscribe(V5, 9, &["a", "b", "c", "a", "d#"]));
-    assert_eq!(client.receive(), answer(V5, 9, &[0, 0x11, 0, 0x11, 0x8F]));
+    client.send(&unsubscribe(V5, 9, &["a", "b", "c", "a"]));
+    assert_eq!(client.receive(), answer(V5, 9, &[0, 0x11, 0, 0x11]));
 }
 
 fn several_filters(version: Version) {

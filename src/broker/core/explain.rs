@@ -23,9 +23,7 @@ pub(super) fn explain(packet: PacketType, reason: ReasonCode) -> Option<ByteStri
         (Suback, ReasonCode::NotAuthorized) => {
             "no access rule lets this client read a topic that the filter matches"
         }
-        (Suback, ReasonCode::TopicFilterInvalid) => {
-            "a wildcard or share name stands where it may not, or the filter has too many levels"
-        }
+        (Suback, ReasonCode::TopicFilterInvalid) => "the filter has too many levels",
         (Suback, ReasonCode::QuotaExceeded) => "the session has as many subscriptions as it may",
         (Connack, ReasonCode::BadAuthenticationMethod) => {
             "there is no authentication method here: log in by user name and password, or by certificate"

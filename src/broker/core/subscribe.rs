@@ -28,12 +28,13 @@ impl Core {
         key: SessionKey,
         subscribe: &Subscribe,
     ) -> Result<(), ReasonCode> {
+        let filters = parse(subscribe.subscriptions.iter().map(|it| &it.filter))?;
         let id = subscribe.subscription_id;
         let before = self.store.state.last();
-        let subscriptions = subscribe.subscriptions.iter();
+        let subscriptions = subscribe.subscriptions.iter().zip(filters);
         let reasons: Vec<_> = subscriptions
-            .map(|subscription| {
-                let granted = self.add_subscription(now, key, subscription, id);
+            .map(|(asked, wanted)| {
+                let granted = self.add_subscription(now, key, asked, wanted, id);
                 granted.unwrap_or_else(|refused| refused)
             })
             .collect();
@@ -55,13 +56,16 @@ impl Core {
         key: SessionKey,
         unsubscribe: &Unsubscribe,
     ) -> Result<(), ReasonCode> {
+        let filters = parse(unsubscribe.filters.iter())?;
         let before = self.store.state.last();
-        let filters = unsubscribe.filters.iter();
+        let filters = unsubscribe.filters.iter().zip(filters);
         let reasons = filters
-            .map(|text| match SharedFilter::parse(text) {
-                Ok(filter) if self.remove_subscription(key, text, &filter) => ReasonCode::Success,
-                Ok(_) => ReasonCode::NoSubscriptionExisted,
-                Err(_) => ReasonCode::TopicFilterInvalid,
+            .map(|(text, filter)| {
+                if self.remove_subscription(key, text, &filter) {
+                    ReasonCode::Success
+                } else {
+                    ReasonCode::NoSubscriptionExisted
+                }
             })
             .collect();
         let unsuback = Unsuback {
@@ -90,10 +94,9 @@ impl Core {
         now: Instant,
         key: SessionKey,
         asked: &Subscription,
+        wanted: SharedFilter,
         subscription_id: Option<u32>,
     ) -> Result<ReasonCode, ReasonCode> {
-        let wanted =
-            SharedFilter::parse(&asked.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         if wanted.filter.levels().count() > self.limits.topic_levels {
             return Err(ReasonCode::TopicFilterInvalid);
         }
@@ -222,4 +225,14 @@ impl Core {
         self.lanes.forget();
         self.subscriptions.remove(subscription, key)
     }
+}
+
+/// What is no filter breaks the protocol and closes, as a topic with a wildcard does [MQTT-4.13.1-1], 3.1.1
+/// [MQTT-4.8.0-1]: 0x8F in a SUBACK is for filters that are correctly formed.
+fn parse<'a>(
+    filters: impl Iterator<Item = &'a ByteString>,
+) -> Result<Vec<SharedFilter>, ReasonCode> {
+    filters
+        .map(|text| SharedFilter::parse(text).map_err(|_| ReasonCode::MalformedPacket))
+        .collect()
 }
