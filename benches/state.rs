@@ -180,6 +180,7 @@ fn begin(number: SessionNumber) -> impl Iterator<Item = StateChange> {
     let session = StoredSession {
         client_id: format!("dashboard-{}", number.0).into(),
         user: Some("operator".into()),
+        certified: false,
         version: ProtocolVersion::V5,
         expiry: 86_400,
         presence: StoredPresence::Connected,

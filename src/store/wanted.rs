@@ -95,6 +95,8 @@ pub struct StoredSession {
     pub client_id: ByteString,
     /// The user that it logged in as last; its rights are worked out anew at a start.
     pub user: Option<ByteString>,
+    /// Its certificate has proven that user, which needs no line in the users file then.
+    pub certified: bool,
     /// What it spoke last.
     pub version: ProtocolVersion,
     /// Seconds that it outlives its connection; `u32::MAX`: for ever.

@@ -83,6 +83,7 @@ fn stored(client_id: &str, presence: StoredPresence, expiry: u32) -> StoredSessi
     StoredSession {
         client_id: client_id.into(),
         user: None,
+        certified: false,
         version: ProtocolVersion::V5,
         expiry,
         presence,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use fieldgate::auth::{Principal, Rights};
-use fieldgate::broker::Origin;
 use fieldgate::broker::core::ConnId;
+use fieldgate::broker::{Origin, WhenQueueFull};
 use fieldgate::mqtt::{Connect, ProtocolVersion, ReasonCode};
 use fieldgate::topic::TopicFilter;
 
+use crate::fake_store::FakeStore;
 use crate::story::{QOS0, QOS1, QOS2, Story, v5, v311, with_will};
 
 fn filters(texts: &[&str]) -> Vec<TopicFilter> {
@@ -379,4 +380,30 @@ fn who_may_do_everything_may_do_everything() {
     assert_eq!(story.told(), ["1 PUBLISH $SYS/x=x q0"]);
     story.disconnect(conn, ReasonCode::Success);
     assert_eq!(story.core.stats().denied, 0);
+}
+
+#[test]
+fn who_was_known_by_a_certificate_still_is_after_a_restart() {
+    let mut story = Story::new();
+    let mut store = FakeStore::default();
+    store.open(&mut story.core, story.now, Vec::new());
+    for certified in [true, false] {
+        let principal = Principal {
+            certified,
+            ..user("u", &[], &[])
+        };
+        story.log_in(Origin::Client, principal, v5(&certified.to_string()));
+    }
+    for effect in story.effects() {
+        store.take(story.now, effect);
+    }
+    store.commit_state(&mut story.core, story.now);
+    story.restart(WhenQueueFull::DropOldest);
+    store.open(&mut story.core, story.now, Vec::new());
+    let mut known = Vec::new();
+    revise(&mut story, |principal| {
+        known.push(principal.certified);
+        Some(principal.clone())
+    });
+    assert_eq!(known, [true, false]);
 }

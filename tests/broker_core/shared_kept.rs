@@ -260,6 +260,7 @@ fn restored(subscriptions: &[&str]) -> Restored {
             session: StoredSession {
                 client_id: "a".into(),
                 user: Some("u".into()),
+                certified: false,
                 version: ProtocolVersion::V5,
                 expiry: 3600,
                 presence: StoredPresence::Connected,

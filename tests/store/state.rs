@@ -55,6 +55,7 @@ pub fn session(client_id: &str) -> StoredSession {
     StoredSession {
         client_id: client_id.into(),
         user: Some("operator".into()),
+        certified: false,
         version: ProtocolVersion::V5,
         expiry: 3600,
         presence: StoredPresence::Connected,

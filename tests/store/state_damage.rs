@@ -273,8 +273,8 @@ async fn a_newer_format_is_refused_and_kept() {
 async fn a_newer_row_is_refused_and_kept() {
     let folder = tempdir().unwrap();
     filled(&folder).await;
-    edit(&folder, "retained", b"plant/line/7", b"FGROW\x02 and so on");
+    edit(&folder, "retained", b"plant/line/7", b"FGROW\x03 and so on");
     let error = State::open(options(&folder)).unwrap_err();
-    assert!(error.to_string().contains("format 2"), "{error}");
+    assert!(error.to_string().contains("format 3"), "{error}");
     assert_eq!(names(&folder), ["state.redb"]);
 }

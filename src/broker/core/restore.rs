@@ -122,6 +122,7 @@ impl Core {
         session.durable = Some(Box::new(durable));
         let principal = Principal {
             user: stored.user,
+            certified: stored.certified,
             ..Principal::default()
         };
         let judged = judge(&principal, &session.client_id);

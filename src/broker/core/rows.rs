@@ -84,6 +84,7 @@ impl Session {
         let row = StoredSession {
             client_id: self.client_id.clone(),
             user: self.principal.user.clone(),
+            certified: self.principal.certified,
             version: durable.version,
             expiry: self.expiry,
             presence,

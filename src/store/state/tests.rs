@@ -89,6 +89,7 @@ pub(super) fn session(client_id: &str, presence: StoredPresence) -> StoredSessio
     StoredSession {
         client_id: client_id.into(),
         user: None,
+        certified: false,
         version: ProtocolVersion::V311,
         expiry: u32::MAX,
         presence,

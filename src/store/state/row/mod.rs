@@ -28,8 +28,8 @@ use crate::topic::TopicName;
 
 /// What a row starts with; [`VERSION`] follows.
 pub(super) const MAGIC: &[u8; 5] = b"FGROW";
-/// Version of all rows.
-pub(super) const VERSION: u8 = 1;
+/// Version of all rows. In version 1 no session says that it is certified.
+pub(super) const VERSION: u8 = 2;
 const CRC_AT: usize = 6;
 const COVERED_FROM: usize = 10;
 const BODY_FROM: usize = 14;

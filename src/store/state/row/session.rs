@@ -12,7 +12,9 @@ const AWAY: u8 = 0b10;
 const EXPIRES: u8 = 0b100;
 const WILL_IN: u8 = 0b1000;
 const WILL: u8 = 0b1_0000;
-const SESSION_FLAGS: u8 = USER | AWAY | EXPIRES | WILL_IN | WILL;
+/// Since version 2.
+const CERTIFIED: u8 = 0b10_0000;
+const SESSION_FLAGS: u8 = USER | AWAY | EXPIRES | WILL_IN | WILL | CERTIFIED;
 
 const QOS_BITS: u8 = 0b11;
 const NO_LOCAL: u8 = 0b100;
@@ -35,6 +37,7 @@ pub(super) fn encode_session(out: &mut Vec<u8>, session: &StoredSession) {
         (EXPIRES, expires_in.is_some()),
         (WILL_IN, will_in.is_some()),
         (WILL, session.will.is_some()),
+        (CERTIFIED, session.certified),
     ];
     out.push(set(&flags));
     out.push(session.version.level());
@@ -91,6 +94,7 @@ pub(super) fn decode_session(input: &mut Input) -> Option<StoredSession> {
     Some(StoredSession {
         client_id,
         user,
+        certified: flags & CERTIFIED != 0,
         version,
         expiry,
         presence,

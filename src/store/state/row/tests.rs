@@ -47,6 +47,7 @@ prop_compose! {
     fn any_session()(
         client_id in ".{0,30}",
         user in prop::option::of(".{0,20}"),
+        certified: bool,
         version in prop::sample::select(&ProtocolVersion::ALL[..]),
         expiry: u32,
         presence in any_presence(),
@@ -55,6 +56,7 @@ prop_compose! {
         StoredSession {
             client_id: client_id.into(),
             user: user.map(Into::into),
+            certified,
             version,
             expiry,
             presence,
@@ -167,6 +169,31 @@ fn a_newer_row_is_not_damage() {
     let mut bytes = head().encode();
     bytes[MAGIC.len()] = VERSION + 1;
     assert_eq!(decode(&bytes.into()), Err(RowError::Newer(VERSION + 1)));
+}
+
+/// As version 1 wrote it: of a session that is away for a minute, and of user "u".
+#[test]
+fn a_row_of_version_1_is_read() {
+    let body = b"\x01\x05\x07\x07\x04\x3C\x01c\x01u\xE0\xD4\x03";
+    let mut bytes = Vec::from(*b"FGROW\x01\0\0\0\0\0\0\0\0");
+    bytes.extend_from_slice(body);
+    let presence = StoredPresence::Away {
+        expires_in: Some(Duration::from_secs(60)),
+        will_in: None,
+    };
+    let session = StoredSession {
+        client_id: "c".into(),
+        user: Some("u".into()),
+        certified: false,
+        version: ProtocolVersion::V311,
+        expiry: 60,
+        presence,
+        will: None,
+    };
+    let change = StateChange::Session(SessionNumber(7), Box::new(session));
+    let kept = Row::Kept(Kept { stamp: 5, change });
+    let bytes = Bytes::from(finish(bytes));
+    assert_eq!(decode(&bytes), Ok((kept, bytes.len())));
 }
 
 #[test]
