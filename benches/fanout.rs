@@ -63,7 +63,7 @@ impl Bench {
         let conn = ConnId(self.next);
         self.next += 1;
         let connect = Connect::new(ProtocolVersion::V5, format!("client-{}", conn.0).into());
-        let principal = Ok(Principal::default());
+        let principal = |_: &str| Ok(Principal::default());
         self.core
             .connect(self.now, conn, Origin::Client, principal, connect);
         conn

@@ -75,7 +75,7 @@ impl Bench {
 
     fn connect(&mut self, conn: ConnId) {
         let connect = Connect::new(VERSION, format!("client-{}", conn.0).into());
-        let principal = Ok(Principal::default());
+        let principal = |_: &str| Ok(Principal::default());
         self.core
             .connect(self.now, conn, Origin::Client, principal, connect);
         self.core.effects();

@@ -66,7 +66,7 @@ fn measure(case: &Case) {
     let clients = SUBSCRIPTIONS / each;
     for client in 0..clients {
         let connect = Connect::new(ProtocolVersion::V5, format!("client-{client}").into());
-        let principal = Ok(Principal::default());
+        let principal = |_: &str| Ok(Principal::default());
         core.connect(now, ConnId(client), Origin::Client, principal, connect);
         core.effects();
     }

@@ -270,7 +270,7 @@ impl World {
         let receive_maximum = usize::from(connect.receive_maximum.min(self.limits.inflight));
         self.peers
             .insert(conn, Peer::new(name, version, receive_maximum));
-        let principal = Ok(Principal::default());
+        let principal = |_: &str| Ok(Principal::default());
         self.core
             .connect(self.now, ConnId(conn), Origin::Client, principal, connect);
         self.absorb();

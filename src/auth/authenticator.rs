@@ -7,7 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::turns::Turns;
-use super::{Access, Principal, Revision, Users};
+use super::{Access, Identity, Revision, Users};
 use crate::clock;
 use crate::metrics::LogBudget;
 
@@ -38,7 +38,7 @@ pub struct Credentials {
 /// Who a client says it is, and where.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// For its rights and the log; empty where the broker is yet to give it one.
+    /// For the log; empty where the broker is yet to give it one.
     pub client_id: ByteString,
     /// The listener it came in by, for the log.
     pub listener: Arc<str>,
@@ -106,7 +106,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// The refusal, logged here with who, where, and how to allow it; of a flood only some are.
-    pub async fn check(&self, login: Login) -> Result<Principal, LoginRefusal> {
+    pub async fn check(&self, login: Login) -> Result<Identity, LoginRefusal> {
         let certified = login.certified.is_some();
         let user = match (&login.certified, &login.user_name) {
             (Some(user), _) => Some(user),
@@ -125,12 +125,9 @@ impl Authenticator {
                 return Err(LoginRefusal::NotAuthorized);
             }
         };
-        // The newest rules: nothing is awaited from here until the broker knows the client.
-        let access = &self.credentials().access;
-        Ok(Principal {
+        Ok(Identity {
             user: user.cloned(),
             certified,
-            rights: access.rights(user.map(|user| &**user), &login.client_id),
         })
     }
 
@@ -219,9 +216,9 @@ mod tests {
         let check = async |name, password, anonymous| {
             authenticator.check(login(name, password, anonymous)).await
         };
-        let plc7 = Principal {
+        let plc7 = Identity {
             user: Some("plc7".into()),
-            ..Principal::default()
+            certified: false,
         };
         assert_eq!(check(Some("plc7"), "right", false).await, Ok(plc7));
         for (name, password) in [("plc7", "wrong"), ("nobody", "right"), ("", "")] {
@@ -235,7 +232,7 @@ mod tests {
         let authenticator = Authenticator::new(Credentials::default());
         let check = async |anonymous| authenticator.check(login(None, "", anonymous)).await;
         assert_eq!(check(false).await, Err(LoginRefusal::NotAuthorized));
-        assert_eq!(check(true).await, Ok(Principal::default()));
+        assert_eq!(check(true).await, Ok(Identity::default()));
     }
 
     /// What was logged.
@@ -277,12 +274,12 @@ mod tests {
                 .check(login(Some("plc7"), "x", anonymous))
                 .await
         };
-        assert_eq!(check(true).await, Ok(Principal::default()));
+        assert_eq!(check(true).await, Ok(Identity::default()));
         assert_eq!(check(false).await, Err(LoginRefusal::BadUserNameOrPassword));
     }
 
     #[tokio::test]
-    async fn a_user_by_certificate_needs_no_password_and_gets_its_rights() {
+    async fn a_user_by_certificate_needs_no_password_and_gets_the_rights_of_its_name() {
         let entry = AccessEntry {
             who: Who::User("plc7".to_owned()),
             publish: vec![Template::parse("plant/{client_id}", &["client_id"], false).unwrap()],
@@ -292,20 +289,21 @@ mod tests {
             users: Users::default(),
             access: Access::with_entries("g1", &[entry]).unwrap(),
         });
-        let principal = authenticator
+        let identity = authenticator
             .check(Login {
                 certified: Some("plc7".into()),
                 ..login(Some("hmi"), "wrong", false)
             })
             .await
             .unwrap();
+        let principal = identity.with_rights(&authenticator.credentials().access, "given");
         assert_eq!(
             (principal.user.as_deref(), principal.certified),
             (Some("plc7"), true)
         );
         let rights = principal.rights.unwrap();
-        assert!(rights.may_publish(&TopicName::try_from("plant/c").unwrap()));
-        assert!(!rights.may_publish(&TopicName::try_from("plant/d").unwrap()));
+        assert!(rights.may_publish(&TopicName::try_from("plant/given").unwrap()));
+        assert!(!rights.may_publish(&TopicName::try_from("plant/c").unwrap()));
     }
 
     #[tokio::test]

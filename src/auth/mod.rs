@@ -32,6 +32,29 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+/// Whom a login has proven.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The user, `None` for an anonymous client.
+    pub user: Option<ByteString>,
+    /// Known by its certificate: it needs no line in the users file.
+    pub certified: bool,
+}
+
+impl Identity {
+    /// With what it may do by these rules under the ClientId that it has. That may be one that the broker gives it, so the
+    /// rights come after the name.
+    #[must_use]
+    pub fn with_rights(self, access: &Access, client_id: &str) -> Principal {
+        let Self { user, certified } = self;
+        Principal {
+            rights: access.rights(user.as_deref(), client_id),
+            user,
+            certified,
+        }
+    }
+}
+
 /// Who stands behind a connection, once authenticated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Principal {

@@ -13,7 +13,7 @@ use super::core::AuthRefusal;
 use super::peer::{Address, Side, Socket};
 use super::shell::Shell;
 use super::{IncomingConnection, Origin, Stream};
-use crate::auth::{Login, LoginRefusal, Principal};
+use crate::auth::{Identity, Login, LoginRefusal};
 use crate::mqtt::{Connack, Connect, DecodeError, Decoder, Packet, ProtocolVersion, ReasonCode};
 
 /// CONNECT, and who it is. `None`: there is nothing to serve; the reason is logged.
@@ -64,7 +64,7 @@ pub(super) async fn greet(
         password: connect.password.clone(),
     };
     // Nothing is read while this waits, so no packet overtakes it.
-    let principal = if busy {
+    let identity = if busy {
         Err(AuthRefusal::ServerBusy)
     } else if connect.authentication_method.is_some() {
         Err(AuthRefusal::BadAuthenticationMethod)
@@ -75,6 +75,9 @@ pub(super) async fn greet(
     let peer = shell.join(Side::Socket(socket));
     let told = shell.guarded(|| {
         shell.turn(shell.moment(), |core, at| {
+            // The newest rules: what is replaced from now on finds the client in the core.
+            let access = &shell.authenticator.credentials().access;
+            let principal = |client_id: &str| Ok(identity?.with_rights(access, client_id));
             core.connect(at.now, peer.conn, Origin::Client, principal, *connect);
         });
     });
@@ -85,7 +88,7 @@ pub(super) async fn greet(
     Some(Serving::new(shell, peer, decoder))
 }
 
-async fn authenticate(shell: &Shell, login: Login) -> Result<Principal, AuthRefusal> {
+async fn authenticate(shell: &Shell, login: Login) -> Result<Identity, AuthRefusal> {
     let checked = shell.authenticator.check(login).await;
     checked.map_err(|refusal| match refusal {
         LoginRefusal::BadUserNameOrPassword => AuthRefusal::BadUserNameOrPassword,

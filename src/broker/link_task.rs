@@ -248,7 +248,7 @@ pub(super) async fn serve(shell: Rc<Shell>, options: LinkOptions, ends: LinkEnds
     let told = shell.guarded(|| {
         shell.turn(shell.moment(), |core, at| {
             let connect = connect(options.client_id);
-            let principal = Ok(Principal::default());
+            let principal = |_: &str| Ok(Principal::default());
             core.connect(at.now, peer.conn, options.origin, principal, connect);
         });
         shell.finish(1);

@@ -357,7 +357,7 @@ mod tests {
         let socket = Socket::new(address, &connect, Box::new(Stuck));
         let peer = shell.join(Side::Socket(socket));
         shell.turn(shell.moment(), |core, at| {
-            let principal = Ok(Principal::default());
+            let principal = |_: &str| Ok(Principal::default());
             core.connect(at.now, peer.conn, Origin::Client, principal, connect);
         });
         peer

@@ -2,8 +2,9 @@
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
-use fieldgate::auth::Users;
+use fieldgate::auth::{Access, AccessEntry, Credentials, PLACEHOLDERS, Users, Who};
 use fieldgate::mqtt::{Packet, ProtocolVersion, ReasonCode};
+use fieldgate::topic::Template;
 
 use crate::support::*;
 
@@ -110,4 +111,35 @@ async fn others_are_served_while_passwords_are_checked() {
         assert_eq!(connack.reason, ReasonCode::BadUserNameOrPassword);
         client.ping().await;
     }
+}
+
+#[tokio::test]
+async fn a_rule_with_the_client_id_holds_for_a_name_that_was_given() {
+    let own = Template::parse("plant/{client_id}", &PLACEHOLDERS, false).unwrap();
+    let entry = AccessEntry {
+        who: Who::Anyone,
+        publish: vec![own],
+        subscribe: Vec::new(),
+    };
+    let credentials = Credentials {
+        users: Users::default(),
+        access: Access::with_entries("g1", &[entry]).unwrap(),
+    };
+    let listener = fieldgate::listener::ListenerOptions {
+        anonymous: true,
+        ..listener()
+    };
+    let gateway = Gateway::full(|_| (), Vec::new(), credentials, listener);
+    let mut client = Client::open(gateway.address, V5).await;
+    let connack = client.connect(connect(V5, "")).await;
+    let name = connack.assigned_client_id.unwrap();
+    let topic = format!("plant/{name}");
+    client.publish(message(&topic, "mine", QOS1), 1).await;
+    client
+        .send_publish(message("plant/other", "", QOS1), 2)
+        .await;
+    let Packet::Puback(puback) = client.receive().await else {
+        panic!("no PUBACK");
+    };
+    assert_eq!(puback.reason, ReasonCode::NotAuthorized);
 }

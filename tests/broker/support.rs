@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use fieldgate::auth::{Authenticator, Users};
+use fieldgate::auth::{Authenticator, Credentials, Users};
 use fieldgate::broker::{Attachment, Broker, BrokerHandle, BrokerOptions};
 use fieldgate::listener::{Bind, ListenerOptions, PreparedListener};
 use fieldgate::mqtt::{
@@ -62,13 +62,13 @@ impl Gateway {
     pub(crate) fn full(
         change: impl FnOnce(&mut BrokerOptions),
         attachments: Vec<Attachment>,
-        users: Users,
+        credentials: impl Into<Credentials>,
         listener: ListenerOptions,
     ) -> Self {
         let mut options = BrokerOptions::default();
         change(&mut options);
         let shutdown = Shutdown::default();
-        let authenticator = Authenticator::new(users);
+        let authenticator = Authenticator::new(credentials);
         let broker = Broker::start(options, attachments, authenticator, shutdown.stop()).unwrap();
         let listener = PreparedListener::new(listener).unwrap();
         let listener = listener.start(broker.clone(), shutdown.stop());

@@ -54,7 +54,7 @@ fn mqtt_3_1_0_2_second_connect_closes() {
         ]
     );
     let conn = story.client("b");
-    let again = Ok(Principal::default());
+    let again = |_: &str| Ok(Principal::default());
     story
         .core
         .connect(story.now, conn, Origin::Client, again, v5("b"));
@@ -90,6 +90,23 @@ fn mqtt_3_1_3_6_an_empty_client_id_is_given_a_name_in_5() {
     assert!(first.len() > 32);
     story.connect_with(v5(&first));
     assert!(connack(&mut story).session_present);
+}
+
+#[test]
+fn the_rights_of_a_client_are_those_of_the_name_that_it_is_given() {
+    let mut story = Story::new();
+    let mut asked = Vec::new();
+    for name in ["", "mine"] {
+        let conn = story.new_conn();
+        let principal = |client_id: &str| {
+            asked.push(client_id.to_owned());
+            Ok(Principal::default())
+        };
+        let (core, now) = (&mut story.core, story.now);
+        core.connect(now, conn, Origin::Client, principal, v5(name));
+    }
+    let given = connack(&mut story).assigned_client_id.unwrap();
+    assert_eq!(asked, [&*given, "mine"]);
 }
 
 #[test]
@@ -148,7 +165,7 @@ fn refused_logins_are_told_with_their_code() {
             story.now,
             conn,
             Origin::Client,
-            Err(refusal),
+            |_| Err(refusal),
             v311("a", true),
         );
         assert_eq!(story.core.version(conn), ProtocolVersion::V311);

@@ -103,7 +103,7 @@ impl Story {
     pub fn log_in(&mut self, origin: Origin, principal: Principal, connect: Connect) -> ConnId {
         let conn = self.new_conn();
         self.core
-            .connect(self.now, conn, origin, Ok(principal), connect);
+            .connect(self.now, conn, origin, |_| Ok(principal), connect);
         conn
     }
 

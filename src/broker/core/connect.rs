@@ -51,12 +51,14 @@ impl AuthRefusal {
 impl Core {
     /// The first packet of a connection, a CONNECT, after its credentials were checked. A refusal is told with the right
     /// code of the client's version, then the connection is closed.
+    ///
+    /// `principal` says who the client of this ClientId is: of one that came without, that of the name that it is given.
     pub fn connect(
         &mut self,
         now: Instant,
         conn: ConnId,
         origin: Origin,
-        principal: Result<Principal, AuthRefusal>,
+        principal: impl FnOnce(&str) -> Result<Principal, AuthRefusal>,
         connect: Connect,
     ) {
         self.now = Some(now);
@@ -64,15 +66,20 @@ impl Core {
             // [MQTT-3.1.0-2]
             return self.end(now, key, CloseCause::Violated(ReasonCode::ProtocolError));
         }
-        let admitted = principal
+        let client_id = if connect.client_id.is_empty() {
+            self.new_name()
+        } else {
+            ByteString::from(&*connect.client_id)
+        };
+        let admitted = principal(&client_id)
             .map_err(AuthRefusal::reason)
             .and_then(|principal| {
                 self.admit(origin, &connect)?;
-                self.check_will(conn, &principal, &connect)?;
+                self.check_will(conn, &principal, &client_id, &connect)?;
                 Ok(principal)
             });
         match admitted {
-            Ok(principal) => self.accept(now, conn, origin, principal, connect),
+            Ok(principal) => self.accept(now, conn, origin, principal, client_id, connect),
             Err(reason) => {
                 let connack = Connack {
                     reason_string: explain(PacketType::Connack, reason),
@@ -135,6 +142,7 @@ impl Core {
         &mut self,
         conn: ConnId,
         principal: &Principal,
+        client_id: &ByteString,
         connect: &Connect,
     ) -> Result<(), ReasonCode> {
         let Some(will) = &connect.will else {
@@ -158,7 +166,7 @@ impl Core {
             self.stats.denied += 1;
             self.effects.push(Effect::Refused(Box::new(Refused {
                 conn: Some(conn),
-                client_id: connect.client_id.clone(),
+                client_id: client_id.clone(),
                 user: principal.user.clone(),
                 act: Act::Will(topic.clone()),
                 untold: 0,
@@ -174,14 +182,12 @@ impl Core {
         conn: ConnId,
         origin: Origin,
         principal: Principal,
+        client_id: ByteString,
         mut connect: Connect,
     ) {
         let before = self.store.state.last();
-        let assigned = connect.client_id.is_empty().then(|| self.new_name());
-        let client_id = match &assigned {
-            Some(name) => name.clone(),
-            None => ByteString::from(&*connect.client_id),
-        };
+        let is_assigned = connect.client_id.is_empty();
+        let assigned = is_assigned.then(|| client_id.clone());
         let resumed = self.take_over(now, &client_id, connect.clean_start);
         let key = resumed.unwrap_or_else(|| {
             let session = Session::new(client_id);
