@@ -59,7 +59,7 @@ pub(super) struct Shell {
     pub(super) authenticator: Authenticator,
     pub(super) figures: Arc<Figures>,
     pub(super) traffic: TrafficCount,
-    /// Room in the log for what strangers send.
+    /// Room in the log for what clients do wrong.
     pub(super) complaints: LogBudget,
     pub(super) stop: Stop,
     /// By connection number; `None` where a number must not be given out again.
@@ -240,7 +240,7 @@ impl Shell {
         outcome
     }
 
-    /// Whether the log has room for what a stranger did; says how often it had none.
+    /// Whether the log has room for what a client did wrong; says how often it had none.
     pub(super) fn may_complain(&self) -> bool {
         let room = self.complaints.spend(clock::now());
         if let Some(unsaid @ 1..) = room {
