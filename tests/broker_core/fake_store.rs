@@ -301,6 +301,12 @@ impl FakeStore {
         (entries, wanted.next().is_none())
     }
 
+    /// The messages that the session log would give back after a crash now.
+    pub fn committed_kept(&self) -> impl Iterator<Item = &Message> {
+        let kept = self.log.committed.messages.values();
+        kept.map(|kept| &kept.message)
+    }
+
     /// What the state would give back after a crash now.
     pub fn committed_retained(&self, topic: &str) -> Option<&Message> {
         let retained = &self.state.committed.retained;

@@ -847,9 +847,11 @@ fn a_client_that_was_there_at_a_crash_counts_as_having_left_just_now() {
         told[0], "keep @1 will/a=gone q1 s3#1q1",
         "e ended with its connection"
     );
-    assert!(told.contains(&"s2 forget".to_owned()));
+    sessions_covered(&mut story, 1);
+    assert!(story.told().contains(&"s2 forget".to_owned()));
     story.secs(10);
     assert_eq!(story.told()[0], "keep @2 will/a=gone q1 s3#2q1");
+    sessions_covered(&mut story, 2);
     story.secs(50);
     assert!(story.told().contains(&"s1 forget".to_owned()));
     story.secs(1_000_000);

@@ -35,3 +35,4 @@ mod steps;
 mod story;
 mod subscribe;
 mod will;
+mod will_kept;

@@ -9,7 +9,7 @@ use super::answers::{Answer, OTHERS_MAX, Reply, Tickets};
 use super::effect::Effect;
 use super::explain::explain;
 use super::session::{Presence, Session, SessionKey};
-use super::store::watermark;
+use super::store::{waits, watermark};
 use super::{Core, LogId};
 use crate::mqtt::{Acknowledge, Connack, Packet, PacketId, PacketType, ReasonCode};
 use crate::session::{Received, Released, Violation};
@@ -73,8 +73,9 @@ impl Core {
         }
     }
 
-    /// Sends the answers that wait for nothing (any more), oldest first.
+    /// Sends the answers that wait for nothing (any more), oldest first; of a client that is away it is the will that waited.
     fn settle(&mut self, now: Instant, key: SessionKey) {
+        self.settle_will(now, key);
         while let Some(reply) = self.ready_answer(key) {
             self.send_answer(now, key, reply);
         }
@@ -85,12 +86,9 @@ impl Core {
     fn ready_answer(&mut self, key: SessionKey) -> Option<Reply> {
         let session = self.sessions.get_mut(key.0)?;
         let answers = &mut session.connection_mut()?.answers;
-        for &(log, seq) in answers.front()?.tickets.as_slice() {
-            let known = watermark(&mut self.logs, &mut self.store, log);
-            if let Some(known) = known.filter(|known| !known.is_covered(seq)) {
-                known.wait(seq, key);
-                return None;
-            }
+        let tickets = &answers.front()?.tickets;
+        if waits(&mut self.logs, &mut self.store, key, tickets) {
+            return None;
         }
         answers.pop().map(|answer| answer.reply)
     }

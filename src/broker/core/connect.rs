@@ -12,7 +12,7 @@ use super::durable::Durable;
 use super::effect::{Act, CloseCause, ConnId, Effect, Refused};
 use super::explain::explain;
 use super::publish::is_as_told;
-use super::session::{Away, Connection, KeepAlive, Presence, Session, SessionKey};
+use super::session::{Connection, KeepAlive, Presence, Session, SessionKey};
 use super::timeouts::Timeout;
 use super::{Core, Limits, Origin, Slot};
 use crate::auth::Principal;
@@ -323,25 +323,6 @@ impl Core {
             self.publish_will(now, origin, client_id.clone(), &will);
         }
         goes_on.then_some(key)
-    }
-
-    /// The client is back: nothing of what its absence had set going happens any more. Returns the will that waited.
-    pub(super) fn stop_waiting_for_client(
-        &mut self,
-        key: SessionKey,
-    ) -> Option<(Box<Will>, Origin)> {
-        let session = self.sessions.get_mut(key.0)?;
-        let Presence::Offline(away) = &mut session.presence else {
-            return None;
-        };
-        let Away { expires, will } = std::mem::take(away);
-        if let Some(at) = expires {
-            self.timeouts.cancel(at, Timeout::SessionExpiry(key));
-        }
-        let will = will?;
-        self.timeouts.cancel(will.due, Timeout::WillDelay(key));
-        // Whatever its delay was: a will that still waits has one.
-        Some((will.will, will.origin))
     }
 
     /// Watches over the silence of a client.

@@ -9,7 +9,7 @@ use super::durable::Durable;
 use super::effect::{CloseCause, ConnId, Effect};
 use super::explain::explain;
 use super::session::{Away, Connection, Presence, SessionKey};
-use super::store::watermark;
+use super::store::stop_waiting;
 use super::timeouts::Timeout;
 use super::{Core, LogId, Slot};
 use crate::clock::WallTime;
@@ -64,6 +64,7 @@ impl Core {
             };
             if session.durable.is_some() {
                 self.end(now, key, CloseCause::ShuttingDown);
+                self.settle_will_now(now, key);
                 continue;
             }
             let client_id = session.client_id.clone();
@@ -164,11 +165,7 @@ impl Core {
         }
         let answers = mem::take(&mut connection.answers);
         if let Some(front) = answers.front() {
-            for &(log, seq) in front.tickets.as_slice() {
-                if let Some(known) = watermark(&mut self.logs, &mut self.store, log) {
-                    known.stop_waiting(seq, key);
-                }
-            }
+            stop_waiting(&mut self.logs, &mut self.store, key, &front.tickets);
         }
         for answer in answers.into_answers() {
             if let Reply::Pubrec(id, reason) = answer.reply {
@@ -186,29 +183,40 @@ impl Core {
 
     /// The client has left: its session waits for it or ends, its will is published now or later.
     fn leave(&mut self, now: Instant, key: SessionKey, connection: Connection) {
+        let Some(session) = self.sessions.get(key.0) else {
+            return;
+        };
+        let expiry = session.expiry;
+        let mut is_due = false;
+        if let Some(will) = connection.will {
+            is_due = will.delay == 0;
+            self.delay_will(now, key, connection.origin, will);
+        }
+        if expiry == 0 {
+            // It comes first where it is earlier than the will [MQTT-3.1.3-9].
+            return self.end_session(now, key);
+        }
+        self.expire_later(now, key, expiry);
+        if !is_due || !self.publish_delayed_will(now, key) {
+            self.put_session(now, key);
+        }
+    }
+
+    /// Ends the session of a client that is away, once its will is where it should be.
+    pub(super) fn end_session(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key.0) else {
             return;
         };
-        let (expiry, client_id) = (session.expiry, session.client_id.clone());
-        // The end of the session comes first where that is earlier [MQTT-3.1.3-9].
-        let delay = connection.will.as_ref().map(|will| will.delay.min(expiry));
-        let mut will = connection.will;
-        if delay == Some(0) {
-            will = will.filter(|will| self.may_leave_will(now, key, will));
-        }
-        if expiry > 0 {
-            self.expire_later(now, key, expiry);
-        } else {
+        let Presence::Offline(away) = &mut session.presence else {
+            return;
+        };
+        session.expiry = 0;
+        away.expires = Some(now);
+        if away.will.is_none() {
             self.remove_session(now, key);
+        } else if !self.publish_delayed_will(now, key) {
+            self.put_session(now, key);
         }
-        match will {
-            Some(will) if delay == Some(0) => {
-                self.publish_will(now, connection.origin, client_id, &will);
-            }
-            Some(will) => self.delay_will(now, key, connection.origin, will),
-            None => {}
-        }
-        self.put_session(now, key);
     }
 
     /// Ends a session that has no connection and no timeout any more.

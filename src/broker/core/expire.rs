@@ -4,10 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::effect::{CloseCause, ConnId};
-use super::session::{KeepAlive, Presence, Session, SessionKey};
+use super::session::{Away, KeepAlive, Presence, Session, SessionKey};
+use super::store::stop_waiting;
 use super::timeouts::Timeout;
-use super::{Core, Slot};
+use super::{Core, Origin, Slot};
 use crate::clock::WallTime;
+use crate::mqtt::Will;
 use crate::store::StateChange;
 
 /// Timeouts handled in one call.
@@ -36,7 +38,9 @@ impl Core {
             match self.timeouts.pop(now) {
                 Some(Timeout::KeepAlive(key)) => self.check_silence(now, key),
                 Some(Timeout::SessionExpiry(key)) => self.expire_session(now, key),
-                Some(Timeout::WillDelay(key)) => self.publish_delayed_will(now, key),
+                Some(Timeout::WillDelay(key)) => {
+                    self.publish_delayed_will(now, key);
+                }
                 Some(Timeout::QueueFull(key)) => self.end(now, key, CloseCause::QueueFull),
                 Some(Timeout::Sweep) => self.sweep_retained(now),
                 None => break,
@@ -109,10 +113,33 @@ impl Core {
         }
     }
 
+    /// The client is back: nothing of what its absence had set going happens any more. Returns the will that waited to be
+    /// published.
+    pub(super) fn stop_waiting_for_client(
+        &mut self,
+        key: SessionKey,
+    ) -> Option<(Box<Will>, Origin)> {
+        let session = self.sessions.get_mut(key.0)?;
+        let Presence::Offline(away) = &mut session.presence else {
+            return None;
+        };
+        let Away { expires, will } = std::mem::take(away);
+        if let Some(at) = expires {
+            self.timeouts.cancel(at, Timeout::SessionExpiry(key));
+        }
+        let will = will?;
+        if let Some(tickets) = will.published {
+            stop_waiting(&mut self.logs, &mut self.store, key, &tickets);
+            return None;
+        }
+        self.timeouts.cancel(will.due, Timeout::WillDelay(key));
+        // Whatever its delay was: a will that still waits has one.
+        Some((will.will, will.origin))
+    }
+
     fn expire_session(&mut self, now: Instant, key: SessionKey) {
-        self.publish_delayed_will(now, key);
         self.stats.sessions_expired += 1;
-        self.remove_session(now, key);
+        self.end_session(now, key);
     }
 
     /// Sees to it that expired retained messages are looked for, while any could expire.

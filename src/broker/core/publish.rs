@@ -42,7 +42,7 @@ impl Source {
 /// What became of a message.
 #[derive(Debug)]
 pub(super) struct Distributed {
-    tickets: Tickets,
+    pub(super) tickets: Tickets,
     /// Neither a subscription nor a route matched.
     nobody: bool,
 }

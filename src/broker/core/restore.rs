@@ -207,6 +207,7 @@ impl Core {
                 will: Box::new(will),
                 origin: Origin::Client,
                 due: now.checked_add(will_in).unwrap_or(now),
+                published: None,
             })
         });
         if let Some(will) = &will {

@@ -79,12 +79,14 @@ pub(super) struct Away {
     pub(super) will: Option<Box<DelayedWill>>,
 }
 
-/// A will that waits for its Will Delay Interval.
+/// A will that waits for its Will Delay Interval, and then for the store.
 #[derive(Debug)]
 pub(super) struct DelayedWill {
     pub(super) will: Box<Will>,
     pub(super) origin: Origin,
     pub(super) due: Instant,
+    /// It was published; what must be covered before the session's row may forget it.
+    pub(super) published: Option<Tickets>,
 }
 
 /// What lasts as long as the network connection.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 
+use super::answers::Tickets;
 use super::route::AttachedLog;
 use super::session::SessionKey;
 use super::watermark::Watermark;
@@ -193,6 +194,34 @@ pub(super) fn watermark<'a>(
         LogId::Bridge(_) => {
             let found = logs.iter_mut().find(|known| known.id == log);
             found.map(|log| &mut log.watermark)
+        }
+    }
+}
+
+/// Whether something of `tickets` is not covered; where that is so, `session` is told when it is.
+pub(super) fn waits(
+    logs: &mut [AttachedLog],
+    store: &mut AttachedStore,
+    session: SessionKey,
+    tickets: &Tickets,
+) -> bool {
+    tickets.as_slice().iter().any(|&(log, seq)| {
+        let known = watermark(logs, store, log);
+        let open = known.filter(|known| !known.is_covered(seq));
+        open.map(|known| known.wait(seq, session)).is_some()
+    })
+}
+
+/// The session waits no more for any of `tickets`.
+pub(super) fn stop_waiting(
+    logs: &mut [AttachedLog],
+    store: &mut AttachedStore,
+    session: SessionKey,
+    tickets: &Tickets,
+) {
+    for &(log, seq) in tickets.as_slice() {
+        if let Some(known) = watermark(logs, store, log) {
+            known.stop_waiting(seq, session);
         }
     }
 }
