@@ -58,6 +58,11 @@ impl Allowance {
         }
     }
 
+    /// For whom is read, if it is for one session.
+    pub(super) fn session(&self) -> Option<SessionNumber> {
+        self.session
+    }
+
     /// Whether nothing more goes in.
     pub(super) fn is_spent(&self) -> bool {
         !self.is_first && self.messages == 0

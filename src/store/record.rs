@@ -36,8 +36,18 @@ pub(super) struct Stored {
     pub(super) message: Message,
     /// Milliseconds on the clock that its log stamps with.
     pub(super) stamp: u64,
-    /// The sessions that want it; none in the log of a bridge.
+    /// The sessions that want it; none in the log of a bridge. In RAM in the order of their numbers.
     pub(super) wants: Vec<Want>,
+}
+
+impl Stored {
+    /// Where `session` stands among those that want it, of a message in RAM.
+    pub(super) fn place_of(&self, session: SessionNumber) -> Option<usize> {
+        let found = self
+            .wants
+            .binary_search_by_key(&session, |want| want.session);
+        found.ok()
+    }
 }
 
 impl From<Record> for Stored {
@@ -159,9 +169,19 @@ fn property_block(properties: &PublishProperties) -> Option<BytesMut> {
 #[derive(Debug, Default)]
 pub(super) struct RecordDecoder {
     topics: Vec<TopicName>,
+    only: Option<SessionNumber>,
 }
 
 impl RecordDecoder {
+    /// One that leaves out what others than `session` want: a thousand sessions that each read a thousand messages for all
+    /// of them would make as many lists of a thousand.
+    pub(super) fn only(session: Option<SessionNumber>) -> Self {
+        Self {
+            only: session,
+            ..Self::default()
+        }
+    }
+
     /// `None`: not what [`RecordEncoder`] writes.
     pub(super) fn decode(&mut self, input: &mut Input, stamp: u64) -> Option<Stored> {
         let flags = input.byte()?;
@@ -198,7 +218,10 @@ impl RecordDecoder {
         let mut wants = Vec::new();
         if flags & WANTS != 0 {
             for _ in 0..input.varint()? {
-                wants.push(decode_want(input)?);
+                let want = decode_want(input)?;
+                if self.only.is_none_or(|only| only == want.session) {
+                    wants.push(want);
+                }
             }
         }
         Some(Stored {

@@ -12,6 +12,7 @@
 
 use bytes::Bytes;
 
+use super::SessionNumber;
 use super::record::{RecordDecoder, RecordEncoder, Stored};
 use super::varint::{self, Input};
 
@@ -216,9 +217,14 @@ impl Segment {
 
     /// Its messages with their positions, in order.
     pub(super) fn records(&self) -> Records {
+        self.records_for(None)
+    }
+
+    /// The same; where there is a `session`, no other is said to want them.
+    pub(super) fn records_for(&self, session: Option<SessionNumber>) -> Records {
         Records {
             input: Input::new(self.bytes.slice(BODY_FROM.min(self.bytes.len())..)),
-            decoder: RecordDecoder::default(),
+            decoder: RecordDecoder::only(session),
             stamp: self.header.stamp,
             next: self.header.first,
             left: self.header.count,
@@ -318,6 +324,18 @@ mod tests {
                 prop_assert!(segment.bytes.len() <= SEGMENT_BYTES_MAX || segment.header.count == 1);
             }
             prop_assert_eq!(decode(&segments), records);
+        }
+
+        #[test]
+        fn a_reader_for_one_session_is_told_of_no_other(mut records in any_records()) {
+            let wants = records.iter().flat_map(|(_, record)| &record.wants);
+            let session = wants.map(|want| want.session).max();
+            let segments = encode(&records);
+            for (_, record) in &mut records {
+                record.wants.retain(|want| Some(want.session) == session);
+            }
+            let read = segments.iter().flat_map(|segment| segment.records_for(session));
+            prop_assert_eq!(read.map(Result::unwrap).collect::<Vec<_>>(), records);
         }
 
         #[test]

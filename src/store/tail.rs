@@ -150,7 +150,8 @@ impl Tail {
     pub(super) fn release(&mut self, seq: u64, session: SessionNumber) -> Option<Kept> {
         let index = self.index(seq)?;
         let kept = self.slots.get_mut(index)?.as_mut()?;
-        kept.record.wants.retain(|want| want.session != session);
+        let place = kept.record.place_of(session)?;
+        kept.record.wants.remove(place);
         if kept.record.wants.is_empty() {
             self.take(seq)
         } else {

@@ -33,40 +33,51 @@ pub(super) fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
-/// Reads stored bytes from front to back.
+/// Reads stored bytes from front to back. A part that is kept shares them; numbers do not, because counting who shares
+/// costs more than reading one.
 #[derive(Clone, Debug)]
 pub(super) struct Input {
     bytes: Bytes,
+    at: usize,
 }
 
 impl Input {
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self { bytes }
+        Self { bytes, at: 0 }
     }
 
     /// The next `count` bytes, shared with what is being read.
     pub(super) fn take(&mut self, count: usize) -> Option<Bytes> {
-        (count <= self.bytes.len()).then(|| self.bytes.split_to(count))
+        let end = self.at.checked_add(count)?;
+        let taken = (end <= self.bytes.len()).then(|| self.bytes.slice(self.at..end))?;
+        self.at = end;
+        Some(taken)
     }
 
     pub(super) fn byte(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
     }
 
     pub(super) fn u32(&mut self) -> Option<u32> {
-        let bytes = self.take(4)?;
-        Some(u32::from_le_bytes(bytes.as_ref().try_into().ok()?))
+        Some(u32::from_le_bytes(self.array()?))
     }
 
     pub(super) fn u64(&mut self) -> Option<u64> {
-        let bytes = self.take(8)?;
-        Some(u64::from_le_bytes(bytes.as_ref().try_into().ok()?))
+        Some(u64::from_le_bytes(self.array()?))
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let array = *self.bytes.get(self.at..)?.first_chunk()?;
+        self.at += N;
+        Some(array)
     }
 
     pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for place in 0..VARINT_BYTES_MAX {
-            let byte = *self.bytes.get(place as usize)?;
+            let byte = *self.bytes.get(self.at + place as usize)?;
             let bits = u64::from(byte & 0x7f);
             let shifted = bits << (7 * place);
             if shifted >> (7 * place) != bits {
@@ -74,7 +85,7 @@ impl Input {
             }
             value |= shifted;
             if byte & 0x80 == 0 {
-                drop(self.bytes.split_to(place as usize + 1));
+                self.at += place as usize + 1;
                 return Some(value);
             }
         }

@@ -89,7 +89,7 @@ impl SessionCore {
         &mut self,
         now: Instant,
         mut message: Message,
-        wants: Vec<Want>,
+        mut wants: Vec<Want>,
         mark: Option<Mark>,
         hold: bool,
     ) {
@@ -100,6 +100,7 @@ impl SessionCore {
         }
         let bytes = message_bytes(&message) as u64;
         let is_held = hold && mark.is_none() && self.front.pace.holds(now);
+        wants.sort_unstable_by_key(|want| want.session);
         for want in &wants {
             let session = self.sessions.entry(want.session);
             let session = session.or_insert_with(|| Session::new(seq - 1));

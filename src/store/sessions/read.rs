@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::super::reading::{Ask, Found};
-use super::super::record::Stored;
 use super::super::tail::message_bytes;
-use super::super::{Seq, SessionEntry, SessionNumber};
+use super::super::{Seq, SessionEntry, SessionNumber, Want};
 use super::SessionCore;
+use crate::mqtt::Message;
 
 /// Where the next messages of a session are.
 #[derive(Debug)]
@@ -84,7 +84,12 @@ impl SessionCore {
                 is_all = false;
                 break;
             }
-            entries.extend(self.entry(now, number, seq, kept.record.clone()));
+            let record = &kept.record;
+            if let Some(place) = record.place_of(number)
+                && let Some(want) = record.wants.get(place).cloned()
+            {
+                entries.push(self.entry(now, seq, record.message.clone(), record.stamp, want));
+            }
         }
         if let Some(last) = entries.last()
             && let Some(session) = self.sessions.get_mut(&number)
@@ -128,27 +133,31 @@ impl SessionCore {
         self.note_dead();
         let entries = wanted.into_iter();
         entries
-            .filter_map(|(seq, record)| self.entry(now, number, seq, record))
+            .filter_map(|(seq, record)| {
+                let mut wants = record.wants.into_iter();
+                let want = wants.find(|want| want.session == number)?;
+                Some(self.entry(now, seq, record.message, record.stamp, want))
+            })
             .collect()
     }
 
     fn entry(
         &self,
         now: Instant,
-        number: SessionNumber,
         seq: u64,
-        record: Stored,
-    ) -> Option<SessionEntry> {
-        let session = self.sessions.get(&number)?;
-        let mut wants = record.wants.into_iter();
-        let want = wants.find(|want| want.session == number)?;
-        let received = session.open.get(&seq).and_then(|held| held.received);
-        Some(SessionEntry {
+        message: Message,
+        stamp: u64,
+        want: Want,
+    ) -> SessionEntry {
+        let session = self.sessions.get(&want.session);
+        let held = session.and_then(|session| session.open.get(&seq));
+        let received = held.and_then(|held| held.received);
+        SessionEntry {
             seq: Seq(seq),
-            message: record.message,
+            message,
             want,
-            age: self.timeline.age(record.stamp, now),
+            age: self.timeline.age(stamp, now),
             received: received.is_some_and(|number| number <= self.front.pace.commits()),
-        })
+        }
     }
 }

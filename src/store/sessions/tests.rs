@@ -322,6 +322,20 @@ fn a_message_is_written_once_for_all_who_want_it() {
 }
 
 #[test]
+fn who_wants_a_message_is_found_whatever_the_order() {
+    let mut bench = bench();
+    bench.append(&[3, 1, 2], AtLeastOnce);
+    for session in [1, 2, 3] {
+        assert_eq!(bench.seqs(session), [1]);
+    }
+    for session in [2, 3, 1] {
+        bench.done(session, 1);
+        assert!(bench.seqs(session).is_empty());
+    }
+    assert_eq!(bench.core.progress().covered, Seq(1));
+}
+
+#[test]
 fn a_message_acknowledged_by_all_while_held_is_covered_and_never_written() {
     let mut bench = bench();
     bench.append_held(&[1, 2], AtLeastOnce, true);

@@ -229,7 +229,7 @@ fn take_segment(
     if segment.header.last < range.0 {
         return Ok(true);
     }
-    for record in segment.records() {
+    for record in segment.records_for(allowance.session()) {
         let (seq, record) = record?;
         if seq < range.0 {
             continue;
