@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::stores::Opened;
-use super::{Prepared, report, sys};
+use super::{Prepared, memory, report, sys};
 use crate::adapter::{Adapter, PlanError};
 use crate::auth::Authenticator;
 use crate::bridge::PreparedBridge;
@@ -107,10 +107,8 @@ impl Gateway {
         let link = gateway.link("sys", Origin::Gateway).await?;
         let (broker, stop) = (gateway.broker.clone(), gateway.stops.reports.stop());
         gateway.reports.spawn(sys::publish(link, broker, stop));
-        #[cfg(target_env = "gnu")]
-        gateway
-            .reports
-            .spawn(super::memory::give_back(gateway.stops.reports.stop()));
+        let (broker, stop) = (gateway.broker.clone(), gateway.stops.reports.stop());
+        gateway.reports.spawn(memory::give_back(broker, stop));
         tracing::info!(gateway = id, "running");
         Ok(gateway)
     }

@@ -6,7 +6,6 @@
 
 mod gateway;
 pub mod logging;
-#[cfg(target_env = "gnu")]
 mod memory;
 mod prepare;
 mod reload;

@@ -101,6 +101,14 @@ def claim(one, number):
     send(one, b"\x30" + length + b"\x00\x05claim" + b"x" * (number % 7 * 1000))
 
 
+def subscribe(one, number):
+    """A client in good order with a subscription of its own."""
+    send(one, connect_packet(f"many{number}"))
+    topic = f"many/{number}".encode()
+    body = b"\x00\x01" + struct.pack("!H", len(topic)) + topic + b"\x01"
+    send(one, b"\x82" + bytes([len(body)]) + body)
+
+
 def claim_in_a_frame(one, number):
     send(one, UPGRADE)
     with contextlib.suppress(OSError):
@@ -116,6 +124,7 @@ def attacks(tls, web, port):
         "half a CONNECT that claims 256 MB": (1000, port, lambda one, number: send(one, b"\x10\xff\xff\xff\x7f\x00\x04M")),
         "half a CONNECT that claims 250 KB": (1000, port, lambda one, number: send(one, b"\x10\x90\xa1\x0f\x00\x04MQTT")),
         "clients with half a PUBLISH": (1000, port, claim),
+        "clients with a subscription": (1000, port, subscribe),
         "TLS: nothing sent": (500, tls, lambda one, number: None),
         "TLS: half a ClientHello": (500, tls, lambda one, number: send(one, hello[: 5 + number % 200])),
         "TLS: a ClientHello and then silence": (500, tls, lambda one, number: send(one, hello)),

@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::session::{Session, SessionKey};
+use super::shrink::is_sparse;
 
 /// Sessions by client id. The hash is the standard library's keyed one: clients choose the ids.
 #[derive(Debug, Default)]
@@ -28,6 +29,14 @@ impl Clients {
         let hasher = &self.hasher;
         self.keys
             .insert_unique(hash, key, |key| hasher.hash_one(id_of(sessions, *key)));
+    }
+
+    pub(super) fn shrink(&mut self, sessions: &Slab<Session>) {
+        if is_sparse(self.keys.len(), self.keys.capacity()) {
+            let hasher = &self.hasher;
+            self.keys
+                .shrink_to_fit(|key| hasher.hash_one(id_of(sessions, *key)));
+        }
     }
 
     /// Takes out the session of this client id.

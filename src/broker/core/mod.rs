@@ -47,6 +47,7 @@ mod route;
 mod rows;
 mod session;
 mod share;
+mod shrink;
 mod stats;
 mod store;
 mod subscribe;

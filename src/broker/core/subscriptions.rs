@@ -62,6 +62,10 @@ impl Subscriptions {
         self.len
     }
 
+    pub(super) fn shrink(&mut self) {
+        self.filters.shrink();
+    }
+
     /// The key of the subscription that this filter makes for a session that has one to it.
     pub(super) fn find(&self, asked: &SharedFilter) -> Option<SubscriptionKey> {
         let filter = self.filters.find(&asked.filter)?;

@@ -15,6 +15,7 @@ use std::num::NonZeroU32;
 use hashbrown::HashTable;
 use slab::Slab;
 
+use super::shrink::is_sparse;
 use crate::topic::{TopicFilter, TopicName};
 
 /// Longest level that a node holds without an allocation of its own; as much as fits beside a length.
@@ -119,6 +120,22 @@ impl<T: Default> Trie<T> {
         }
         levels.reverse();
         levels.join("/")
+    }
+
+    /// Gives back room that filters have left. Keys stay as they are.
+    pub(super) fn shrink(&mut self) {
+        if is_sparse(self.nodes.len(), self.nodes.capacity()) {
+            self.nodes.shrink_to_fit();
+        }
+        if is_sparse(self.named.len(), self.named.capacity()) {
+            let Self {
+                nodes,
+                named,
+                hasher,
+                ..
+            } = self;
+            named.shrink_to_fit(|child| hash_of(nodes, hasher, *child));
+        }
     }
 
     /// Takes away a filter that is of no more use, and the nodes above it that only it needed.
@@ -238,12 +255,7 @@ impl<T: Default> Trie<T> {
                     hasher,
                     ..
                 } = self;
-                named.insert_unique(hash, key, |child| {
-                    let node = nodes.get(child.place());
-                    node.map_or(0, |node| {
-                        mixed(hasher.hash_one(node.level.bytes()), node.parent)
-                    })
-                });
+                named.insert_unique(hash, key, |child| hash_of(nodes, hasher, *child));
             }
         }
         self.nodes.insert(Node::new(level, parent));
@@ -299,6 +311,14 @@ impl Level {
             Self::Long(text) => text,
         }
     }
+}
+
+/// The hash of a named node.
+fn hash_of<T>(nodes: &Slab<Node<T>>, hasher: &RandomState, key: FilterKey) -> u64 {
+    let node = nodes.get(key.place());
+    node.map_or(0, |node| {
+        mixed(hasher.hash_one(node.level.bytes()), node.parent)
+    })
 }
 
 /// The place of a level below a parent: the level's hash is secret, the parent's number is not.
@@ -380,6 +400,25 @@ mod tests {
         remove(&mut trie, "a/b", 2);
         assert_eq!(trie.nodes.len(), 1, "the root");
         assert!(trie.named.is_empty());
+    }
+
+    #[test]
+    fn a_trie_that_was_large_becomes_small_and_finds_what_is_left() {
+        let mut trie = Trie::default();
+        for number in 0..1000 {
+            add(&mut trie, &format!("a/{number}"), number);
+        }
+        for number in (0..1000).filter(|number| number % 500 != 7) {
+            remove(&mut trie, &format!("a/{number}"), number);
+        }
+        trie.shrink();
+        assert!(trie.nodes.capacity() < 600 && trie.named.capacity() < 10);
+        assert_eq!(found(&mut trie, "a/7"), [7]);
+        assert_eq!(found(&mut trie, "a/507"), [507]);
+        for number in 0..1000 {
+            add(&mut trie, &format!("a/{number}"), number);
+            assert_eq!(found(&mut trie, &format!("a/{number}")), [number]);
+        }
     }
 
     fn texts(levels: &'static [&'static str]) -> impl Strategy<Value = String> {
