@@ -76,11 +76,12 @@ impl SessionStore {
             publisher: kept.publisher,
             age: kept.age,
         });
+        let marks = kept.marks.into_iter();
         Ok(Self {
             restored: Restored {
                 sessions: sessions.collect(),
                 retained: retained.collect(),
-                marks: Vec::new(),
+                marks: marks.map(|mark| (LogId::State, mark)).collect(),
             },
             next_session: kept.next_session,
             log,

@@ -32,7 +32,8 @@ pub struct Want {
 }
 
 /// A QoS 2 message from a client between PUBLISH and PUBREL. Each log that took the message keeps its mark, in the same
-/// commit: a resend goes only to the logs without it.
+/// commit: a resend goes only to the logs without it. In `state.redb` it comes with what was retained, or behind it, and
+/// before anything newer is covered: that is not overwritten by a resend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark {
     /// The publisher's session.
@@ -86,6 +87,10 @@ pub enum StateChange {
     Retained(Message, ByteString),
     /// The topic has none any more.
     RetainedGone(TopicName),
+    /// A QoS 2 message from a client was retained, or took one away. To be put after that change.
+    Marked(Mark),
+    /// The mark is not needed any more.
+    MarkGone(Mark),
 }
 
 /// A session in `state.redb`.

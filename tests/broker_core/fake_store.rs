@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use fieldgate::broker::ForwardRoute;
 use fieldgate::broker::core::{
@@ -61,6 +62,9 @@ struct State {
     sessions: BTreeMap<SessionNumber, StoredSession>,
     subscriptions: BTreeMap<(SessionNumber, ByteString), StoredSubscription>,
     retained: BTreeMap<TopicName, (Message, ByteString)>,
+    marks: BTreeSet<Mark>,
+    /// Payloads that were retained at any time.
+    ever: BTreeSet<Bytes>,
 }
 
 #[derive(Clone, Default)]
@@ -94,10 +98,12 @@ impl FakeStore {
                 age: Duration::ZERO,
             }
         });
+        let in_state = state.marks.iter().map(|mark| (LogId::State, *mark));
+        let marks = bridge.marks.iter().map(|mark| (BRIDGE, *mark));
         let restored = Restored {
             sessions: known.iter().map(|number| self.restored(*number)).collect(),
             retained: retained.collect(),
-            marks: bridge.marks.iter().map(|mark| (BRIDGE, *mark)).collect(),
+            marks: marks.chain(in_state).collect(),
         };
         core.restore(now, restored, &mut |principal, _| Some(principal.clone()));
     }
@@ -313,6 +319,11 @@ impl FakeStore {
         let topic = TopicName::try_from(topic).unwrap();
         retained.get(&topic).map(|(message, _)| message)
     }
+
+    /// Whether it is committed that a message with this payload was retained, whatever has become of it.
+    pub fn was_retained(&self, payload: &str) -> bool {
+        self.state.committed.ever.contains(payload.as_bytes())
+    }
 }
 
 impl<T: Clone> Part<T> {
@@ -392,12 +403,15 @@ impl State {
                 self.subscriptions.remove(&(number, filter)).unwrap();
             }
             StateChange::Retained(message, publisher) => {
+                self.ever.insert(message.payload.clone());
                 self.retained
                     .insert(message.topic.clone(), (message, publisher));
             }
             StateChange::RetainedGone(topic) => {
                 self.retained.remove(&topic);
             }
+            StateChange::Marked(mark) => assert!(self.marks.insert(mark)),
+            StateChange::MarkGone(mark) => assert!(self.marks.remove(&mark)),
         }
     }
 }

@@ -13,6 +13,7 @@ use fieldgate::store::{
     StoredSubscription, Want,
 };
 
+use crate::fake_store::FakeStore;
 use crate::story::{
     QOS0, QOS1, QOS2, SUCCESS, Story, message, pid, publish, route, v5, v311, with_will,
 };
@@ -741,6 +742,91 @@ fn a_resend_after_a_restart_goes_only_to_the_logs_without_its_mark() {
         story.told(),
         ["log0 unmark mark s1#1", "sessions unmark mark s1#1"]
     );
+}
+
+#[test]
+fn a_retained_qos_2_message_is_marked_behind_itself_and_its_pubcomp_waits_for_the_end_of_that() {
+    let mut story = kept();
+    let publisher = story.connect_with(v5("p"));
+    state_covered(&mut story);
+    story.told();
+    let retain = |payload: &str, id| {
+        Packet::Publish(Publish {
+            retain: true,
+            ..publish("t", payload, QOS2, id)
+        })
+    };
+    story.packet(publisher, retain("1", 1));
+    assert_eq!(
+        story.told(),
+        ["state @2 t=1 q2 of p urgent", "state @3 mark s1#1 urgent"]
+    );
+    story.core.covered(story.now, LogId::State, Seq(2));
+    assert!(story.told().is_empty());
+    story.core.covered(story.now, LogId::State, Seq(3));
+    assert_eq!(story.told(), ["1 PUBREC 1 NoMatchingSubscribers"]);
+    story.pubrel(publisher, 1);
+    story.pubrel(publisher, 1);
+    assert_eq!(story.told(), ["state @4 mark s1#1 gone urgent"]);
+    state_covered(&mut story);
+    assert_eq!(story.told(), ["1 PUBCOMP 1"]);
+    // Nothing is there to be removed: also that is done once.
+    for id in [2, 3] {
+        story.packet(publisher, retain("", id));
+    }
+    assert_eq!(
+        story.told(),
+        [
+            "state @5 t cleared urgent",
+            "state @6 mark s1#2 urgent",
+            "state @7 mark s1#3 urgent"
+        ]
+    );
+}
+
+#[test]
+fn a_resend_after_a_crash_does_not_replace_what_was_retained_since() {
+    for (payload, newer) in [("1", "2"), ("", "2"), ("1", "")] {
+        let mut story = Story::new();
+        let mut store = FakeStore::default();
+        let settle = |story: &mut Story, store: &mut FakeStore| {
+            for _ in 0..3 {
+                for effect in story.effects() {
+                    store.take(story.now, effect);
+                }
+                store.commit_state(&mut story.core, story.now);
+            }
+        };
+        store.open(&mut story.core, story.now, vec![route("t")]);
+        let one = story.connect_with(v5("one"));
+        settle(&mut story, &mut store);
+        let retain = |payload: &str| Publish {
+            retain: true,
+            ..publish("t", payload, QOS2, 1)
+        };
+        // The state has it, and the log of the bridge has not.
+        story.packet(one, Packet::Publish(retain(payload)));
+        settle(&mut story, &mut store);
+        story.restart(WhenQueueFull::DropOldest);
+        store.open(&mut story.core, story.now, vec![route("t")]);
+        let other = story.connect_with(v5("other"));
+        settle(&mut story, &mut store);
+        story.packet(other, Packet::Publish(retain(newer)));
+        settle(&mut story, &mut store);
+        let one = story.connect_with(v5("one"));
+        settle(&mut story, &mut store);
+        let resend = Publish {
+            dup: true,
+            ..retain(payload)
+        };
+        story.packet(one, Packet::Publish(resend));
+        settle(&mut story, &mut store);
+        let retained = store.committed_retained("t");
+        let retained = retained.map_or("", |message| str::from_utf8(&message.payload).unwrap());
+        assert_eq!(retained, newer);
+        store.commit_bridge(&mut story.core, story.now);
+        assert_eq!(story.told(), ["2 PUBREC 1", "3 PUBREC 1"]);
+    }
 }
 
 #[test]

@@ -135,6 +135,8 @@ struct Told {
     first: u32,
     sent: u32,
     acknowledged: Option<u32>,
+    /// When a crash found it retained, or that it had been: it is not retained again.
+    stored: Option<u32>,
 }
 
 struct World {
@@ -238,6 +240,11 @@ impl World {
     }
 
     fn crash(&mut self) {
+        for (number, told) in (1_u32..).zip(&mut self.told) {
+            if told.stored.is_none() && self.store.was_retained(&number.to_string()) {
+                told.stored = Some(self.tick);
+            }
+        }
         self.story.restart(WhenQueueFull::DropOldest);
         for (number, client) in self.clients.iter_mut().enumerate() {
             client.crash(number);
@@ -337,6 +344,7 @@ impl World {
             first: self.tick,
             sent: self.tick,
             acknowledged: None,
+            stored: None,
         });
         let message = u32::try_from(self.told.len()).unwrap();
         publisher.ids += 1;
@@ -554,6 +562,7 @@ impl World {
                     let kept = kept.expect("acknowledged and not retained");
                     let kept = &self.told[kept as usize - 1];
                     let over = kept.acknowledged.unwrap_or(kept.sent);
+                    let over = kept.stored.map_or(over, |stored| stored.min(over));
                     assert!(over >= told.first, "an older one is retained at {name}");
                 }
             }

@@ -516,6 +516,8 @@ fn tell_change(change: &StateChange) -> String {
             format!("{} of {publisher}", tell_message(message, message.qos))
         }
         StateChange::RetainedGone(topic) => format!("{topic} cleared"),
+        StateChange::Marked(mark) => tell_mark(Some(mark)).trim().to_owned(),
+        StateChange::MarkGone(mark) => format!("{} gone", tell_mark(Some(mark)).trim()),
     }
 }
 

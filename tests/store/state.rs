@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use fieldgate::mqtt::{Message, ProtocolVersion, QoS, Will};
+use fieldgate::mqtt::{Message, PacketId, ProtocolVersion, QoS, Will};
 use fieldgate::store::{
-    Restored, Seq, SessionNumber, State, StateChange, StateOptions, StoredPresence, StoredSession,
-    StoredSubscription,
+    Mark, Restored, Seq, SessionNumber, State, StateChange, StateOptions, StoredPresence,
+    StoredSession, StoredSubscription,
 };
 use fieldgate::topic::TopicName;
 use tempfile::{TempDir, tempdir};
@@ -76,6 +76,13 @@ pub fn subscription(qos: QoS) -> StoredSubscription {
 pub fn message(topic: &str, payload: &str) -> Message {
     let topic = TopicName::try_from(topic).unwrap();
     Message::new(topic, payload.to_owned().into(), QoS::AtLeastOnce, true)
+}
+
+pub fn mark(session: SessionNumber, packet_id: u16) -> Mark {
+    Mark {
+        session,
+        packet_id: PacketId::new(packet_id).unwrap(),
+    }
 }
 
 pub fn begun(number: SessionNumber, session: StoredSession) -> StateChange {
@@ -175,6 +182,25 @@ async fn a_session_that_ended_takes_its_subscriptions_with_it() {
     assert_eq!(kept, [numbers[0], numbers[2]]);
     assert!(restored.sessions.iter().all(|kept| kept.2.len() == 3));
     assert_eq!(rig.state.stats().subscriptions, 6);
+}
+
+#[tokio::test]
+async fn marks_are_there_until_they_are_gone() {
+    let folder = tempdir().unwrap();
+    let (mut rig, restored) = open(&folder);
+    let marks = [1, 258, 65_535].map(|id| mark(restored.next_session, id));
+    for mark in marks {
+        rig.put(StateChange::Retained(message("a", "1"), "c".into()));
+        rig.put(StateChange::Marked(mark));
+    }
+    rig.covered().await;
+    drop(rig);
+    let (mut rig, restored) = open(&folder);
+    assert_eq!(restored.marks, marks);
+    rig.put(StateChange::MarkGone(marks[1]));
+    rig.covered().await;
+    drop(rig);
+    assert_eq!(open(&folder).1.marks, [marks[0], marks[2]]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use fieldgate::store::{Restored, SessionNumber, State, StateChange};
 use redb::{Database, TableDefinition};
 use tempfile::{TempDir, tempdir};
 
-use crate::state::{Rig, begun, message, open, options, session, subscription};
+use crate::state::{Rig, begun, mark, message, open, options, session, subscription};
 
 const SESSIONS: u64 = 40;
 const FILTERS: u64 = 5;
@@ -261,12 +261,49 @@ async fn a_row_that_was_written_wrong_costs_itself() {
 async fn a_newer_format_is_refused_and_kept() {
     let folder = tempdir().unwrap();
     filled(&folder).await;
-    edit(&folder, "meta", b"format", &2_u32.to_le_bytes());
+    edit(&folder, "meta", b"format", &3_u32.to_le_bytes());
     let bytes = fs::read(path(&folder)).unwrap();
     let error = State::open(options(&folder)).unwrap_err();
-    assert!(error.to_string().contains("format 2"), "{error}");
+    assert!(error.to_string().contains("format 3"), "{error}");
     assert_eq!(names(&folder), ["state.redb"]);
     assert!(fs::read(path(&folder)).unwrap() == bytes, "kept as it was");
+}
+
+#[tokio::test]
+async fn a_file_of_format_1_is_read_and_written_on() {
+    let folder = tempdir().unwrap();
+    let first = filled(&folder).await;
+    edit(&folder, "meta", b"format", &1_u32.to_le_bytes());
+    let database = Database::open(path(&folder)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let marks = TableDefinition::<&[u8], &[u8]>::new("marks");
+    assert!(transaction.delete_table(marks).unwrap());
+    transaction.commit().unwrap();
+    drop(database);
+    let (mut rig, restored) = open(&folder);
+    assert_nothing_invented(&restored, first);
+    assert_eq!((rows(&restored), restored.lost), (ALL, None));
+    rig.put(StateChange::Marked(mark(first, 1)));
+    rig.covered().await;
+    drop(rig);
+    assert_eq!(open(&folder).1.marks, [mark(first, 1)]);
+}
+
+#[tokio::test]
+async fn a_mark_is_not_salvaged() {
+    let folder = tempdir().unwrap();
+    let (mut rig, restored) = open(&folder);
+    let session_number = restored.next_session;
+    rig.put(begun(session_number, session("a")));
+    rig.put(StateChange::Marked(mark(session_number, 1)));
+    rig.covered().await;
+    rig.state.close();
+    let mut bytes = fs::read(path(&folder)).unwrap();
+    bytes[..4096].fill(0xee);
+    fs::write(path(&folder), &bytes).unwrap();
+    let (_rig, restored) = open(&folder);
+    assert_eq!((rows(&restored), restored.lost), (1, Some(0)));
+    assert_eq!(restored.marks, [], "it may have been removed since");
 }
 
 #[tokio::test]

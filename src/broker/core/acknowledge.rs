@@ -31,6 +31,9 @@ impl Core {
         if log == LogId::Sessions {
             self.store.tell_replayed(&mut self.effects);
         }
+        while let Some(mark) = self.store.pop_unmarked() {
+            self.unmarked(now, LogId::State, mark);
+        }
     }
 
     /// A client is owed an answer.
@@ -249,9 +252,10 @@ impl Core {
                     && let Some(logs) = durable.marks.remove(&id)
                 {
                     let mark = durable.mark(id);
-                    let unmark = logs.iter().map(|&log| Effect::Unmark { log, mark });
-                    self.effects.extend(unmark);
-                    durable.unmarking.insert(id, logs);
+                    durable.unmarking.insert(id, logs.clone());
+                    for log in logs {
+                        self.unmark(log, mark);
+                    }
                     return Ok(());
                 }
                 session.inbound.completed(id);
@@ -262,7 +266,7 @@ impl Core {
         Ok(())
     }
 
-    /// [`Effect::Unmark`] is committed.
+    /// [`Effect::Unmark`] is committed, or what the state was told to that end.
     pub fn unmarked(&mut self, now: Instant, log: LogId, mark: Mark) {
         self.now = Some(now);
         let Some(key) = self.store.session(mark.session) else {

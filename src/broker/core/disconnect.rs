@@ -243,17 +243,16 @@ impl Core {
         self.retry_parked(now, key);
     }
 
-    /// What the state knows of a session that has ended goes, and its marks in the logs of bridges.
+    /// What the state knows of a session that has ended goes, and its marks wherever the session log does not see to it.
     fn forget_session(&mut self, durable: &Durable) {
         let session = durable.number;
         self.store.forget_session(session);
         let gone = StateChange::SessionGone(session);
         self.store.put(&mut self.effects, gone, true);
         for (&packet_id, logs) in &durable.marks {
-            let bridges = logs.iter().filter(|log| **log != LogId::Sessions);
-            let mark = Mark { session, packet_id };
-            let unmark = bridges.map(|&log| Effect::Unmark { log, mark });
-            self.effects.extend(unmark);
+            for &log in logs.iter().filter(|log| **log != LogId::Sessions) {
+                self.unmark(log, Mark { session, packet_id });
+            }
         }
     }
 }

@@ -120,7 +120,7 @@ pub enum Effect {
     },
     /// Remove a mark from one log. Once that is committed: [`super::Core::unmarked`].
     Unmark {
-        /// Which log; never [`LogId::State`].
+        /// Which log; never [`LogId::State`], which is told by [`Self::State`].
         log: LogId,
         /// What.
         mark: Mark,

@@ -132,8 +132,7 @@ impl Core {
 
     /// Which logs have a mark of this message now.
     fn note_marks(&mut self, key: SessionKey, source: &Source, tickets: &Tickets) {
-        let tickets = tickets.as_slice().iter().map(|(log, _)| *log);
-        let mut logs = tickets.filter(|log| *log != LogId::State).peekable();
+        let mut logs = tickets.as_slice().iter().map(|(log, _)| *log).peekable();
         if let Some(mark) = source.mark
             && logs.peek().is_some()
             && let Some(session) = self.sessions.get_mut(key.0)
@@ -237,6 +236,7 @@ impl Core {
             tickets.push(LogId::Sessions, seq);
         }
         if message.retain
+            && !source.marked.contains(&LogId::State)
             && let Some(seq) = self.retain(now, source, &message)
         {
             tickets.push(LogId::State, seq);

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 
 use super::durable::Durable;
-use super::effect::Effect;
 use super::rights::nobody;
 use super::session::{Away, DelayedWill, Presence, Session, SessionKey};
 use super::subscriptions::Subscriber;
@@ -28,7 +27,7 @@ pub struct Restored {
     pub sessions: Vec<RestoredSession>,
     /// Retained messages.
     pub retained: Vec<RestoredRetained>,
-    /// Marks in the logs of bridges. Those of the session log are in [`SessionStanding::marks`].
+    /// Marks in the state and in the logs of bridges. Those of the session log are in [`SessionStanding::marks`].
     pub marks: Vec<(LogId, Mark)>,
 }
 
@@ -82,7 +81,7 @@ impl Core {
             let session = self.store.session(mark.session);
             match session.and_then(|key| self.sessions.get_mut(key.0)) {
                 Some(session) => session.restore_mark(mark.packet_id, log),
-                None => self.effects.push(Effect::Unmark { log, mark }),
+                None => self.unmark(log, mark),
             }
         }
     }

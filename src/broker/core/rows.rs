@@ -1,13 +1,14 @@
-//! What the state of the store is told: sessions, retained messages. Nothing without a store.
+//! What the state of the store is told: sessions, retained messages and their marks. Nothing without a store.
 
 use std::time::Instant;
 
 use super::answers::Tickets;
+use super::effect::Effect;
 use super::publish::{Source, is_own};
 use super::session::{Presence, Session, SessionKey};
 use super::{Core, LogId, Origin};
 use crate::mqtt::{Message, QoS};
-use crate::store::{Seq, SessionNumber, StateChange, StoredPresence, StoredSession};
+use crate::store::{Mark, Seq, SessionNumber, StateChange, StoredPresence, StoredSession};
 
 impl Core {
     /// A change of the state; the position it gets. `None` without a store.
@@ -44,15 +45,13 @@ impl Core {
         message: &Message,
     ) -> Option<Seq> {
         let change = if message.payload.is_empty() {
-            if !self.retained.clear(&message.topic) {
-                return None;
-            }
-            StateChange::RetainedGone(message.topic.clone())
+            let was_there = self.retained.clear(&message.topic);
+            was_there.then(|| StateChange::RetainedGone(message.topic.clone()))
         } else if self.retained.has_room(message) {
             let publisher = source.client_id.clone();
             self.retained.set(now, message.clone(), publisher.clone());
             self.arm_sweep(now);
-            StateChange::Retained(message.clone(), publisher)
+            Some(StateChange::Retained(message.clone(), publisher))
         } else {
             self.stats.dropped += 1;
             return None;
@@ -62,7 +61,19 @@ impl Core {
         }
         let promised = matches!(source.origin, Origin::Client | Origin::Bridge)
             && message.qos > QoS::AtMostOnce;
-        self.put_state(change, promised).filter(|_| promised)
+        let changed = change.and_then(|change| self.put_state(change, promised));
+        let mark = source.mark.map(StateChange::Marked);
+        let marked = mark.and_then(|mark| self.put_state(mark, true));
+        marked.or(changed).filter(|_| promised)
+    }
+
+    /// Removes a mark from one part of the store; then [`Self::unmarked`].
+    pub(super) fn unmark(&mut self, log: LogId, mark: Mark) {
+        if log != LogId::State {
+            self.effects.push(Effect::Unmark { log, mark });
+        } else if let Some(seq) = self.put_state(StateChange::MarkGone(mark), true) {
+            self.store.unmarking.push_back((seq, mark));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::route::AttachedLog;
 use super::session::SessionKey;
 use super::watermark::Watermark;
 use super::{Core, Effect, LogId};
-use crate::store::{Seq, SessionNumber, StateChange, StoredSubscription};
+use crate::store::{Mark, Seq, SessionNumber, StateChange, StoredSubscription};
 use crate::topic::TopicFilter;
 
 /// The session log and the state, once attached. Before, no session is kept.
@@ -30,6 +30,8 @@ pub(super) struct AttachedStore {
     /// Subscriptions whose retained messages are all in the log, up to this position: once that is covered, the state may
     /// say so. One entry a subscription at most.
     replayed: VecDeque<Replayed>,
+    /// Marks that the state is to remove, by position.
+    pub(super) unmarking: VecDeque<(Seq, Mark)>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl Default for AttachedStore {
             committed: Seq(0),
             uncommitted: BTreeSet::new(),
             replayed: VecDeque::new(),
+            unmarking: VecDeque::new(),
         }
     }
 }
@@ -147,6 +150,14 @@ impl AttachedStore {
             let change = StateChange::Subscription(replayed.session, filter, replayed.stored);
             self.put(effects, change, false);
         }
+    }
+
+    /// A mark that the state has removed.
+    pub(super) fn pop_unmarked(&mut self) -> Option<Mark> {
+        if !self.state.is_covered(self.unmarking.front()?.0) {
+            return None;
+        }
+        self.unmarking.pop_front().map(|(_, mark)| mark)
     }
 
     fn pop_committed(&mut self) -> Option<SessionKey> {

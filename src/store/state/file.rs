@@ -6,6 +6,7 @@
 //! | `sessions` | number | row |
 //! | `subscriptions` | number, big endian, and filter | row |
 //! | `retained` | topic | row |
+//! | `marks` | number and packet id, big endian | row |
 //!
 //! As a generation of a log: made under a name ending in `.tmp` and renamed after its first commits; opened with a check of
 //! every page; every call into redb under `catch_unwind`. Every row has a CRC of its own (`row`).
@@ -18,7 +19,7 @@ use redb::{
 
 use super::super::error::StoreError;
 use super::super::writer::Place;
-use super::super::{SessionNumber, StateChange};
+use super::super::{Mark, SessionNumber, StateChange};
 use super::pending::Batch;
 use super::row::{self, Counts, Head, Kept, Row, RowError};
 use crate::clock::ClockMark;
@@ -31,9 +32,10 @@ const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
 const SUBSCRIPTIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("subscriptions");
 const RETAINED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("retained");
+const MARKS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("marks");
 
-/// Version of the tables.
-const FORMAT: u32 = 1;
+/// Version of the tables. Format 1 had no marks.
+const FORMAT: u32 = 2;
 const FORMAT_KEY: &[u8] = b"format";
 const HEAD_KEY: &[u8] = b"head";
 /// The default of redb is 1 GiB.
@@ -93,7 +95,9 @@ impl StateFile {
                 .set_check_integrity_on_open(true)
                 .create_with_backend(medium)?)
         })?;
-        check(place, &database)?;
+        if check(place, &database)? < FORMAT {
+            upgrade(place, &database)?;
+        }
         let (head, counts) = place.guard(NAME, || {
             let transaction = database.begin_read()?;
             let head = transaction.open_table(META)?.get(HEAD_KEY)?;
@@ -131,7 +135,7 @@ impl StateFile {
             for row in transaction.open_table(SESSIONS)?.iter()? {
                 reading.row(row?.1.value());
             }
-            for table in [SUBSCRIPTIONS, RETAINED] {
+            for table in [SUBSCRIPTIONS, RETAINED, MARKS] {
                 for row in transaction.open_table(table)?.iter()? {
                     reading.row(row?.1.value());
                 }
@@ -168,7 +172,7 @@ impl StateFile {
             let transaction = self.database.begin_read()?;
             copy_rows(&transaction.open_table(META)?, &database, META)?;
             copy_rows(&transaction.open_table(SESSIONS)?, &database, SESSIONS)?;
-            for table in [SUBSCRIPTIONS, RETAINED] {
+            for table in [SUBSCRIPTIONS, RETAINED, MARKS] {
                 copy_rows(&transaction.open_table(table)?, &database, table)?;
             }
             let counts = self.counts;
@@ -213,6 +217,7 @@ fn write<'a>(
     let mut sessions = transaction.open_table(SESSIONS)?;
     let mut subscriptions = transaction.open_table(SUBSCRIPTIONS)?;
     let mut retained = transaction.open_table(RETAINED)?;
+    let mut marks = transaction.open_table(MARKS)?;
     for (stamp, change) in changes {
         let row = row::encode(stamp, change).unwrap_or_default();
         let row = row.as_slice();
@@ -236,6 +241,8 @@ fn write<'a>(
             StateChange::RetainedGone(topic) => {
                 drop(retained.remove(topic.as_bytes().as_ref())?);
             }
+            StateChange::Marked(mark) => drop(marks.insert(mark_key(*mark).as_slice(), row)?),
+            StateChange::MarkGone(mark) => drop(marks.remove(mark_key(*mark).as_slice())?),
         }
     }
     let counts = Counts {
@@ -283,6 +290,11 @@ fn subscription_key(number: SessionNumber, filter: &str) -> Vec<u8> {
     [prefix(number).as_slice(), filter.as_bytes()].concat()
 }
 
+fn mark_key(mark: Mark) -> Vec<u8> {
+    let packet_id = mark.packet_id.get().to_be_bytes();
+    [prefix(mark.session).as_slice(), &packet_id].concat()
+}
+
 /// Looks at the format before anything is written to the file. What cannot be told here shows later.
 fn refuse_newer(place: &Place) -> Result<(), StoreError> {
     let medium = place.medium(NAME, false)?;
@@ -297,7 +309,7 @@ fn refuse_newer(place: &Place) -> Result<(), StoreError> {
         })
     });
     let checked = match &database {
-        Ok(Some(database)) => check::<ReadOnlyDatabase>(place, database),
+        Ok(Some(database)) => check::<ReadOnlyDatabase>(place, database).map(drop),
         Ok(None) => Ok(()),
         Err(_) => return Ok(()),
     };
@@ -307,7 +319,8 @@ fn refuse_newer(place: &Place) -> Result<(), StoreError> {
     }
 }
 
-fn check<D: ReadableDatabase>(place: &Place, database: &D) -> Result<(), StoreError> {
+/// The format of the file, which is one that is known.
+fn check<D: ReadableDatabase>(place: &Place, database: &D) -> Result<u32, StoreError> {
     let format = place.guard(NAME, || {
         let transaction = database.begin_read()?;
         let value = transaction.open_table(META)?.get(FORMAT_KEY)?;
@@ -316,8 +329,21 @@ fn check<D: ReadableDatabase>(place: &Place, database: &D) -> Result<(), StoreEr
     match format {
         None => Err(place.damaged(NAME, "no format is given")),
         Some(found) if found > FORMAT => Err(newer(place, found, FORMAT)),
-        Some(_) => Ok(()),
+        Some(found) => Ok(found),
     }
+}
+
+/// Gives an older file the tables that it lacks, and the format with them: what is written to it from here on an older
+/// program must not read.
+fn upgrade(place: &Place, database: &Database) -> Result<(), StoreError> {
+    place.guard(NAME, || {
+        let transaction = database.begin_write()?;
+        transaction.open_table(MARKS)?;
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(FORMAT_KEY, FORMAT.to_le_bytes().as_slice())?;
+        drop(meta);
+        Ok(transaction.commit()?)
+    })
 }
 
 pub(super) fn newer(place: &Place, found: u32, known: u32) -> StoreError {

@@ -1,4 +1,5 @@
-//! `state.redb`: what is no queue. Sessions, their subscriptions, and retained messages; one small file, a row for each.
+//! `state.redb`: what is no queue. Sessions, their subscriptions, and retained messages with the marks of those that came at
+//! QoS 2; one small file, a row for each.
 //!
 //! [`State`] is the handle: a mutex around `pending`, which decides what is committed when. The thread in `keeper` owns the
 //! `file`, whose rows have the form of `row`. Damage costs what was on the damaged pages, and nothing else (`salvage`).

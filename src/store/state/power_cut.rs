@@ -9,7 +9,7 @@ use super::super::power_cut::{Honesty, SimulatedFolder, Unsynced};
 use super::super::{Directory, Seq, SessionNumber, StateChange, StoredPresence, StoredSession};
 use super::Restored;
 use super::row::Key;
-use super::tests::{Rig, begun, reading, retained, session, subscribed, topic};
+use super::tests::{Rig, begun, mark, reading, retained, session, subscribed, topic};
 
 /// What was put under each key, in order; `None`: it ended.
 #[derive(Clone, Default)]
@@ -47,6 +47,7 @@ impl Story {
             StateChange::SessionGone(_)
                 | StateChange::SubscriptionGone(..)
                 | StateChange::RetainedGone(_)
+                | StateChange::MarkGone(_)
         );
         let key = Key::of(&change);
         let put = Put {
@@ -120,6 +121,9 @@ fn found_in(restored: &Restored) -> BTreeMap<Key, StateChange> {
     for retained in restored.retained.clone() {
         insert(StateChange::Retained(retained.message, retained.publisher));
     }
+    for mark in restored.marks.clone() {
+        insert(StateChange::Marked(mark));
+    }
     found
 }
 
@@ -174,6 +178,13 @@ fn play(rig: &mut Rig) -> Story {
             payload.resize(if round == 9 && value == 1 { 70_000 } else { 40 }, b' ');
             story.put(rig, retained(&name, &payload), value % 2 == 0);
         }
+        let mark = mark(SessionNumber(first), u16::try_from(round % 7 + 1).unwrap());
+        let marked = if round / 7 % 2 == 0 {
+            StateChange::Marked(mark)
+        } else {
+            StateChange::MarkGone(mark)
+        };
+        story.put(rig, marked, true);
         if round % 4 == 3 {
             let name = format!("line/{}", round % 9);
             story.put(rig, StateChange::RetainedGone(topic(&name)), round % 8 == 3);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
-use super::super::{SessionNumber, StateChange, StoredPresence, StoredSession, StoredSubscription};
+use super::super::{
+    Mark, SessionNumber, StateChange, StoredPresence, StoredSession, StoredSubscription,
+};
 use super::row::Kept;
 use crate::mqtt::Message;
 
@@ -15,6 +17,8 @@ pub struct Restored {
     pub sessions: Vec<RestoredSession>,
     /// In the order of their topics.
     pub retained: Vec<RestoredRetained>,
+    /// Of QoS 2 messages that were retained, or took one away, and not released.
+    pub marks: Vec<Mark>,
     /// For the next session that begins; those after it count up from here. No start of the program gives out a number
     /// of another one.
     pub next_session: SessionNumber,
@@ -56,6 +60,7 @@ impl Restoring {
             restored: Restored {
                 sessions: Vec::new(),
                 retained: Vec::new(),
+                marks: Vec::new(),
                 next_session,
                 lost,
             },
@@ -66,7 +71,10 @@ impl Restoring {
     pub(super) fn take(&mut self, kept: Kept) {
         let age = Duration::from_millis(self.timeline.saturating_sub(kept.stamp));
         let Restored {
-            sessions, retained, ..
+            sessions,
+            retained,
+            marks,
+            ..
         } = &mut self.restored;
         match kept.change {
             StateChange::Session(number, mut session) => {
@@ -86,9 +94,11 @@ impl Restoring {
                 publisher,
                 age,
             }),
+            StateChange::Marked(mark) => marks.push(mark),
             StateChange::SessionGone(_)
             | StateChange::SubscriptionGone(..)
-            | StateChange::RetainedGone(_) => {}
+            | StateChange::RetainedGone(_)
+            | StateChange::MarkGone(_) => {}
         }
     }
 

@@ -1,7 +1,8 @@
 //! What to do with a damaged file: put it aside, and make it anew from the rows that can be found in its bytes.
 //!
 //! redb is not asked: a damaged page may send it anywhere. Copies that it left behind are found too, also ones that were
-//! never committed; of two with one key the later wins. So nothing is invented, but what had ended may come back.
+//! never committed; of two with one key the later wins. So nothing is invented, but what had ended may come back. Left out
+//! are marks: one that had ended would keep a message from being retained that comes under its packet id.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,6 +114,10 @@ impl Scanned {
                     self.head = Some(head);
                 }
             }
+            Row::Kept(Kept {
+                change: StateChange::Marked(_),
+                ..
+            }) => {}
             Row::Kept(kept) => {
                 let slot = self.rows.entry(Key::of(&kept.change));
                 let held = slot.or_insert_with(|| kept.clone());
@@ -133,6 +138,7 @@ impl Scanned {
                 Key::Session(_) => found.sessions += 1,
                 Key::Subscription(..) => found.subscriptions += 1,
                 Key::Retained(_) => found.retained += 1,
+                Key::Mark(_) => {}
             }
         }
         let had = head.counts;
@@ -153,7 +159,7 @@ impl Scanned {
         let numbers: BTreeSet<SessionNumber> = newest.into_values().collect();
         self.rows.retain(|key, _| match key {
             Key::Session(number) | Key::Subscription(number, _) => numbers.contains(number),
-            Key::Retained(_) => true,
+            Key::Retained(_) | Key::Mark(_) => true,
         });
     }
 

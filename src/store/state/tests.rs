@@ -7,13 +7,14 @@ use bytestring::ByteString;
 use super::super::power_cut::{Honesty, SimulatedFolder};
 use super::super::writer::Step;
 use super::super::{
-    Seq, SessionNumber, StateChange, StoreError, StoredPresence, StoredSession, StoredSubscription,
+    Mark, Seq, SessionNumber, StateChange, StoreError, StoredPresence, StoredSession,
+    StoredSubscription,
 };
 use super::keeper::Keeper;
 use super::shared::Shared;
 use super::{Arc, Restored, StateOptions, prepare};
 use crate::clock::{Boot, ClockReading, WallTime};
-use crate::mqtt::{Message, ProtocolVersion, QoS};
+use crate::mqtt::{Message, PacketId, ProtocolVersion, QoS};
 use crate::topic::TopicName;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -113,6 +114,13 @@ pub(super) fn begun(number: SessionNumber, session: StoredSession) -> StateChang
 
 pub(super) fn subscribed(number: SessionNumber, filter: &str, id: u32) -> StateChange {
     StateChange::Subscription(number, filter.into(), subscription(id))
+}
+
+pub(super) fn mark(session: SessionNumber, packet_id: u16) -> Mark {
+    Mark {
+        session,
+        packet_id: PacketId::new(packet_id).unwrap(),
+    }
 }
 
 pub(super) fn topic(name: &str) -> TopicName {

@@ -2,7 +2,8 @@
 //!
 //! Rows are whole and absolute, so a batch whose commit failed, or whose fate is unknown, simply waits again, and it does
 //! not matter which part of it reached the disk. Urgent rows are committed `commit_interval` after the first of them,
-//! others with `relaxed_interval`, so that a value that changes all the time is written once in that time.
+//! others with `relaxed_interval`, so that a value that changes all the time is written once in that time. Where a commit
+//! cannot take all urgent rows, it takes those of the lowest positions: none goes before what was put before it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -280,7 +281,7 @@ fn bytes_of(change: &StateChange) -> usize {
         }
         StateChange::Retained(message, publisher) => message_bytes(message) + publisher.len(),
         StateChange::RetainedGone(topic) => topic.as_str().len(),
-        StateChange::SessionGone(_) => 0,
+        StateChange::SessionGone(_) | StateChange::Marked(_) | StateChange::MarkGone(_) => 0,
     };
     ROW_OVERHEAD + content
 }

@@ -1,6 +1,6 @@
 //! What is committed when, and what is covered by it.
 
-use super::super::tests::{begun, retained, session, subscribed, topic};
+use super::super::tests::{begun, mark, retained, session, subscribed, topic};
 use super::*;
 use crate::store::StoredPresence;
 
@@ -191,6 +191,26 @@ fn a_bulk_is_committed_in_steps_and_in_order() {
     }
     let step = STEP_ROWS as u64;
     assert_eq!(covered, [step, 2 * step, count]);
+}
+
+#[test]
+fn a_mark_is_not_committed_before_what_it_marks() {
+    let mut rig = Rig::new();
+    for place in 0..STEP_ROWS as u64 * 3 / 2 {
+        let message = retained(&format!("{}", place * 7919 % 10_000), b"1");
+        rig.put(message, place % 10 == 0);
+        // Of a session that sorts before all others.
+        let packet_id = u16::try_from(place + 1).unwrap();
+        rig.put(StateChange::Marked(mark(SessionNumber(0), packet_id)), true);
+    }
+    let mut there = Vec::new();
+    while let Some(batch) = rig.pending.take(rig.now, true) {
+        let rows = batch.rows().filter(|row| row.is_urgent);
+        let last = rows.map(|row| row.first).max();
+        there.extend(last);
+        rig.pending.committed(batch);
+    }
+    assert!(there.len() > 1 && there.is_sorted(), "{there:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //!                 [will: delay, message]
 //! 2 subscription  number: varint | filter | flags:u8 [identifier: varint]
 //! 3 retained      publisher | message
+//! 4 mark          number: varint | packet id: varint
 //! message         flags:u8 | topic [MQTT 5 property block] | payload        texts and bytes: varint length, bytes
 //! ```
 //!
@@ -22,13 +23,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::super::varint::{self, Input};
-use super::super::{SessionNumber, StateChange};
+use super::super::{Mark, SessionNumber, StateChange};
 use crate::clock::{Boot, ClockMark, ClockReading, WallTime};
+use crate::mqtt::PacketId;
 use crate::topic::TopicName;
 
 /// What a row starts with; [`VERSION`] follows.
 pub(super) const MAGIC: &[u8; 5] = b"FGROW";
-/// Version of all rows. In version 1 no session says that it is certified.
+/// Version of all rows. In version 1 no session says that it is certified, and there are no marks.
 pub(super) const VERSION: u8 = 2;
 const CRC_AT: usize = 6;
 const COVERED_FROM: usize = 10;
@@ -38,6 +40,7 @@ const HEAD: u8 = 0;
 const SESSION: u8 = 1;
 const SUBSCRIPTION: u8 = 2;
 const RETAINED: u8 = 3;
+const MARK: u8 = 4;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +83,7 @@ pub(super) enum Key {
     Session(SessionNumber),
     Subscription(SessionNumber, ByteString),
     Retained(TopicName),
+    Mark(Mark),
 }
 
 /// Why a value is no row.
@@ -105,6 +109,7 @@ impl Key {
             }
             StateChange::Retained(message, _) => Self::Retained(message.topic.clone()),
             StateChange::RetainedGone(topic) => Self::Retained(topic.clone()),
+            StateChange::Marked(mark) | StateChange::MarkGone(mark) => Self::Mark(*mark),
         }
     }
 }
@@ -173,9 +178,16 @@ pub(super) fn encode(stamp: u64, change: &StateChange) -> Option<Vec<u8>> {
             message::encode(&mut out, message);
             out
         }
+        StateChange::Marked(mark) => {
+            let mut out = begin(MARK, stamp);
+            varint::put(&mut out, mark.session.0);
+            varint::put(&mut out, mark.packet_id.get().into());
+            out
+        }
         StateChange::SessionGone(_)
         | StateChange::SubscriptionGone(..)
-        | StateChange::RetainedGone(_) => return None,
+        | StateChange::RetainedGone(_)
+        | StateChange::MarkGone(_) => return None,
     };
     Some(finish(row))
 }
@@ -228,6 +240,10 @@ fn decode_body(input: &mut Input) -> Option<Row> {
             let publisher = text(input)?;
             StateChange::Retained(message::decode(input)?, publisher)
         }
+        MARK => StateChange::Marked(Mark {
+            session: SessionNumber(input.varint()?),
+            packet_id: PacketId::new(u16::try_from(input.varint()?).ok()?)?,
+        }),
         _ => return None,
     };
     Some(Row::Kept(Kept { stamp, change }))

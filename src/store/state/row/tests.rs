@@ -88,6 +88,10 @@ fn any_change() -> impl Strategy<Value = StateChange> {
         }),
         (any_message(), ".{0,20}")
             .prop_map(|(message, publisher)| StateChange::Retained(message, publisher.into())),
+        (number(), 1_u16..).prop_map(|(session, id)| StateChange::Marked(Mark {
+            session,
+            packet_id: PacketId::new(id).unwrap(),
+        })),
     ]
 }
 
@@ -135,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn any_body_is_read_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..200), kind in 0_u8..5) {
+    fn any_body_is_read_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..200), kind in 0_u8..6) {
         let mut bytes = begin(kind, 9);
         bytes.extend_from_slice(&body);
         let bytes = Bytes::from(finish(bytes));
