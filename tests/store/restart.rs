@@ -9,8 +9,8 @@ use fieldgate::store::{
 use tempfile::tempdir;
 
 use crate::support::{
-    append, append_many, assert_intact, assert_run, committed, covered, done, files, open, options,
-    read_all, record, seqs, wait,
+    PATIENCE, append, append_many, assert_intact, assert_run, committed, covered, done, files,
+    open, options, read_all, record, seqs, wait,
 };
 
 #[tokio::test]
@@ -231,7 +231,15 @@ async fn marks_come_back_until_they_are_removed_whatever_files_there_are() {
     covered(&log, Seq(300)).await;
     done(&log, 1..=300);
     committed(&log, log.unmark(Instant::now(), mark(1))).await;
-    assert!(!files(&folder).contains(&"q-00000001.redb".to_owned()));
+    // The commit is told of before the file goes.
+    let unlinked = async {
+        while files(&folder).contains(&"q-00000001.redb".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, unlinked)
+        .await
+        .expect("in time");
     drop(log);
     let log = Log::open(small.clone()).unwrap();
     assert_eq!(log.marks(), (2..=300).map(mark).collect::<Vec<_>>());
