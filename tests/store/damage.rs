@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use fieldgate::mqtt::QoS;
-use fieldgate::store::{Log, LogOptions, Seq};
+use fieldgate::store::{Log, LogOptions, Seq, StoreError};
 use tempfile::{TempDir, tempdir};
 
 use crate::support::{
@@ -178,4 +178,25 @@ async fn a_flipped_bit_in_a_sealed_file_is_never_a_wrong_message() {
         log.close();
     }
     assert!(lost > 0, "some flip must have hit");
+}
+
+#[tokio::test]
+async fn a_damaged_file_of_a_newer_program_is_left_to_that() {
+    let folder = tempdir().unwrap();
+    filled(&folder).await;
+    let mut bytes = fs::read(path(&folder, 1)).unwrap();
+    let magic = b"FGSEGMT";
+    for at in 0..bytes.len() - magic.len() {
+        if bytes[at..].starts_with(magic) {
+            bytes[at + magic.len()] = 3;
+        }
+    }
+    bytes[..4096].fill(0xee);
+    fs::write(path(&folder, 1), &bytes).unwrap();
+    let error = Log::open(options(&folder)).unwrap_err();
+    let is_newer = matches!(error, StoreError::NewerFormat { found: 3, .. });
+    assert!(is_newer, "{error:?}");
+    assert_eq!(files(&folder), ["q-00000001.redb"]);
+    let kept = fs::read(path(&folder, 1)).unwrap();
+    assert!(kept == bytes, "kept as it was");
 }

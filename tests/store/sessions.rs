@@ -379,3 +379,40 @@ async fn a_second_process_is_refused_the_session_log() {
     assert!(matches!(again, Err(StoreError::InUse { .. })));
     log.close();
 }
+
+#[tokio::test]
+async fn a_newer_session_log_is_refused_and_kept() {
+    let folder = tempdir().unwrap();
+    let (log, _) = open(&folder, &[1]);
+    fill(&log, &[1], 3).await;
+    log.close();
+    drop(log);
+    let path = options(&folder).dir.join("q-00000001.redb");
+    let table: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta");
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut meta = transaction.open_table(table).unwrap();
+    meta.insert(b"format".as_slice(), 3_u32.to_le_bytes().as_slice())
+        .unwrap();
+    drop(meta);
+    transaction.commit().unwrap();
+    drop(database);
+    let before = std::fs::read(&path).unwrap();
+    let known = BTreeSet::from([number(1)]);
+    let timeline = Timeline::new(Instant::now(), 0);
+    let refused = SessionLog::open(options(&folder), timeline, &known).unwrap_err();
+    let is_newer = matches!(
+        refused,
+        StoreError::NewerFormat {
+            found: 3,
+            known: 2,
+            ..
+        }
+    );
+    assert!(is_newer, "{refused:?}");
+    assert!(std::fs::read(&path).unwrap() == before, "kept as it was");
+    let files = std::fs::read_dir(options(&folder).dir).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names: Vec<_> = names.filter(|name| name.ends_with(".redb")).collect();
+    assert_eq!(names, ["q-00000001.redb"]);
+}

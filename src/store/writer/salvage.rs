@@ -5,7 +5,8 @@
 //! of the later start of the program wins, and what the position found there says is done is left out. So nothing is
 //! invented, but a message that was done may come back; all of them are of an earlier epoch or will be, so they count as
 //! possibly sent. The session at the upstream is not carried over: it may hold packet ids of messages that were lost. Nor
-//! are marks: one that had been removed would swallow a message that comes under its packet id.
+//! are marks: one that had been removed would swallow a message that comes under its packet id. Where all that is found is
+//! of a newer program, the file is left to that.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +18,11 @@ use super::super::keeper::Rows;
 use super::super::ledger::Summary;
 use super::super::position::{self, Position};
 use super::super::record::Stored;
-use super::super::segment::{self, Segment, SegmentEncoder};
+use super::super::segment::{self, Segment, SegmentEncoder, SegmentError};
 use super::super::sessions::{self, SessionRow};
 use super::generation::{Generation, SealedGeneration};
 use super::place::{Place, file_name, number_of};
-use super::tables::summary_of;
+use super::tables::{newer, summary_of};
 use crate::clock;
 
 /// Damaged files that are kept for a look; the oldest goes first.
@@ -40,6 +41,9 @@ pub(in crate::store) fn salvage(
     let bytes = place.directory.read(&name);
     let bytes = bytes.map_err(|error| place.io(&name, error))?;
     let found = scan(&Bytes::from(bytes));
+    if let Some(version) = found.newer.filter(|_| found.records.is_empty()) {
+        return Err(newer(place, &name, version.into(), segment::VERSION.into()));
+    }
     let (position, sessions) = match found.position {
         Some(position) => (position, found.sessions),
         None => older_rows(place, number, &found),
@@ -141,6 +145,8 @@ struct Scanned {
     records: BTreeMap<u64, (u32, Stored)>,
     position: Option<Position>,
     sessions: BTreeMap<SessionNumber, SessionRow>,
+    /// The version of a segment that a newer program wrote.
+    newer: Option<u8>,
 }
 
 /// Looks at every byte for what starts a segment or a position.
@@ -152,8 +158,10 @@ fn scan(bytes: &Bytes) -> Scanned {
             continue;
         }
         if rest.starts_with(segment::MAGIC) {
-            if let Ok(segment) = Segment::parse(bytes.slice(at..)) {
-                scanned.take(&segment);
+            match Segment::parse(bytes.slice(at..)) {
+                Ok(segment) => scanned.take(&segment),
+                Err(SegmentError::Newer(version)) => scanned.newer = Some(version),
+                Err(SegmentError::Damaged) => {}
             }
         } else if rest.starts_with(position::MAGIC)
             && let Some(found) = Position::decode(bytes.slice(at..))

@@ -138,7 +138,7 @@ pub(in crate::store) fn for_each(
     end.map_err(|error| segment_error(place, &name, error))
 }
 
-fn newer(place: &Place, name: &str, found: u32, known: u32) -> StoreError {
+pub(super) fn newer(place: &Place, name: &str, found: u32, known: u32) -> StoreError {
     StoreError::NewerFormat {
         path: place.directory.path().join(name),
         found,
