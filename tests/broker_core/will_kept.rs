@@ -1,8 +1,8 @@
 //! Wills of sessions that are kept: a crash never loses one, whatever of it was committed, and in whatever order.
 
-use fieldgate::broker::WhenQueueFull;
 use fieldgate::broker::core::{ConnId, Effect};
-use fieldgate::mqtt::{Connect, Disconnect, Packet, ReasonCode};
+use fieldgate::broker::{Limits, WhenQueueFull};
+use fieldgate::mqtt::{Connack, Connect, Disconnect, Packet, ReasonCode};
 
 use crate::fake_store::FakeStore;
 use crate::story::{QOS1, Story, v5, with_will};
@@ -33,16 +33,19 @@ const COMMITS: [&str; 9] = ["", "l", "s", "sl", "ls", "ss", "ll", "sls", "lsls"]
 struct World {
     story: Story,
     store: FakeStore,
-    /// Session Present of each CONNACK.
-    present: Vec<bool>,
+    connacks: Vec<Connack>,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Limits)) -> Self {
         let mut world = Self {
-            story: Story::new(),
+            story: Story::with(change),
             store: FakeStore::default(),
-            present: Vec::new(),
+            connacks: Vec::new(),
         };
         world.open();
         world
@@ -66,7 +69,7 @@ impl World {
             if let Some(Effect::Send { packet, .. }) = rest
                 && let Packet::Connack(connack) = packet
             {
-                self.present.push(connack.session_present);
+                self.connacks.push(*connack);
             }
         }
     }
@@ -88,19 +91,18 @@ impl World {
     }
 
     /// Somebody who is away now and wants all wills; and the client, with everything committed.
-    fn with_client(connect: Connect) -> (Self, ConnId) {
-        let mut world = Self::new();
-        let watcher = world.story.connect_with(Connect {
+    fn with_client(mut self, connect: Connect) -> (Self, ConnId) {
+        let watcher = self.story.connect_with(Connect {
             session_expiry: u32::MAX,
             ..v5("watcher")
         });
-        world.settle();
-        world.story.subscribe(watcher, "will/#", QOS1);
-        world.settle();
-        world.story.cut(watcher);
-        let conn = world.story.connect_with(connect);
-        world.settle();
-        (world, conn)
+        self.settle();
+        self.story.subscribe(watcher, "will/#", QOS1);
+        self.settle();
+        self.story.cut(watcher);
+        let conn = self.story.connect_with(connect);
+        self.settle();
+        (self, conn)
     }
 
     fn leave(&mut self, conn: ConnId, how: Leaves) {
@@ -147,7 +149,7 @@ fn client(how: Leaves) -> Connect {
 fn a_crash_loses_no_will_and_publishes_it_twice_at_most() {
     for how in ALL {
         for commits in COMMITS {
-            let (mut world, conn) = World::with_client(client(how));
+            let (mut world, conn) = World::new().with_client(client(how));
             world.leave(conn, how);
             world.commit(commits);
             world.crash();
@@ -191,19 +193,32 @@ fn a_crash_loses_no_will_that_is_retained() {
 #[test]
 fn a_client_that_is_back_before_its_will_is_committed_does_not_leave_it_again() {
     for how in ALL {
-        let (mut world, conn) = World::with_client(client(how));
+        let (mut world, conn) = World::new().with_client(client(how));
         world.leave(conn, how);
         let goes_on = matches!(how, Leaves::AtOnce | Leaves::Delayed);
         world.story.connect_with(v5("c"));
         world.settle();
         assert_eq!(world.wills(), 1, "{how:?}");
-        assert_eq!(world.present.last(), Some(&goes_on), "{how:?}");
+        let connack = world.connacks.last().unwrap();
+        assert_eq!(connack.session_present, goes_on, "{how:?}");
+    }
+}
+
+#[test]
+fn a_session_that_waits_for_its_will_counts_as_long() {
+    let world = World::with(|limits| limits.sessions = 2);
+    let (mut world, conn) = world.with_client(client(Leaves::ForGood));
+    world.leave(conn, Leaves::ForGood);
+    for expected in [ReasonCode::QuotaExceeded, ReasonCode::Success] {
+        world.story.connect_with(v5("new"));
+        world.settle();
+        assert_eq!(world.connacks.last().unwrap().reason, expected);
     }
 }
 
 #[test]
 fn an_orderly_end_does_not_leave_a_will_for_the_next_start() {
-    let (mut world, _) = World::with_client(client(Leaves::AtOnce));
+    let (mut world, _) = World::new().with_client(client(Leaves::AtOnce));
     world.story.core.shutdown(world.story.now);
     world.absorb();
     // The logs are closed first.

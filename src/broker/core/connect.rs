@@ -114,7 +114,9 @@ impl Core {
 
     fn kept_sessions(&self) -> usize {
         let sessions = self.sessions.iter();
-        sessions.filter(|(_, session)| session.expiry > 0).count()
+        // One that has ended and waits for its will to be kept is kept so long.
+        let kept = sessions.filter(|(_, session)| session.expiry > 0 || session.durable.is_some());
+        kept.count()
     }
 
     fn check_client_id(&self, origin: Origin, connect: &Connect) -> Result<(), ReasonCode> {
