@@ -88,6 +88,8 @@ fn decode_body(
 pub struct Decoder {
     version: Option<ProtocolVersion>,
     packet_size_max: u32,
+    /// What a client sends is decoded: it began without a version.
+    of_client: bool,
     /// What was read and not yet decoded.
     input: Bytes,
     /// The start of a frame whose rest is not there yet. Empty, and without storage, between frames.
@@ -101,6 +103,7 @@ impl Decoder {
         Self {
             version,
             packet_size_max,
+            of_client: version.is_none(),
             input: Bytes::new(),
             partial: BytesMut::new(),
         }
@@ -135,6 +138,7 @@ impl Decoder {
     /// # Errors
     /// As [`decode`].
     pub fn next_packet(&mut self) -> Result<Option<Packet>, DecodeError> {
+        self.check_sender()?;
         let decoded = if self.partial.is_empty() {
             decode(&mut self.input, self.version, self.packet_size_max)?
         } else {
@@ -169,6 +173,20 @@ impl Decoder {
     #[inline]
     pub fn pass(&mut self, len: usize) {
         self.input.advance(len.min(self.input.len()));
+    }
+
+    /// What only a server sends is refused by its type, whatever is in it: it is not malformed but out of place.
+    fn check_sender(&self) -> Result<(), DecodeError> {
+        use PacketType::{Connack, Pingresp, Suback, Unsuback};
+        let first = self.partial.first().or_else(|| self.input.first());
+        let Some(first) = first.filter(|_| self.of_client && self.version.is_some()) else {
+            return Ok(());
+        };
+        let of_servers = [Connack, Suback, Unsuback, Pingresp];
+        let found = of_servers
+            .into_iter()
+            .find(|packet| *packet as u8 == first >> 4);
+        found.map_or(Ok(()), |packet| Err(DecodeError::OfServer { packet }))
     }
 
     /// Moves what belongs to the unfinished frame out of the input, and hands the frame out when it is whole.

@@ -33,6 +33,12 @@ pub enum DecodeError {
         /// What came instead.
         packet: PacketType,
     },
+    /// CONNACK, SUBACK, UNSUBACK or PINGRESP from a client.
+    #[error("only a server sends {packet}")]
+    OfServer {
+        /// What came.
+        packet: PacketType,
+    },
     /// AUTH before MQTT 5.
     #[error("{packet} does not exist in MQTT {version}")]
     NotInVersion {
@@ -178,6 +184,7 @@ impl DecodeError {
                 ..
             } => ReasonCode::TopicAliasInvalid,
             Self::NotConnect { .. }
+            | Self::OfServer { .. }
             | Self::NotInVersion { .. }
             | Self::AuthenticationDataAlone
             | Self::AuthenticationMethodMissing

@@ -69,6 +69,11 @@ pub(super) fn frames(table: &mut Table) {
             &[0xB0, 2, 0, 1],
         ),
         ("PINGRESP from a client", &[0xD0, 0], &[0xD0, 0]),
+        // Whatever is in them, they are out of place before they are malformed.
+        ("CONNACK without a body", &[0x20, 0], &[0x20, 0]),
+        ("SUBACK with flags set", &[0x9F, 0], &[0x9F, 0]),
+        ("UNSUBACK that is not whole", &[0xB0, 99], &[0xB0, 99]),
+        ("PINGRESP with a body", &[0xD0, 1, 0], &[0xD0, 1, 0]),
     ] {
         table.both(name, VIOLATION, PROTOCOL_ERROR, |v| {
             if v == V5 { v5 } else { v311 }.to_vec()
