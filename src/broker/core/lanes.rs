@@ -14,6 +14,8 @@ use crate::mqtt::QoS;
 
 /// Lanes remembered, a power of two.
 const PLACES: usize = 4096;
+/// A longer topic has no lane: what the lanes may weigh is bounded.
+const TOPIC_BYTES_MAX: usize = 256;
 
 /// All lanes.
 #[derive(Debug, Default)]
@@ -84,6 +86,13 @@ impl Lanes {
         self.edition += 1;
     }
 
+    /// Gives back the memory of what was forgotten and has not come again.
+    pub(super) fn shrink(&mut self) {
+        for place in &mut self.places {
+            place.lane.take_if(|lane| lane.edition != self.edition);
+        }
+    }
+
     /// Looks first where `last` says, and keeps there where it looked then.
     #[inline]
     pub(super) fn find(
@@ -101,7 +110,10 @@ impl Lanes {
             let hash = hash(publisher, topic);
             last.0 = place_of(hash);
             if !self.places.get(last.0).is_some_and(is_there) {
-                return self.miss(hash);
+                return match topic.len() {
+                    ..=TOPIC_BYTES_MAX => self.miss(hash),
+                    _ => Found::Nothing { wanted: false },
+                };
             }
         }
         let place = self.places.get_mut(last.0);
@@ -235,6 +247,24 @@ mod tests {
         assert!(!is_known(&mut lanes, PUBLISHER, b"t"));
         lanes.put(PUBLISHER, b"t", Way::Long);
         assert!(is_known(&mut lanes, PUBLISHER, b"t"));
+    }
+
+    #[test]
+    fn what_is_forgotten_holds_no_memory_for_long_and_long_topics_never_do() {
+        let mut lanes = Lanes::default();
+        assert!(!is_wanted(&mut lanes, b"old"));
+        lanes.put(PUBLISHER, b"old", Way::Long);
+        lanes.forget();
+        lanes.put(PUBLISHER, b"new", Way::Long);
+        lanes.shrink();
+        let held = lanes.places.iter().filter(|place| place.lane.is_some());
+        assert_eq!(held.count(), 1);
+        assert!(is_known(&mut lanes, PUBLISHER, b"new"));
+        for (len, wanted) in [(TOPIC_BYTES_MAX, true), (TOPIC_BYTES_MAX + 1, false)] {
+            let topic = vec![b'x'; len];
+            assert!(!is_wanted(&mut lanes, &topic));
+            assert_eq!(is_wanted(&mut lanes, &topic), wanted, "{len}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ impl Core {
         }
         self.clients.shrink(&self.sessions);
         self.subscriptions.shrink();
+        self.lanes.shrink();
     }
 }
 
