@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt as _;
@@ -14,7 +15,12 @@ use super::peer::{Address, Side, Socket};
 use super::shell::Shell;
 use super::{IncomingConnection, Origin, Stream};
 use crate::auth::{Identity, Login, LoginRefusal};
+use crate::clock;
 use crate::mqtt::{Connack, Connect, DecodeError, Decoder, Packet, ProtocolVersion, ReasonCode};
+
+/// A client that had to wait until the broker's thread came to it, as one of a thousand that came back at once, may have sent
+/// its CONNECT long ago: it is read for so long, whatever the limit says.
+const READ_MIN: Duration = Duration::from_secs(1);
 
 /// CONNECT, and who it is. `None`: there is nothing to serve; the reason is logged.
 pub(super) async fn greet(
@@ -38,6 +44,7 @@ pub(super) async fn greet(
     let mut decoder = Decoder::new(None, shell.limits.packet_size);
     let mut stop = shell.stop.clone();
     let deadline = accepted + shell.limits.connect_timeout;
+    let deadline = deadline.max(clock::now() + READ_MIN);
     let first = tokio::select! {
         () = stop.requested() => return None,
         first = timeout_at(deadline.into(), first_packet(&shell, stream.as_mut(), &mut decoder)) => first,

@@ -1,9 +1,14 @@
 //! How many may come in, and how long they may take.
 
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use fieldgate::mqtt::ReasonCode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use fieldgate::broker::{IncomingConnection, Stream};
+use fieldgate::mqtt::{Packet, ReasonCode};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::support::*;
@@ -29,7 +34,7 @@ async fn an_address_has_only_so_many_connections_and_gets_them_back() {
     drop(clients.pop());
     loop {
         let mut client = Client::open(gateway.address, V5).await;
-        let packet = fieldgate::mqtt::Packet::Connect(Box::new(connect(V5, "d")));
+        let packet = Packet::Connect(Box::new(connect(V5, "d")));
         let mut frame = bytes::BytesMut::new();
         packet.encode(V5, &mut frame).unwrap();
         let sent = client.stream.write_all(&frame).await;
@@ -68,4 +73,74 @@ async fn a_client_beyond_the_limit_of_all_is_told_that_the_server_is_busy() {
     let connack = third.connect(connect(V5, "c")).await;
     assert_eq!(connack.reason, ReasonCode::ServerBusy);
     assert_eq!(third.next().await, None);
+}
+
+/// A stream that has nothing to be read when it is looked at first, as a socket that was just registered on another runtime.
+struct Late {
+    inner: DuplexStream,
+    looked: bool,
+}
+
+impl AsyncRead for Late {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !mem::replace(&mut self.looked, true) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Late {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+impl Stream for Late {
+    fn rehome(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_time_has_passed_while_it_waited_for_the_broker_is_read_all_the_same() {
+    let gateway = Gateway::with(|options| options.limits.connect_timeout = Duration::ZERO);
+    let (client, inner) = tokio::io::duplex(1 << 10);
+    let mut client = Client::over(Box::new(client), V5);
+    client
+        .send(Packet::Connect(Box::new(connect(V5, "waited"))))
+        .await;
+    let connection = IncomingConnection {
+        stream: Box::new(Late {
+            inner,
+            looked: false,
+        }),
+        listener: "test".into(),
+        peer: None,
+        certified: None,
+        anonymous: true,
+        accepted: fieldgate::clock::now() - Duration::from_secs(1),
+    };
+    soon(gateway.broker.attach(connection)).await.unwrap();
+    let Packet::Connack(connack) = client.receive().await else {
+        panic!("no CONNACK");
+    };
+    assert_eq!(connack.reason, ReasonCode::Success);
 }
