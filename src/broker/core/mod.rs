@@ -54,6 +54,7 @@ mod subscribe;
 mod subscriptions;
 mod table;
 mod timeouts;
+mod topic_hash;
 mod trie;
 mod watermark;
 mod will;

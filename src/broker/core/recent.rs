@@ -2,9 +2,9 @@
 //!
 //! A topic has one place, by its hash; it is taken in when it comes there twice in a row, so that topics that never come
 //! again cost a hash and displace nobody. What is remembered are the filters, not who subscribed to them: it holds until a
-//! filter is added to or taken out of the index. The hash is a fast one without a key: whoever chooses topics that share a
-//! place only makes the index look them up. Bounded; nothing is held before the first message.
+//! filter is added to or taken out of the index. Bounded; nothing is held before the first message.
 
+use super::topic_hash;
 use super::trie::FilterKey;
 use crate::topic::TopicName;
 
@@ -88,23 +88,11 @@ impl Recent {
 }
 
 fn place_of(hash: u64) -> usize {
-    // The high bits are the well mixed ones; ten of them fit everywhere.
-    usize::try_from(hash >> 48).unwrap_or_default() & (PLACES - 1)
+    topic_hash::place_of(hash, PLACES)
 }
 
 fn hash(topic: &TopicName) -> u64 {
-    let mix =
-        |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mut rest = topic.as_str().as_bytes();
-    let mut hash = 0;
-    while let Some((word, more)) = rest.split_first_chunk() {
-        hash = mix(hash, u64::from_le_bytes(*word));
-        rest = more;
-    }
-    let word = rest
-        .iter()
-        .fold(1, |word, &byte| word << 8 | u64::from(byte));
-    mix(hash, word)
+    topic_hash::hash(0, topic.as_bytes())
 }
 
 #[cfg(test)]
