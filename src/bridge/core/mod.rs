@@ -26,7 +26,7 @@ mod stop;
 
 pub use cause::Cause;
 pub use connect::RECEIVED_PACKET_SIZE;
-pub use publish::DropReason;
+pub use publish::{DropReason, ID_PROPERTY};
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use crate::mqtt::{EncodeError, Packet, PacketId, Publish, PublishProperties, QoS
 use crate::store::Entry;
 
 /// Name of the user property that tells copies of one message from different messages.
-const ID_PROPERTY: &str = "fieldgate-id";
+pub const ID_PROPERTY: &str = "fieldgate-id";
 
 /// Why a message was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -102,7 +102,11 @@ pub(super) async fn tell(arguments: &Arguments) -> Result<Verdict, DemoError> {
     } = stage;
     gateway.stop().await;
     match upstream.dropped() {
-        0 => Ok(Verdict::of(&published, &upstream.received())),
+        0 => Ok(Verdict::of(
+            &published,
+            &upstream.received(),
+            arguments.qos(),
+        )),
         dropped => Err(DemoError::Upstream(dropped)),
     }
 }

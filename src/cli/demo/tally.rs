@@ -1,6 +1,6 @@
 //! The demo's bookkeeping: what was published, what the upstream received, and what that makes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::mqtt::QoS;
@@ -17,12 +17,21 @@ pub(super) enum Item {
 /// What the upstream received, and how often.
 #[derive(Debug, Default)]
 pub(super) struct Received {
+    /// Under different ids, or none.
     times: HashMap<Item, u32>,
+    ids: HashSet<String>,
+    /// Under an id that had come before.
+    sent_again: u64,
 }
 
 impl Received {
-    pub(super) fn add(&mut self, item: Item) {
-        *self.times.entry(item).or_default() += 1;
+    /// Adds a message with the id that the bridge gave it.
+    pub(super) fn add(&mut self, item: Item, id: Option<&str>) {
+        if id.is_some_and(|id| !self.ids.insert(id.to_owned())) {
+            self.sent_again += 1;
+        } else {
+            *self.times.entry(item).or_default() += 1;
+        }
     }
 
     /// Whether each of `items` came at least once.
@@ -32,7 +41,8 @@ impl Received {
 
     /// Messages, copies counted.
     pub(super) fn total(&self) -> u64 {
-        self.times.values().map(|times| u64::from(*times)).sum()
+        let times = self.times.values().map(|times| u64::from(*times));
+        times.sum::<u64>() + self.sent_again
     }
 }
 
@@ -43,26 +53,34 @@ pub(super) struct Verdict {
     received: u64,
     lost: u64,
     duplicated: u64,
+    /// At QoS 1: what was under way when the link was cut comes again, under the id that it had.
+    sent_again: u64,
 }
 
 impl Verdict {
-    /// Compares what was published with what came.
-    pub(super) fn of(published: &BTreeSet<Item>, received: &Received) -> Self {
+    /// Compares what was published with what came. A message that was sent again is a duplicate to everyone at QoS 2,
+    /// and to nobody at QoS 1, where its id is there to be known by.
+    pub(super) fn of(published: &BTreeSet<Item>, received: &Received, qos: QoS) -> Self {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let lost = published
             .iter()
             .filter(|item| !received.times.contains_key(item))
             .count();
-        let copies = received
+        let copies: u64 = received
             .times
             .values()
             .map(|times| u64::from(times.saturating_sub(1)))
             .sum();
+        let (sent_again, twice) = match qos {
+            QoS::AtLeastOnce => (received.sent_again, 0),
+            QoS::AtMostOnce | QoS::ExactlyOnce => (0, received.sent_again),
+        };
         Self {
             published: count(published.len()),
             received: received.total(),
             lost: count(lost),
-            duplicated: copies,
+            duplicated: copies + twice,
+            sent_again,
         }
     }
 
@@ -79,11 +97,19 @@ impl fmt::Display for Verdict {
             received,
             lost,
             duplicated,
+            sent_again,
         } = self;
         write!(
             formatter,
             "published {published}  received {received}  lost {lost}  duplicated {duplicated}"
-        )
+        )?;
+        if *sent_again > 0 {
+            write!(
+                formatter,
+                "  sent again {sent_again} (unanswered when the link was cut; same fieldgate-id)"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -96,9 +122,9 @@ mod tests {
         let published = BTreeSet::from([Item::Reading(1), Item::Reading(2), Item::Numbered(1)]);
         let mut received = Received::default();
         for item in [Item::Reading(1), Item::Numbered(1), Item::Numbered(1)] {
-            received.add(item);
+            received.add(item, None);
         }
-        let verdict = Verdict::of(&published, &received);
+        let verdict = Verdict::of(&published, &received, QoS::AtLeastOnce);
         assert_eq!(
             verdict.to_string(),
             "published 3  received 3  lost 1  duplicated 1"
@@ -109,8 +135,34 @@ mod tests {
     #[test]
     fn qos_0_may_lose_and_may_not_duplicate() {
         let published = BTreeSet::from([Item::Numbered(1)]);
-        let verdict = Verdict::of(&published, &Received::default());
+        let verdict = Verdict::of(&published, &Received::default(), QoS::AtMostOnce);
         assert!(verdict.is_clean(QoS::AtMostOnce));
         assert!(!verdict.is_clean(QoS::AtLeastOnce));
+    }
+
+    #[test]
+    fn what_is_sent_again_under_its_id_is_a_duplicate_at_qos_2_only() {
+        let published = BTreeSet::from([Item::Numbered(1), Item::Numbered(2)]);
+        let mut received = Received::default();
+        for (item, id) in [(1, "a"), (2, "b"), (2, "b")] {
+            received.add(Item::Numbered(item), Some(id));
+        }
+        let verdict = Verdict::of(&published, &received, QoS::AtLeastOnce);
+        let told = verdict.to_string();
+        assert!(
+            told.starts_with("published 2  received 3  lost 0  duplicated 0  sent again 1 "),
+            "{told}"
+        );
+        assert!(verdict.is_clean(QoS::AtLeastOnce));
+        let verdict = Verdict::of(&published, &received, QoS::ExactlyOnce);
+        assert_eq!(
+            verdict.to_string(),
+            "published 2  received 3  lost 0  duplicated 1"
+        );
+        assert!(!verdict.is_clean(QoS::ExactlyOnce));
+
+        received.add(Item::Numbered(2), Some("c"));
+        let verdict = Verdict::of(&published, &received, QoS::AtLeastOnce);
+        assert!(!verdict.is_clean(QoS::AtLeastOnce), "another id");
     }
 }

@@ -10,6 +10,7 @@ use super::certificates::Certificates;
 use super::story::DemoError;
 use super::tally::{Item, Received};
 use crate::auth::{Authenticator, Users};
+use crate::bridge::ID_PROPERTY;
 use crate::broker::{Broker, BrokerHandle, BrokerOptions, Limits, Link, LinkOptions, Origin};
 use crate::listener::{Bind, ListenerOptions, PreparedListener};
 use crate::mqtt::{Message, QoS};
@@ -105,9 +106,16 @@ async fn observe(mut link: Link, received: Arc<Mutex<Received>>) {
             received
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .add(item);
+                .add(item, id(&message));
         }
     }
+}
+
+/// What the bridge tells copies of one message by.
+fn id(message: &Message) -> Option<&str> {
+    let mut properties = message.properties.as_ref()?.user_properties.iter();
+    let (_, id) = properties.find(|(name, _)| name == ID_PROPERTY)?;
+    Some(id)
 }
 
 /// What a message counts as; status topics and readings without a counter count as nothing.
