@@ -19,7 +19,10 @@ PACKET_IDENTIFIER_NOT_FOUND = 0x92
 
 
 class Client:
-    """A paho client. Every step waits for its acknowledgement; `connect` also for a refusal."""
+    """A paho client. Every step waits for its acknowledgement; `connect` also for a refusal.
+
+    `take` is called with each message as it comes; what it says yes to is its own, and not in `received`.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Client:
         limits=None,
         transport="tcp",
         host="127.0.0.1",
+        take=None,
     ):
         options = {} if version == V5 else {"clean_session": clean}
         self.paho = paho.Client(
@@ -51,6 +55,7 @@ class Client:
         self.connack_properties = None
         self.closed = None  # the reason code that the connection ended with
         self._clean, self._expiry, self._limits = clean, expiry, limits or {}
+        self._take = take or (lambda message: False)
         self._messages, self._subacks, self._unsubacks, self._acknowledged = [], {}, set(), set()
         self._lock = threading.Lock()
         self.paho.on_connect = self._on_connect
@@ -179,6 +184,8 @@ class Client:
         self.closed = self.closed or code  # paho reports a DISCONNECT, and then that the socket is closed
 
     def _on_message(self, client, data, message):
+        if self._take(message):
+            return
         with self._lock:
             self._messages.append(message)
 

@@ -20,6 +20,8 @@ import os
 import random
 import threading
 import time
+from array import array
+from collections import Counter
 
 from harness import (
     DEADLINE,
@@ -57,7 +59,7 @@ def faults(acknowledged, sent, received, once):
         place = next(place for place in range(1, len(firsts)) if firsts[place] < firsts[place - 1])
         found.append(f"out of order: {firsts[max(0, place - 3) : place + 2]}")
     if once and len(firsts) != len(received):
-        twice = sorted({number for number in firsts if received.count(number) > 1})
+        twice = sorted(number for number, times in Counter(received).items() if times > 1)
         found.append(f"{len(received) - len(firsts)} came twice: {twice[:10]}")
     return found
 
@@ -115,12 +117,39 @@ class Publisher:
             time.sleep(0.001)
 
 
+class Tally:
+    """What a session received of one publisher; compact, because all of them together are millions of numbers."""
+
+    def __init__(self):
+        self.numbers = array("I")  # in order of arrival
+        self._seen = bytearray()  # at each number's place: whether it has come
+        self._whole = 0  # so many of the first wanted ones have come
+
+    def add(self, number):
+        self.numbers.append(number)
+        if number >= len(self._seen):
+            self._seen.extend(bytes(number + 1000 - len(self._seen)))
+        self._seen[number] = 1
+
+    def has_all(self, wanted):
+        """Goes on where it stopped the last time: `wanted` must be the same, or longer."""
+        while self._whole < len(wanted):
+            number = wanted[self._whole]
+            if number >= len(self._seen) or not self._seen[number]:
+                return False
+            self._whole += 1
+        return True
+
+
 class Session:
     """A persistent session that wants all of the load from when it subscribed."""
 
     def __init__(self, run, name, qos, version, chance_away=0.0):
         self.name, self.qos, self.chance_away = name, qos, chance_away
-        self.client = Client(run.site, run.broker.port, name, version, clean=False, expiry=FOR_EVER).accepted()
+        self.tallies = {f"load/{publisher.name}": Tally() for publisher in run.load}
+        self.client = Client(
+            run.site, run.broker.port, name, version, clean=False, expiry=FOR_EVER, take=self._count
+        ).accepted()
         equal(self.client.subscribe("load/#", qos), qos, f"{name}: granted")
         # What is published from here on is wanted; what is on its way already may come.
         self.wanted_from = {publisher.name: publisher.next for publisher in run.load}
@@ -140,8 +169,17 @@ class Session:
             self.client.end()
             wait_until(lambda: self.client.closed is not None, f"{self.name} has left")
 
-    def received(self, publisher):
-        return [int(payload) for payload in self.client.payloads(f"load/{publisher.name}")]
+    def _count(self, message):
+        tally = self.tallies.get(message.topic)
+        if tally is not None:
+            tally.add(int(message.payload))
+        return tally is not None
+
+    def tally(self, publisher):
+        return self.tallies[f"load/{publisher.name}"]
+
+    def received(self):
+        return sum(len(tally.numbers) for tally in self.tallies.values())
 
     def wanted(self, publisher):
         return [number for number in publisher.acknowledged if number >= self.wanted_from[publisher.name]]
@@ -240,26 +278,29 @@ class Run:
                 found += self.judge(session, publisher)
         check(not found, "\n".join(found))
         total = sum(len(publisher.acknowledged) for publisher in self.publishers)
-        received = sum(len(session.client.received()) for session in self.sessions)
+        received = sum(session.received() for session in self.sessions)
         print(f"    {total} acknowledged, {received} received by {len(self.sessions)} sessions")
 
     def wait_for_the_rest(self):
         """Until nothing is missing, or nothing has come for a long time: the judge says what is missing then."""
-        least, deadline = None, 0.0
-        while missing := sum(
-            len(set(session.wanted(publisher)) - set(session.received(publisher)))
+        waits = [
+            (session.tally(publisher), session.wanted(publisher))
             for session in self.sessions
             for publisher in self.load
-        ):
-            if least is None or missing < least:
-                least, deadline = missing, time.monotonic() + DEADLINE
+        ]
+        most, deadline = -1, 0.0
+        while waits := [(tally, wanted) for tally, wanted in waits if not tally.has_all(wanted)]:
+            received = sum(session.received() for session in self.sessions)
+            if received > most:
+                most, deadline = received, time.monotonic() + DEADLINE
             if time.monotonic() > deadline:
                 return
             time.sleep(0.2)
 
     def judge(self, session, publisher):
         once = min(session.qos, publisher.qos) == 2
-        wrong = faults(session.wanted(publisher), range(publisher.next), session.received(publisher), once)
+        received = session.tally(publisher).numbers
+        wrong = faults(session.wanted(publisher), range(publisher.next), received, once)
         return [f"{session.name}, of {publisher.name}: {what}" for what in wrong if what.startswith(self.only)]
 
     def check_extras(self):
@@ -317,6 +358,11 @@ def the_judge_notices_what_is_lost_twice_out_of_order_or_invented(_site):
         ([*whole, 10], "never sent"),
     ]:
         check(any(word in fault for fault in faults(whole, whole, received, True)), f"{word} was not noticed")
+    tally = Tally()
+    for number in [2, 0, 2, 5000]:
+        equal(tally.has_all([0, 2, 5000]), False, f"complete before {number}")
+        tally.add(number)
+    equal(tally.has_all([0, 2, 5000]), True, "complete")
 
 
 @case
