@@ -212,6 +212,17 @@ impl FixedHeader {
     }
 }
 
+/// A fixed header has at most so many bytes.
+pub const FIXED_HEADER_BYTES_MAX: usize = 5;
+
+/// Bytes of the packet that begins with `header`, by its Remaining Length alone; `None` where that is not whole, or none.
+#[must_use]
+pub fn packet_len(header: &[u8]) -> Option<usize> {
+    let (_, rest) = header.split_first()?;
+    let number = read_variable_byte_integer(rest).ok()??;
+    Some(1 + number.len + number.value as usize)
+}
+
 fn check_first_byte(
     first: u8,
     version: Option<ProtocolVersion>,

@@ -31,7 +31,9 @@ mod writer;
 pub use decoder::{Decoder, decode};
 pub use encoded::{EncodedPublish, Extra, PropertyBlock};
 pub use error::{DecodeError, EncodeError};
-pub use header::{Frame, PACKET_BYTES_MAX, PacketType, REMAINING_LENGTH_MAX};
+pub use header::{
+    FIXED_HEADER_BYTES_MAX, Frame, PACKET_BYTES_MAX, PacketType, REMAINING_LENGTH_MAX, packet_len,
+};
 pub use message::{Message, PublishProperties};
 pub use packet::{
     Acknowledge, Auth, Connack, Connect, Disconnect, Packet, Publish, RetainHandling, Suback,

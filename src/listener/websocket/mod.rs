@@ -10,6 +10,7 @@
 //! connection keeps some 150 bytes. No extension is ever agreed on.
 
 mod deframe;
+mod outgoing;
 mod request;
 mod stream;
 mod upgrade;

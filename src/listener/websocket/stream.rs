@@ -1,8 +1,7 @@
 //! The bytes of a WebSocket as a stream.
 //!
-//! Reading: what the socket gives is taken out of its frames in the reader's own buffer. Writing: what the writer hands
-//! over goes out behind the head of a frame; where the socket takes a part only, the frame is owed the rest, and nothing
-//! else goes in between. Ping is answered, close is answered and is the end of the stream; shutting down waits for the
+//! Reading: what the socket gives is taken out of its frames in the reader's own buffer. Writing is [`Outgoing`]'s; control
+//! frames go between its frames. Ping is answered, close is answered and is the end of the stream; shutting down waits for the
 //! client's close, for as long as its caller lets it.
 //!
 //! A client that sends nothing but pings does not keep the thread: after a few reads without payload the others have
@@ -12,18 +11,13 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::deframe::{BINARY, CLOSE, Control, Deframer, PONG, head};
+use super::deframe::{CLOSE, Control, Deframer, PONG, head};
+use super::outgoing::Outgoing;
 use crate::broker::Stream;
 
-/// A frame that we send: clients keep a frame until it is whole.
-const FRAME_BYTES_MAX: usize = 64 << 10;
-/// Slices of one write, the head among them.
-const SLICES: usize = 17;
-/// Where the stream below makes a record of each slice, the head and this much go together.
-const JOINED_BYTES: usize = 4 << 10;
 /// Reads in a turn that may bring no payload.
 const EMPTY_READS_MAX: usize = 16;
 
@@ -36,19 +30,8 @@ pub(in crate::listener) struct WebSocket<S> {
     /// What came right behind the handshake.
     ahead: Bytes,
     deframer: Deframer,
-    frame: Frame,
+    outgoing: Outgoing,
     answers: Answers,
-}
-
-/// The data frame that is being written.
-#[derive(Default)]
-struct Frame {
-    head: [u8; 10],
-    /// The part of the head that is not written yet.
-    head_from: u8,
-    head_to: u8,
-    /// Payload that it is owed.
-    left: usize,
 }
 
 /// Control frames to be sent, between data frames only.
@@ -71,37 +54,9 @@ impl<S> WebSocket<S> {
             inner,
             ahead,
             deframer: Deframer::default(),
-            frame: Frame::default(),
+            outgoing: Outgoing::default(),
             answers: Answers::default(),
         }
-    }
-}
-
-impl Frame {
-    fn is_over(&self) -> bool {
-        self.left == 0 && self.head_from == self.head_to
-    }
-
-    fn begin(&mut self, length: usize) {
-        let (head, count) = head(BINARY, length as u64);
-        self.head = head;
-        self.head_from = 0;
-        self.head_to = count.to_le_bytes()[0]; // ten at most
-        self.left = length;
-    }
-
-    fn head_left(&self) -> &[u8] {
-        let range = usize::from(self.head_from)..usize::from(self.head_to);
-        self.head.get(range).unwrap_or_default()
-    }
-
-    /// `count` bytes are gone; says how many of them were payload.
-    fn consume(&mut self, count: usize) -> usize {
-        let of_head = self.head_left().len().min(count);
-        self.head_from = self.head_from.saturating_add(of_head.to_le_bytes()[0]);
-        let payload = (count - of_head).min(self.left);
-        self.left -= payload;
-        payload
     }
 }
 
@@ -161,7 +116,7 @@ impl Answers {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Sends what answers wait, unless a data frame is unfinished. Where the socket takes no more, it wakes the task.
     fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.frame.is_over() {
+        if !self.outgoing.is_over() {
             return Poll::Pending;
         }
         self.answers.poll_send(&mut self.inner, context)
@@ -211,82 +166,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if length == 0 {
             return Poll::Ready(Ok(0));
         }
-        if self.frame.is_over() {
+        if self.outgoing.is_over() {
             if self.answers.closing {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
             ready!(self.poll_answers(context))?;
-            self.frame.begin(length.min(FRAME_BYTES_MAX));
         }
-        loop {
-            let Self { inner, frame, .. } = self;
-            let count = ready!(if inner.is_write_vectored() {
-                poll_vectored(Pin::new(inner), context, frame, slices)
-            } else {
-                poll_joined(Pin::new(inner), context, frame, slices)
-            })?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            let payload = frame.consume(count);
-            if payload > 0 {
-                // What waited for the frame to be over goes now, or when the socket takes it.
-                if let Poll::Ready(Err(fault)) = self.poll_answers(context) {
-                    return Poll::Ready(Err(fault));
-                }
-                return Poll::Ready(Ok(payload));
-            }
+        let Self {
+            inner, outgoing, ..
+        } = self;
+        let taken = ready!(outgoing.poll_write(inner, context, slices))?;
+        // What waited for the frame to be over goes now, or when the socket takes it.
+        if let Poll::Ready(Err(fault)) = self.poll_answers(context) {
+            return Poll::Ready(Err(fault));
         }
+        Poll::Ready(Ok(taken))
     }
-}
-
-/// The parts of `slices` that the frame is owed.
-fn owed<'a>(slices: &'a [IoSlice<'_>], mut left: usize) -> impl Iterator<Item = &'a [u8]> {
-    slices.iter().filter_map(move |slice| {
-        let part = slice.get(..left.min(slice.len()))?;
-        left -= part.len();
-        (!part.is_empty()).then_some(part)
-    })
-}
-
-fn poll_vectored<S: AsyncWrite>(
-    inner: Pin<&mut S>,
-    context: &mut Context<'_>,
-    frame: &Frame,
-    slices: &[IoSlice<'_>],
-) -> Poll<io::Result<usize>> {
-    let mut parts = [IoSlice::new(&[]); SLICES];
-    let all = std::iter::once(frame.head_left()).chain(owed(slices, frame.left));
-    let mut count = 0;
-    for (place, part) in parts.iter_mut().zip(all) {
-        *place = IoSlice::new(part);
-        count += 1;
-    }
-    let parts = parts.get(..count).unwrap_or_default();
-    inner.poll_write_vectored(context, parts)
-}
-
-/// For TLS, which makes a record of each write.
-fn poll_joined<S: AsyncWrite>(
-    inner: Pin<&mut S>,
-    context: &mut Context<'_>,
-    frame: &Frame,
-    slices: &[IoSlice<'_>],
-) -> Poll<io::Result<usize>> {
-    let head = frame.head_left();
-    let mut parts = owed(slices, frame.left);
-    if head.is_empty() {
-        return inner.poll_write(context, parts.next().unwrap_or_default());
-    }
-    let mut joined = [0; JOINED_BYTES];
-    let mut room = joined.as_mut_slice();
-    for mut part in std::iter::once(head).chain(parts) {
-        let count = part.len().min(room.len());
-        part.copy_to_slice(room.get_mut(..count).unwrap_or_default());
-        room = room.get_mut(count..).unwrap_or_default();
-    }
-    let length = JOINED_BYTES - room.len();
-    inner.poll_write(context, joined.get(..length).unwrap_or_default())
 }
 
 impl<S: Stream> Stream for WebSocket<S> {
@@ -348,14 +243,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let this = &mut *self;
+        ready!(this.outgoing.poll_owed(&mut this.inner, context))?;
+        Pin::new(&mut this.inner).poll_flush(context)
     }
 
     /// The closing handshake, then the end of the socket. Not after an unfinished frame: nothing can be said then.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.answers.close(NORMAL);
-        if this.frame.is_over() {
+        ready!(this.outgoing.poll_owed(&mut this.inner, context))?;
+        if this.outgoing.is_over() {
             ready!(this.poll_answers(context))?;
             let mut reads = 0;
             while !this.deframer.is_closed() {
@@ -379,6 +277,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
+
+    use bytes::Buf as _;
 
     use super::super::deframe::PING;
     use super::super::deframe::tests::masked;
@@ -466,16 +366,33 @@ mod tests {
         frames
     }
 
+    /// A PUBLISH that has `body` bytes behind its fixed header, as far as anything here looks at it.
+    fn packet(body: usize) -> Vec<u8> {
+        let mut packet = vec![0x30];
+        let [low, middle, high, _] = u32::try_from(body).unwrap().to_le_bytes();
+        let groups = [low & 0x7F, middle << 1 | low >> 7, high << 2 | middle >> 6];
+        match body {
+            0..0x80 => packet.push(groups[0]),
+            0x80..0x4000 => packet.extend([groups[0] | 0x80, groups[1] & 0x7F]),
+            _ => packet.extend([groups[0] | 0x80, groups[1] | 0x80, groups[2]]),
+        }
+        packet.extend((0..=250).cycle().take(body));
+        packet
+    }
+
     #[test]
-    fn whatever_the_socket_takes_frames_are_whole_and_pongs_go_between_them() {
+    fn whatever_the_socket_takes_a_frame_is_a_packet_and_pongs_go_between_them() {
+        const BODIES: [usize; 12] = [
+            0, 1, 70_000, 126, 127, 128, 4000, 5, 5000, 16_383, 16_384, 2,
+        ];
         for vectored in [true, false] {
-            for (at_once, length) in [
-                (1, 3000),
-                (2, 3000),
-                (3, 3000),
-                (11, 9000),
-                (4095, 150_000),
-                (usize::MAX, 150_000),
+            for (at_once, packets) in [
+                (1, 2),
+                (2, 7),
+                (3, 7),
+                (11, 12),
+                (4095, 100),
+                (usize::MAX, 100),
             ] {
                 let peer = Peer {
                     at_once,
@@ -484,10 +401,13 @@ mod tests {
                 };
                 let mut socket = WebSocket::new(peer, Bytes::new());
                 let mut context = Context::from_waker(Waker::noop());
-                let payload: Vec<u8> = (0..length).map(|n: u32| (n % 251) as u8).collect();
+                let packets: Vec<Vec<u8>> = (0..packets)
+                    .map(|number| packet(BODIES[number % BODIES.len()]))
+                    .collect();
+                let payload = packets.concat();
                 let mut sent = 0;
                 let mut turns = 0_usize;
-                while sent < payload.len() {
+                loop {
                     turns += 1;
                     socket.inner.room = 1 + turns * 997 % 9000;
                     if turns.is_multiple_of(7) {
@@ -496,6 +416,13 @@ mod tests {
                         let mut buffer = ReadBuf::new(&mut bytes);
                         let read = Pin::new(&mut socket).poll_read(&mut context, &mut buffer);
                         assert!(read.is_pending());
+                    }
+                    if sent == payload.len() {
+                        let flushed = Pin::new(&mut socket).poll_flush(&mut context);
+                        if flushed.is_ready() {
+                            break;
+                        }
+                        continue;
                     }
                     let (first, second) = payload[sent..].split_at((payload.len() - sent) / 3);
                     let slices = [IoSlice::new(first), IoSlice::new(second)];
@@ -507,7 +434,7 @@ mod tests {
                 let (mut data, mut pongs) = (Vec::new(), 0);
                 for (first, payload) in frames(&socket.inner.taken) {
                     match first {
-                        0x82 => data.extend(payload),
+                        0x82 => data.push(payload),
                         0x8A => {
                             assert_eq!(payload, b"there?");
                             pongs += 1;
@@ -515,14 +442,14 @@ mod tests {
                         other => panic!("{other:#x}"),
                     }
                 }
-                assert!(data == payload, "at_once {at_once}");
+                assert!(data == packets, "at_once {at_once}, vectored {vectored}");
                 assert!(pongs > 0 || turns < 7);
             }
         }
     }
 
     #[test]
-    fn a_small_batch_is_one_write() {
+    fn a_batch_of_small_packets_is_one_write() {
         for vectored in [true, false] {
             let peer = Peer {
                 at_once: usize::MAX,
@@ -532,10 +459,31 @@ mod tests {
             };
             let mut socket = WebSocket::new(peer, Bytes::new());
             let mut context = Context::from_waker(Waker::noop());
-            let written = Pin::new(&mut socket).poll_write(&mut context, &[7; 1000]);
-            assert!(matches!(written, Poll::Ready(Ok(1000))));
+            let batch = packet(70).repeat(100);
+            let written = Pin::new(&mut socket).poll_write(&mut context, &batch);
+            assert!(matches!(written, Poll::Ready(Ok(count)) if count == batch.len()));
             assert_eq!(socket.inner.writes, 1);
-            assert_eq!(frames(&socket.inner.taken), [(0x82, vec![7; 1000])]);
+            let one = (0x82, packet(70));
+            assert_eq!(frames(&socket.inner.taken), vec![one; 100]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_packet_is_a_frame_as_it_is() {
+        let peer = Peer {
+            at_once: usize::MAX,
+            room: usize::MAX,
+            ..Peer::default()
+        };
+        let mut socket = WebSocket::new(peer, Bytes::new());
+        let mut context = Context::from_waker(Waker::noop());
+        for bytes in [&[0x30_u8][..], &[0xFF; 100]] {
+            let written = Pin::new(&mut socket).poll_write(&mut context, bytes);
+            assert!(matches!(written, Poll::Ready(Ok(count)) if count == bytes.len()));
+            assert_eq!(
+                frames(&std::mem::take(&mut socket.inner.taken)),
+                [(0x82, bytes.to_vec())]
+            );
         }
     }
 
