@@ -130,9 +130,11 @@ impl Shell {
         {
             // [MQTT-3.1.2-24]; left without its answer the client would wait for ever.
             if !matches!(packet, Packet::Disconnect(_)) {
-                let (address, core) = (&socket.address, self.core.borrow());
-                let client_id = core.client_id(peer.conn).map(|id| &**id);
-                tracing::info!(%address, client_id, packet = %packet.packet_type(), "closed: its Maximum Packet Size has no room for this");
+                if self.may_complain() {
+                    let (address, core) = (&socket.address, self.core.borrow());
+                    let client_id = core.client_id(peer.conn).map(|id| &**id);
+                    tracing::info!(%address, client_id, packet = %packet.packet_type(), "closed: its Maximum Packet Size has no room for this");
+                }
                 socket.break_off(io::ErrorKind::InvalidInput);
             }
             return;

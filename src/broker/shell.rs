@@ -273,7 +273,9 @@ impl Shell {
             if due > now {
                 next = Some(next.map_or(due, |next: Instant| next.min(due)));
             } else if let Side::Socket(socket) = &peer.side {
-                tracing::warn!(address = %socket.address, "closed: the client reads nothing");
+                if self.may_complain() {
+                    tracing::warn!(address = %socket.address, "closed: the client reads nothing");
+                }
                 socket.break_off(std::io::ErrorKind::TimedOut);
             }
         }

@@ -106,7 +106,10 @@ impl Core {
             return Err(ReasonCode::ServerBusy);
         }
         let adds = connect.session_expiry > 0 && known.is_none_or(|session| session.expiry == 0);
-        if adds && origin == Origin::Client && self.kept_sessions() >= limits.sessions {
+        // They are counted only where there may be too many: a scan of all on each CONNECT would be felt.
+        let may_be_full = || self.sessions.len() >= limits.sessions;
+        let is_full = || may_be_full() && self.kept_sessions() >= limits.sessions;
+        if adds && origin == Origin::Client && is_full() {
             return Err(ReasonCode::QuotaExceeded);
         }
         Ok(())
