@@ -39,6 +39,12 @@ from harness import (
 from mqtt_client import V5, V311, Client
 
 ROUNDS = 200 if LONG else 40
+# Of one publisher in one round: enough to be cut off in. The clients together read a few thousand messages a second, and all
+# that was published must have been read at the end.
+MOST = 100 if LONG else 300
+# From some acknowledgements to the kill, in seconds: at most about as long as the publishers have something to send.
+LONGEST_LIFE = MOST / 1500
+LATE_SESSIONS = 5
 FOR_EVER = 0xFFFF_FFFF
 KEPT_TOPICS = 8
 # The clients are threads of one Python: under load one may take long between connecting and its CONNECT.
@@ -68,13 +74,10 @@ class Publisher:
     """Publishes numbers, as fast as its window lets it; goes on with its session after each resumption."""
 
     WINDOW = 20
-    # In one round: enough to be cut off in, and few enough that every round's messages can be remembered to the end.
-    MOST = 300
-
     def __init__(self, site, broker, name, qos, version, retain=False):
         self.name, self.qos, self.retain = name, qos, retain
         self.client = Client(site, broker.port, f"publisher-{name}", version, clean=False, expiry=FOR_EVER).accepted()
-        self.acknowledged, self.waiting, self.next, self.limit = [], {}, 0, self.MOST
+        self.acknowledged, self.waiting, self.next, self.limit = [], {}, 0, MOST
         self.running, self.ending = True, False
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -97,7 +100,7 @@ class Publisher:
         check(not self.thread.is_alive(), f"{self.name}: the last acknowledgements do not come")
 
     def until_acknowledged(self, more):
-        self.limit = self.next + self.MOST
+        self.limit = self.next + MOST
         wanted = len(self.acknowledged) + more
         wait_until(lambda: len(self.acknowledged) >= wanted, f"{self.name}: acknowledgements")
 
@@ -208,6 +211,7 @@ class Run:
             Session(self, "away-v5", 1, V5, chance_away=1.0),
         ]
         self.gone = []  # (session, topic): unsubscribed
+        self.cut_off = 0  # ends that met messages without their acknowledgement
 
     def rounds(self, count):
         for number in range(count):
@@ -221,10 +225,11 @@ class Run:
         self.change_subscriptions(number)
         for publisher in self.publishers:
             publisher.until_acknowledged(self.chance.randrange(10, 40))
-        time.sleep(self.chance.uniform(0, 0.2))
+        time.sleep(self.chance.uniform(0, LONGEST_LIFE))
         self.crash()
         for publisher in self.publishers:
             publisher.pause()
+        self.cut_off += any(publisher.waiting for publisher in self.publishers)
         self.broker.restart()
         self.check_retained()
         for publisher in self.publishers:
@@ -242,7 +247,7 @@ class Run:
             topic = session.extras.pop(0)
             session.client.unsubscribe(topic)
             self.gone.append((session, topic))
-        if number % 10 == 5:
+        if number % (ROUNDS // LATE_SESSIONS) == 5:
             version = self.chance.choice([V311, V5])
             self.sessions.append(Session(self, f"late-{number}", 2, version, chance_away=0.5))
 
@@ -279,7 +284,9 @@ class Run:
         check(not found, "\n".join(found))
         total = sum(len(publisher.acknowledged) for publisher in self.publishers)
         received = sum(session.received() for session in self.sessions)
-        print(f"    {total} acknowledged, {received} received by {len(self.sessions)} sessions")
+        print(f"    {total} acknowledged, {received} received by {len(self.sessions)} sessions; ", end="")
+        print(f"{self.cut_off} times the end met messages on their way")
+        check(self.cut_off, "no end met a message on its way")
 
     def wait_for_the_rest(self):
         """Until nothing is missing, or nothing has come for a long time: the judge says what is missing then."""
