@@ -2,20 +2,18 @@
 
 use std::io;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::stores::Opened;
 use super::{Prepared, memory, report, sys};
 use crate::adapter::{Adapter, PlanError};
 use crate::auth::Authenticator;
-use crate::bridge::PreparedBridge;
+use crate::bridge::{BridgeHandle, PreparedBridge};
 use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
 use crate::clock;
 use crate::config;
 use crate::listener::Listener;
 use crate::shutdown::Shutdown;
-use crate::status::BridgeStatus;
 use crate::store::StoreError;
 use crate::topic::{TopicError, TopicName};
 
@@ -24,7 +22,7 @@ use crate::topic::{TopicError, TopicName};
 pub struct Gateway {
     broker: BrokerHandle,
     listeners: Vec<Listener>,
-    bridges: Vec<(String, watch::Receiver<BridgeStatus>)>,
+    bridges: Vec<(String, BridgeHandle)>,
     stores: Opened,
     reports: JoinSet<()>,
     stops: Stops,
@@ -125,9 +123,9 @@ impl Gateway {
         &self.listeners
     }
 
-    /// The bridges' names and how they stand.
+    /// The bridges and their names.
     #[must_use]
-    pub fn bridges(&self) -> &[(String, watch::Receiver<BridgeStatus>)] {
+    pub fn bridges(&self) -> &[(String, BridgeHandle)] {
         &self.bridges
     }
 
@@ -190,7 +188,7 @@ impl Gateway {
             bridge.status.clone(),
             self.stops.reports.stop(),
         ));
-        self.bridges.push((name, bridge.status));
+        self.bridges.push((name, bridge));
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Reading the configuration again while the gateway runs: who may log in and who may do what count at once, the rest
-//! from the next start on.
+//! Reading the configuration again while the gateway runs: who may log in, who may do what and the bridges' certificates
+//! count at once, the rest from the next start on.
 //!
 //! All or nothing: a fault anywhere in the configuration, or in a file that it names, changes nothing.
 
@@ -49,6 +49,9 @@ impl Reload {
         match gateway.broker().replace_credentials(credentials).await {
             Ok(()) => tracing::info!("reload: users and access rules count from now on"),
             Err(LinkClosed) => tracing::debug!("reload: the broker has ended"),
+        }
+        for (_, bridge) in gateway.bridges() {
+            bridge.renew_certificates();
         }
     }
 }

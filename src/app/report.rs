@@ -108,6 +108,7 @@ pub(super) async fn bridge(
             next.link != now.link
                 || next.error != now.error
                 || next.store_error != now.store_error
+                || next.certificate_warning != now.certificate_warning
                 || (!at_ease && is_at_ease(next))
         });
         tokio::select! {

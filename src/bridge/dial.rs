@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{Address, BridgeOptions, DialError, Stage, StartError};
+use crate::net::Fingerprint;
 use crate::{clock, net};
 
 /// A connection's bytes.
@@ -25,6 +26,8 @@ pub(super) struct Dialler {
     targets: Vec<Target>,
     /// Of the TLS options, to be named in errors.
     pub(super) ca: Option<PathBuf>,
+    /// Of the files that it was made of.
+    fingerprint: Option<Fingerprint>,
     limit: Duration,
 }
 
@@ -34,7 +37,10 @@ struct Target {
 }
 
 impl Dialler {
+    /// Reads the TLS files. Blocks for milliseconds.
     pub(super) fn new(options: &BridgeOptions) -> Result<Self, StartError> {
+        // Taken first: should the files change meanwhile, the next look finds them changed.
+        let fingerprint = options.tls.as_ref().map(Fingerprint::of);
         let connector = match &options.tls {
             Some(tls) => Some((TlsConnector::from(net::client_config(tls)?), tls)),
             None => None,
@@ -70,19 +76,14 @@ impl Dialler {
         Ok(Self {
             targets,
             ca: options.tls.as_ref().map(|tls| tls.ca.clone()),
+            fingerprint,
             limit: options.stage_timeout,
         })
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.targets.len()
-    }
-
-    /// `host:port`, for logs and status.
-    pub(super) fn name(&self, index: usize) -> String {
-        self.targets.get(index).map_or_else(String::new, |target| {
-            format!("{}:{}", target.address.host, target.address.port)
-        })
+    /// Of the TLS files that it was made of.
+    pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint
     }
 
     /// DNS, TCP and TLS to the address with this index.
@@ -98,9 +99,14 @@ impl Dialler {
         };
         match timeout(self.limit, connector.connect(server_name.clone(), tcp)).await {
             Err(_) => Err(DialError::timeout(Stage::Tls, self.limit)),
-            Ok(Err(error)) => Err(DialError::tls(&error, self.ca.as_ref(), clock::wall())),
+            Ok(Err(error)) => Err(self.refused(&error)),
             Ok(Ok(stream)) => Ok(Box::new(stream)),
         }
+    }
+
+    /// Why a handshake failed, or what followed it.
+    pub(super) fn refused(&self, error: &io::Error) -> DialError {
+        DialError::tls(error, self.ca.as_ref(), clock::wall())
     }
 
     async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, DialError> {

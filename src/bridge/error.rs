@@ -64,12 +64,25 @@ pub struct DialError {
     pub stage: Stage,
     /// What happened, and what to do about it.
     pub why: String,
+    /// One of both sides does not take the other's certificate, or so it seems: not the network.
+    pub(super) is_refusal: bool,
 }
 
 impl DialError {
     pub(super) fn new(stage: Stage, why: impl Into<String>) -> Self {
-        let why = why.into();
-        Self { stage, why }
+        Self {
+            stage,
+            why: why.into(),
+            is_refusal: false,
+        }
+    }
+
+    /// At the TLS stage, of who we are or who the upstream is.
+    pub(super) fn refusal(why: impl Into<String>) -> Self {
+        Self {
+            is_refusal: true,
+            ..Self::new(Stage::Tls, why)
+        }
     }
 
     pub(super) fn timeout(stage: Stage, limit: Duration) -> Self {
@@ -124,7 +137,7 @@ impl DialError {
             }
             None => error.to_string(),
         };
-        Self::new(Stage::Tls, why)
+        Self::refusal(why)
     }
 }
 

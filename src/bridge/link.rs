@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Interval, sleep_until, timeout};
 
+use super::certificates::{Certificates, Looking, News, Successor};
 use super::core::{Cause, Core, Demand, Effect, RECEIVED_PACKET_SIZE};
 use super::dial::Stream;
 use super::report::Report;
@@ -33,6 +34,8 @@ const READ_BUFFER: usize = 16 << 10;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// What messages in flight get to be acknowledged, when the program stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// The same, when the bridge moves to another connection; what is not acknowledged by then is sent again there.
+const MOVE: Duration = Duration::from_secs(10);
 /// Wait after the log could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
@@ -48,6 +51,9 @@ pub(super) struct Link<'a> {
     pub(super) report: &'a mut Report,
     pub(super) ticks: &'a mut Interval,
     pub(super) stop: &'a mut Stop,
+    pub(super) certificates: &'a mut Certificates,
+    /// Where the bridge moves to, when [`Cause::Moved`] ends this connection.
+    pub(super) successor: Option<Successor>,
     pub(super) ca: Option<&'a PathBuf>,
     /// When CONNACK came.
     pub(super) up_since: Option<Instant>,
@@ -61,12 +67,16 @@ struct Wire {
     writer: WriteHalf<Box<dyn Stream>>,
     decoder: Decoder,
     input: BytesMut,
+    /// Which of the addresses it goes to.
+    address: usize,
     /// TLS may hold back bytes that were taken from `out`.
     unflushed: bool,
     /// A read of the log that is under way.
     reading: Option<Reading>,
     /// No read before, because the last one failed.
     read_after: Option<Instant>,
+    /// A look at the certificate files that is under way.
+    looking: Option<Looking>,
     stopping: bool,
 }
 
@@ -79,6 +89,8 @@ enum Event {
     Latest,
     Timeout,
     Tick,
+    RenewalAsked,
+    Certificates(News),
     Stop,
     LogClosed,
 }
@@ -92,9 +104,11 @@ impl Link<'_> {
             writer,
             decoder: Decoder::new(Some(self.options.protocol), RECEIVED_PACKET_SIZE),
             input: BytesMut::with_capacity(READ_BUFFER),
+            address,
             unflushed: false,
             reading: None,
             read_after: None,
+            looking: None,
             stopping: false,
         };
         let kept = self.log.session();
@@ -107,7 +121,12 @@ impl Link<'_> {
         if let LinkError::Closed(_) = ended {
             let farewell = async {
                 wire.writer.write_all_buf(&mut self.out).await?;
-                wire.writer.shutdown().await
+                wire.writer.shutdown().await?;
+                if let LinkError::Closed(Cause::Moved) = ended {
+                    // Else a CONNECT on the other connection might overtake the DISCONNECT.
+                    until_end(&mut wire).await?;
+                }
+                Ok::<_, io::Error>(())
             };
             if !matches!(timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
                 tracing::debug!(bridge = self.name, "the last packets did not leave");
@@ -154,6 +173,8 @@ impl Link<'_> {
             () = self.latest.changed(), if self.core.is_up() => Ok(Event::Latest),
             () = until(timeout) => Ok(Event::Timeout),
             _ = self.ticks.tick() => Ok(Event::Tick),
+            () = self.certificates.asked() => Ok(Event::RenewalAsked),
+            news = looked(&mut wire.looking) => Ok(Event::Certificates(news)),
             () = self.stop.requested(), if !wire.stopping => Ok(Event::Stop),
         }
     }
@@ -189,7 +210,23 @@ impl Link<'_> {
                 wire.read_after.take_if(|after| *after <= now);
                 self.core.handle_timeout(now);
             }
-            Event::Tick => self.report.figures(self.core),
+            Event::Tick => {
+                self.report.figures(self.core);
+                self.look_if_due(wire, now);
+            }
+            Event::RenewalAsked => {
+                self.certificates.look_now(now);
+                self.look_if_due(wire, now);
+            }
+            Event::Certificates(news) => {
+                wire.looking = None;
+                self.successor = self.certificates.heard(now, news);
+                let warning = self.certificates.warning();
+                self.report.certificates(self.core, warning);
+                if self.successor.is_some() {
+                    self.core.leave(now, now + MOVE);
+                }
+            }
             Event::Stop => {
                 wire.stopping = true;
                 self.core.stop(now, now + DRAIN);
@@ -198,6 +235,14 @@ impl Link<'_> {
             Event::Written | Event::Progress => {}
         }
         Ok(())
+    }
+
+    /// Looks at the certificate files, unless a look is under way or the bridge moves already.
+    fn look_if_due(&mut self, wire: &mut Wire, now: Instant) {
+        let is_free = wire.looking.is_none() && self.successor.is_none() && self.core.is_up();
+        if is_free && self.certificates.is_due(now) {
+            wire.looking = Some(self.certificates.look(now, wire.address));
+        }
     }
 
     /// Lets the core do all it can without waiting; says why the connection is to be closed, if it is.
@@ -262,6 +307,9 @@ impl Link<'_> {
             );
         }
         self.up_since = Some(now);
+        self.certificates.accepted();
+        let warning = self.certificates.warning();
+        self.report.certificates(self.core, warning);
         self.log.link(now, LinkHealth::Up);
         self.report.link(self.core, LinkState::Up, None);
         self.latest.mark_all();
@@ -283,6 +331,14 @@ async fn last_word(wire: &mut Wire, error: io::Error) -> io::Error {
         Ok(Err(said)) if said.get_ref().is_some() => said,
         _ => error,
     }
+}
+
+/// Reads until the upstream has closed the connection, too.
+async fn until_end(wire: &mut Wire) -> io::Result<()> {
+    while read_some(&mut wire.reader, &mut wire.input).await? > 0 {
+        wire.input.clear();
+    }
+    Ok(())
 }
 
 /// Cancel safe: what was read is in `input`.
@@ -313,6 +369,14 @@ async fn write_some(
 async fn resolved(reading: &mut Option<Reading>) -> (Demand, Result<Vec<Entry>, StoreError>) {
     match reading {
         Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the look under way; for ever, if there is none. Cancel safe.
+async fn looked(looking: &mut Option<Looking>) -> News {
+    match looking {
+        Some(looking) => looking.await,
         None => std::future::pending().await,
     }
 }

@@ -1,10 +1,11 @@
 //! The bridge: a client of an upstream broker that drains one backlog.
 //!
 //! [`core`] decides (no I/O), `dial` makes connections stage by stage, `link` moves bytes between a connection and the
-//! core, `task` is what happens between connections, and `supervise` starts it again after a panic. Messages come from the log and nowhere else; live traffic is a short
-//! backlog (invariant 2). What is here never sees the broker: routes are applied before a message enters the log.
+//! core, `task` is what happens between connections, `certificates` takes new ones up, and `supervise` starts it again after a panic.
+//! Messages come from the log and nowhere else; live traffic is a short backlog (invariant 2). What is here never sees the broker: routes are applied before a message enters the log.
 
 mod backoff;
+mod certificates;
 pub mod core;
 mod dial;
 mod error;
@@ -21,13 +22,14 @@ pub use options::{Address, Backoff, BridgeOptions};
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::broker::Latest;
 use crate::shutdown::Stop;
 use crate::status::BridgeStatus;
 use crate::store::Log;
+use certificates::Certificates;
 use dial::Dialler;
 use report::Report;
 use task::Task;
@@ -46,6 +48,15 @@ pub struct BridgeHandle {
     pub status: watch::Receiver<BridgeStatus>,
     /// Ends after `stop` was requested, a little later than the connection; never waits for the backlog.
     pub task: JoinHandle<()>,
+    asked: Arc<Notify>,
+}
+
+impl BridgeHandle {
+    /// Has the bridge look at its certificate files now: new ones that are sound and that the upstream takes are in use
+    /// soon, without a message lost; what is wrong with them is told in log and status. It looks by itself each minute.
+    pub fn renew_certificates(&self) {
+        self.asked.notify_one();
+    }
 }
 
 impl PreparedBridge {
@@ -70,10 +81,14 @@ impl PreparedBridge {
     #[must_use]
     pub fn start(self, log: Log, latest: Arc<Latest>, stop: Stop) -> BridgeHandle {
         let (report, status) = Report::new(log.clone());
-        let task = Task::new(self.options, self.dialler, log, latest, report, stop);
+        let asked = Arc::new(Notify::new());
+        let certificates =
+            Certificates::new(Arc::clone(&self.options), self.dialler, Arc::clone(&asked));
+        let task = Task::new(self.options, certificates, log, latest, report, stop);
         BridgeHandle {
             status,
             task: tokio::spawn(supervise::run(task)),
+            asked,
         }
     }
 }

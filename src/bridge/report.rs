@@ -44,6 +44,12 @@ impl Report {
         self.figures(core);
     }
 
+    /// What somebody should do about the certificates.
+    pub(super) fn certificates(&mut self, core: &Core, warning: Option<String>) {
+        self.state.certificate_warning = warning;
+        self.figures(core);
+    }
+
     /// The bridge failed and is started again.
     pub(super) fn failed(&mut self, core: &Core, why: String) {
         self.state.restarts += 1;

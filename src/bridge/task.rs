@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
+use super::certificates::{Certificates, Successor, is_refusal};
 use super::core::{Cause, Core};
-use super::dial::Dialler;
+use super::dial::Stream;
 use super::link::Link;
 use super::report::Report;
-use super::{BridgeOptions, LinkError, next_wait};
+use super::{BridgeOptions, DialError, LinkError, next_wait};
 use crate::broker::Latest;
 use crate::clock;
 use crate::shutdown::Stop;
@@ -29,7 +30,9 @@ pub(super) const STABLE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Task {
     options: Arc<BridgeOptions>,
-    dialler: Dialler,
+    certificates: Certificates,
+    /// A connection that the next attempt goes on with.
+    successor: Option<Successor>,
     core: Core,
     log: Log,
     latest: Arc<Latest>,
@@ -47,15 +50,16 @@ enum Ended {
         why: String,
         lasted: Duration,
     },
-    /// The upstream was made to forget an old session; now the same address again.
-    Cleared,
+    /// Now the same address again: the upstream was made to forget an old session, there is a connection with new
+    /// certificates already, or the upstream refuses those.
+    GoesOn,
     Stopped,
 }
 
 impl Task {
     pub(super) fn new(
         options: Arc<BridgeOptions>,
-        dialler: Dialler,
+        certificates: Certificates,
         log: Log,
         latest: Arc<Latest>,
         report: Report,
@@ -66,7 +70,8 @@ impl Task {
         Self {
             core: Core::new(Arc::clone(&options)),
             options,
-            dialler,
+            certificates,
+            successor: None,
             log,
             latest,
             report,
@@ -82,7 +87,7 @@ impl Task {
         loop {
             let why = match self.attempt(address).await {
                 Ended::Stopped => break,
-                Ended::Cleared => continue,
+                Ended::GoesOn => continue,
                 Ended::Failed(why) => {
                     address += 1;
                     tracing::warn!(bridge = self.options.name, "{why}");
@@ -98,12 +103,12 @@ impl Task {
                 }
             };
             self.report.link(&self.core, LinkState::Down, Some(why));
-            if address > 0 && address < self.dialler.len() {
+            if address > 0 && address < self.options.addresses.len() {
                 continue;
             }
             address = 0;
             wait = next_wait(self.options.backoff, wait, fastrand::u64(..));
-            if self.unless_stopped(sleep(wait)).await.is_none() {
+            if !self.wait(wait).await {
                 break;
             }
         }
@@ -135,14 +140,44 @@ impl Task {
         }
     }
 
+    /// Waits before the next attempt, or until somebody asks for a look at the certificates, which the attempt begins
+    /// with; false: the bridge is to stop.
+    async fn wait(&mut self, wait: Duration) -> bool {
+        let Self {
+            certificates,
+            report,
+            core,
+            stop,
+            ticks,
+            ..
+        } = self;
+        let waited = async {
+            tokio::select! {
+                () = sleep(wait) => false,
+                () = certificates.asked() => true,
+            }
+        };
+        let is_asked = reporting(waited, report, core, stop, ticks).await;
+        if is_asked == Some(true) {
+            self.certificates.look_now(clock::now());
+        }
+        is_asked.is_some()
+    }
+
     async fn attempt(&mut self, address: usize) -> Ended {
         self.report.link(&self.core, LinkState::Connecting, None);
-        let name = self.dialler.name(address);
-        let stream = match self.dial(address).await {
-            None => return Ended::Stopped,
-            Some(Err(error)) => return Ended::Failed(format!("{name}: {error}")),
-            Some(Ok(stream)) => stream,
+        let stream = match self.successor.take() {
+            Some(successor) => successor.stream,
+            None => match self.dial(address).await {
+                None => return Ended::Stopped,
+                Some(Err(error)) => {
+                    let why = format!("{}: {error}", self.name(address));
+                    return self.failed(why, error.is_refusal);
+                }
+                Some(Ok(stream)) => stream,
+            },
         };
+        let dialler = self.certificates.dialler();
         let mut link = Link {
             name: &self.options.name,
             options: &self.options,
@@ -152,41 +187,74 @@ impl Task {
             report: &mut self.report,
             ticks: &mut self.ticks,
             stop: &mut self.stop,
-            ca: self.dialler.ca.as_ref(),
+            certificates: &mut self.certificates,
+            successor: None,
+            ca: dialler.ca.as_ref(),
             up_since: None,
             progress: self.log.progress(),
             out: BytesMut::new(),
         };
         let ended = link.run(stream, address).await;
-        let up_since = link.up_since;
-        ended_as(&name, &ended, up_since)
+        let (up_since, successor) = (link.up_since, link.successor.take());
+        self.ended_as(address, &ended, up_since, successor)
     }
 
-    async fn dial(
+    fn ended_as(
         &mut self,
         address: usize,
-    ) -> Option<Result<Box<dyn super::dial::Stream>, super::DialError>> {
-        let Self {
-            dialler,
-            report,
-            core,
-            stop,
-            ticks,
-            ..
-        } = self;
-        reporting(dialler.dial(address), report, core, stop, ticks).await
+        ended: &LinkError,
+        up_since: Option<Instant>,
+        successor: Option<Successor>,
+    ) -> Ended {
+        let why = format!("{}: {ended}", self.name(address));
+        match (ended, up_since) {
+            (LinkError::Closed(Cause::Stopped), _) => Ended::Stopped,
+            (LinkError::Closed(Cause::SessionCleared), _) => Ended::GoesOn,
+            (LinkError::Closed(Cause::Moved), _) => {
+                self.successor = successor;
+                Ended::GoesOn
+            }
+            (_, Some(since)) => Ended::Lost {
+                why,
+                lasted: clock::now().saturating_duration_since(since),
+            },
+            (_, None) => self.failed(why, is_refusal(ended)),
+        }
     }
 
-    /// Waits for `future`, unless the bridge is to stop.
-    async fn unless_stopped<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+    fn failed(&mut self, why: String, is_refusal: bool) -> Ended {
+        let goes_on = self.certificates.failed(clock::now(), &why, is_refusal);
+        let warning = self.certificates.warning();
+        self.report.certificates(&self.core, warning);
+        if goes_on {
+            Ended::GoesOn
+        } else {
+            Ended::Failed(why)
+        }
+    }
+
+    /// `host:port`, for logs and status.
+    fn name(&self, address: usize) -> String {
+        let address = self.options.addresses.get(address);
+        address.map_or_else(String::new, |address| {
+            format!("{}:{}", address.host, address.port)
+        })
+    }
+
+    async fn dial(&mut self, address: usize) -> Option<Result<Box<dyn Stream>, DialError>> {
         let Self {
+            certificates,
             report,
             core,
             stop,
             ticks,
             ..
         } = self;
-        reporting(future, report, core, stop, ticks).await
+        let dial = async {
+            certificates.before_dial(clock::now()).await;
+            certificates.dialler().dial(address).await
+        };
+        reporting(dial, report, core, stop, ticks).await
     }
 }
 
@@ -206,17 +274,5 @@ async fn reporting<T>(
             done = &mut future => return Some(done),
             _ = ticks.tick() => report.figures(core),
         }
-    }
-}
-
-fn ended_as(name: &str, ended: &LinkError, up_since: Option<Instant>) -> Ended {
-    match (ended, up_since) {
-        (LinkError::Closed(Cause::Stopped), _) => Ended::Stopped,
-        (LinkError::Closed(Cause::SessionCleared), _) => Ended::Cleared,
-        (_, Some(since)) => Ended::Lost {
-            why: format!("{name}: {ended}"),
-            lasted: clock::now().saturating_duration_since(since),
-        },
-        (_, None) => Ended::Failed(format!("{name}: {ended}")),
     }
 }

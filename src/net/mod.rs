@@ -5,12 +5,14 @@
 
 mod certificate;
 mod der;
+mod fingerprint;
 mod pem;
 mod revocation;
 mod socket;
 mod tls;
 
 pub use certificate::common_name;
+pub use fingerprint::Fingerprint;
 pub use socket::configure;
 pub use tls::{ServerSetup, TlsError, client_config, server_setup};
 

@@ -65,7 +65,8 @@ fn is_encrypted(text: &[u8]) -> bool {
         .any(|window| window == b"ENCRYPTED")
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+/// The bytes of a file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let unreadable = |source: io::Error| TlsError::Unreadable {
         path: path.to_owned(),
         source,

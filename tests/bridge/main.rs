@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod certificates;
 mod faults;
 mod shell;
 mod sim;

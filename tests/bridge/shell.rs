@@ -20,17 +20,17 @@ use crate::sim::{message, options, topic};
 use crate::upstream::{Behaviour, Certificates, Seen, Upstream};
 
 /// Nothing here takes long; this only ends a test that hangs.
-const HANGS: Duration = Duration::from_secs(60);
+pub const HANGS: Duration = Duration::from_secs(60);
 
-struct Rig {
+pub struct Rig {
     dir: tempfile::TempDir,
-    log: Log,
+    pub log: Log,
     latest: Arc<Latest>,
-    shutdown: Shutdown,
+    pub shutdown: Shutdown,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self {
             log: open(&dir),
@@ -40,7 +40,7 @@ impl Rig {
         }
     }
 
-    fn append(&self, message: Message) {
+    pub fn append(&self, message: Message) {
         let record = Record {
             message,
             stamped: clock::wall(),
@@ -49,7 +49,7 @@ impl Rig {
             .append(clock::now(), self.log.next_seq(), record, None);
     }
 
-    fn start(&self, options: BridgeOptions) -> BridgeHandle {
+    pub fn start(&self, options: BridgeOptions) -> BridgeHandle {
         self.try_start(options).unwrap()
     }
 
@@ -77,19 +77,19 @@ fn to(port: u16) -> BridgeOptions {
     }
 }
 
-fn by_tls(port: u16, tls: ClientTls) -> BridgeOptions {
+pub fn by_tls(port: u16, tls: ClientTls) -> BridgeOptions {
     let mut options = to(port);
     options.addresses[0].tls = true;
     options.tls = Some(tls);
     options
 }
 
-async fn seen(upstream: &mut Upstream, is: impl FnMut(&Seen) -> bool) {
+pub async fn seen(upstream: &mut Upstream, is: impl FnMut(&Seen) -> bool) {
     let waited = timeout(HANGS, upstream.seen.wait_for(is)).await;
     drop(waited.expect("the upstream never saw it").unwrap());
 }
 
-async fn status(
+pub async fn status(
     receiver: &mut watch::Receiver<BridgeStatus>,
     is: impl FnMut(&BridgeStatus) -> bool,
 ) -> BridgeStatus {
@@ -109,7 +109,7 @@ async fn first_error(options: BridgeOptions) -> String {
     status.error.unwrap()
 }
 
-fn numbered(count: usize) -> HashSet<String> {
+pub fn numbered(count: usize) -> HashSet<String> {
     (0..count).map(|number| format!("m{number}")).collect()
 }
 

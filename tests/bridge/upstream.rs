@@ -3,18 +3,19 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use fieldgate::mqtt::{
     Acknowledge, Connack, Connect, Decoder, Packet, ProtocolVersion, Publish, QoS, ReasonCode,
 };
-use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, server_setup};
+use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, common_name, server_setup};
 
 /// How it behaves.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ impl Default for Behaviour {
 #[derive(Default)]
 pub struct Seen {
     pub connects: Vec<Connect>,
+    /// Whose certificate came with each of them.
+    pub subjects: Vec<Option<String>>,
     pub delivered: Vec<Publish>,
     pub disconnects: Vec<ReasonCode>,
     publishes: usize,
@@ -72,34 +75,42 @@ impl Upstream {
             .tls
             .as_ref()
             .map(|tls| TlsAcceptor::from(server_setup(tls).unwrap().config));
+        let (behaviour, sender) = (Arc::new(behaviour), Arc::new(sender));
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let connection = Connection {
-                    behaviour: &behaviour,
-                    seen: &sender,
+                    behaviour: Arc::clone(&behaviour),
+                    seen: Arc::clone(&sender),
+                    subject: None,
                     out: BytesMut::new(),
                 };
-                match &tls {
-                    None => connection.serve(stream).await,
-                    Some(tls) => match tls.accept(stream).await {
-                        Ok(stream) => connection.serve(stream).await,
-                        Err(_) => continue,
-                    },
-                }
+                tokio::spawn(connection.begin(stream, tls.clone()));
             }
         });
         Self { port, seen }
     }
 }
 
-struct Connection<'a> {
-    behaviour: &'a Behaviour,
-    seen: &'a watch::Sender<Seen>,
+struct Connection {
+    behaviour: Arc<Behaviour>,
+    seen: Arc<watch::Sender<Seen>>,
+    subject: Option<String>,
     out: BytesMut,
 }
 
-impl Connection<'_> {
+impl Connection {
+    async fn begin(mut self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        let Some(tls) = tls else {
+            return self.serve(stream).await;
+        };
+        if let Ok(stream) = tls.accept(stream).await {
+            let shown = stream.get_ref().1.peer_certificates();
+            self.subject = shown.and_then(|chain| common_name(&chain[0]));
+            self.serve(stream).await;
+        }
+    }
+
     async fn serve(mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut decoder = Decoder::new(None, 1 << 20);
         let mut input = BytesMut::new();
@@ -144,6 +155,7 @@ impl Connection<'_> {
                     session_present = seen.has_session;
                     seen.has_session = connect.session_expiry > 0;
                     seen.connects.push(*connect);
+                    seen.subjects.push(self.subject.clone());
                 });
                 let reason = self.behaviour.connack;
                 let accepted = reason == ReasonCode::Success;

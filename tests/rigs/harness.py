@@ -262,8 +262,9 @@ class Mosquitto:
         self.process = None
         self.start(**settings)
 
-    def start(self, host="localhost", signed_by=None, access="allow_anonymous true"):
-        """Starts it with a certificate for `host`, signed by its own authority unless told otherwise."""
+    def start(self, host="localhost", signed_by=None, access="allow_anonymous true", tls=""):
+        """Starts it with a certificate for `host`, signed by its own authority unless told otherwise; `tls`: more lines
+        for the port with TLS."""
         data = self.site.folder / "mosquitto"
         data.mkdir(exist_ok=True)
         signer = signed_by or self.authority
@@ -283,6 +284,7 @@ cafile {self.authority.certificate}
 certfile {certificate}
 keyfile {key}
 require_certificate true
+{tls}
 """,
         )
         if self.process:

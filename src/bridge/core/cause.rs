@@ -43,6 +43,9 @@ pub enum Cause {
     /// MQTT 3.1.1: a connection made only to make the upstream forget an old session. The next one may follow at once.
     #[error("the old session at the upstream was cleared")]
     SessionCleared,
+    /// The bridge goes on by another connection, which is there already.
+    #[error("moved to another connection")]
+    Moved,
     /// We were asked to stop.
     #[error("stopped")]
     Stopped,

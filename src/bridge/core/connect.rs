@@ -261,11 +261,15 @@ impl Core {
             .is_some_and(|commit| commit <= self.progress.commits)
     }
 
-    /// The network connection is gone, for whatever reason. What is at QoS 0 and was not sent is dropped.
+    /// The network connection is gone, for whatever reason. What is at QoS 0 and was not sent is dropped, unless the next
+    /// connection is there already.
     pub fn handle_closed(&mut self) {
         self.phase = Phase::Closed;
         self.timers = Timers::default();
         self.newest.connected();
+        if std::mem::take(&mut self.is_leaving) {
+            return;
+        }
         let (dropped, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.pending)
             .into_iter()
             .partition(|flight| flight.entry.record.message.qos == QoS::AtMostOnce);

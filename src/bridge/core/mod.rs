@@ -144,6 +144,8 @@ impl Flight {
 pub struct Core {
     options: Arc<BridgeOptions>,
     phase: Phase,
+    /// The connection that is ending is followed at once by another, in the same session.
+    is_leaving: bool,
     limits: Limits,
     /// Counts the sessions the upstream began for us; 0 is the one from before this start of the program.
     session: u32,
@@ -184,6 +186,7 @@ impl Core {
         Self {
             options,
             phase: Phase::Closed,
+            is_leaving: false,
             limits: Limits::default(),
             session: 0,
             session_kept: None,

@@ -235,7 +235,7 @@ impl Stage {
         self.gateway
             .bridges()
             .first()
-            .map(|(_, status)| status.borrow().clone())
+            .map(|(_, bridge)| bridge.status.borrow().clone())
             .unwrap_or_default()
     }
 
