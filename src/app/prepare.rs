@@ -7,6 +7,7 @@ use crate::adapter::ConnectionOptions;
 use crate::auth::{Access, AccessOptions, Acl, AclFault, Credentials, FileError, LineFault, Users};
 use crate::bridge::{PreparedBridge, StartError as BridgeError};
 use crate::broker::BrokerOptions;
+use crate::clock::WallTime;
 use crate::config::{self, Config, SessionStoreOptions};
 use crate::listener::{ListenError, PreparedListener};
 use crate::store::LogOptions;
@@ -86,6 +87,22 @@ impl Prepared {
             }),
             _ => Err(FileFaults(faults)),
         }
+    }
+
+    /// What will not be well for long: certificates that expire. What runs tells it by itself.
+    #[must_use]
+    pub fn warnings(&self, now: WallTime) -> Vec<String> {
+        let bridges = self.bridges.iter();
+        let bridges = bridges.filter_map(|(bridge, _)| {
+            let warning = bridge.expiry()?.warning(now)?;
+            Some(format!("bridge `{}`: {warning}", bridge.options().name))
+        });
+        let listeners = self.listeners.iter();
+        let listeners = listeners.filter_map(|listener| {
+            let warning = listener.expiry()?.warning(now)?;
+            Some(format!("listener `{}`: {warning}", listener.name()))
+        });
+        listeners.chain(bridges).collect()
     }
 }
 

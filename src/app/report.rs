@@ -175,6 +175,7 @@ mod tests {
         let bridge = bridge_body(&BridgeStatus {
             link: LinkState::Up,
             since: started,
+            certificate_expires: Some(WallTime(1_835_395_200_000)),
             delivered: 1200,
             connects: 1,
             ..BridgeStatus::default()

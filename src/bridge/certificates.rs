@@ -3,6 +3,7 @@
 //! A set of files that has changed is read as a whole, then tried: by TLS to the upstream, beside the connection that is
 //! up. Only where that holds does the bridge move, to the very connection that was tried, and only a CONNACK makes the
 //! new set the one in use. A set that fails at any of these steps is passed over, told once, and the one before stays.
+//! That a certificate is about to expire is told each day.
 //!
 //! Invariants:
 //! - There is always a set that was sound when it was read, whatever becomes of the files.
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 use super::core::Cause;
 use super::dial::{Dialler, Stream};
 use super::{BridgeOptions, DialError, LinkError};
-use crate::clock;
+use crate::clock::{self, WallTime};
 use crate::mqtt::ReasonCode;
 use crate::net::Fingerprint;
 
@@ -32,6 +33,8 @@ const LOOK: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(5);
 /// What an upstream gets to refuse our certificate: in TLS 1.3 it does so after the handshake.
 const REFUSAL: Duration = Duration::from_secs(2);
+/// Between two reminders of a certificate that expires.
+const REMIND: Duration = Duration::from_secs(24 * 60 * 60);
 /// Before a set that was passed over is tried again.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
@@ -46,6 +49,7 @@ pub(super) struct Certificates {
     /// Seen in the last look, and not judged yet.
     unsettled: Option<Fingerprint>,
     look_at: Instant,
+    remind_at: Instant,
     /// Somebody waits for the verdict.
     is_asked: bool,
     asked: Arc<Notify>,
@@ -104,6 +108,7 @@ impl Certificates {
             passed_over: None,
             unsettled: None,
             look_at: clock::now() + LOOK,
+            remind_at: clock::now(),
             is_asked: false,
             asked,
         }
@@ -116,7 +121,30 @@ impl Certificates {
 
     /// What somebody should do about the files, if anything.
     pub(super) fn warning(&self) -> Option<String> {
-        self.passed_over.as_ref().map(|set| set.why.clone())
+        let passed_over = self.passed_over.as_ref().map(|set| set.why.clone());
+        match (passed_over, self.expiring()) {
+            (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// When the certificate in use ends.
+    pub(super) fn expires(&self) -> Option<WallTime> {
+        self.in_use.expiry.as_ref().map(|expiry| expiry.at)
+    }
+
+    fn expiring(&self) -> Option<String> {
+        self.in_use.expiry.as_ref()?.warning(clock::wall())
+    }
+
+    /// Each day, from some days ahead.
+    fn remind(&mut self, now: Instant) {
+        if self.remind_at <= now
+            && let Some(warning) = self.expiring()
+        {
+            self.remind_at = now + REMIND;
+            tracing::warn!(bridge = self.options.name, "{warning}");
+        }
     }
 
     /// Waits until somebody asks for a look. Cancel safe.
@@ -163,6 +191,7 @@ impl Certificates {
 
     /// What came of a look; gives the connection to move to, if there is one.
     pub(super) fn heard(&mut self, now: Instant, news: News) -> Option<Successor> {
+        self.remind(now);
         match news {
             News::InUse => self.passed_over = None,
             News::Nothing => {}
@@ -184,6 +213,7 @@ impl Certificates {
     /// Before a connection is made: it is made with what is there, if that is sound. To dial is to try it.
     pub(super) async fn before_dial(&mut self, now: Instant) {
         self.candidate = None;
+        self.remind(now);
         match self.find(now).await {
             Found::InUse => self.passed_over = None,
             Found::PassedOver => {}
@@ -198,9 +228,11 @@ impl Certificates {
             self.in_use = dialler;
             self.passed_over = None;
             self.is_asked = false;
+            self.remind_at = clock::now();
             let bridge = &self.options.name;
             tracing::info!(bridge, "connected with new certificate files");
         }
+        self.remind(clock::now());
     }
 
     /// A connection could not be made, or ended before its CONNACK. True: the set before is to be tried at once.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{Address, BridgeOptions, DialError, Stage, StartError};
-use crate::net::Fingerprint;
+use crate::net::{Expiry, Fingerprint};
 use crate::{clock, net};
 
 /// A connection's bytes.
@@ -28,6 +28,8 @@ pub(super) struct Dialler {
     pub(super) ca: Option<PathBuf>,
     /// Of the files that it was made of.
     fingerprint: Option<Fingerprint>,
+    /// When our certificate ends.
+    pub(super) expiry: Option<Expiry>,
     limit: Duration,
 }
 
@@ -41,10 +43,9 @@ impl Dialler {
     pub(super) fn new(options: &BridgeOptions) -> Result<Self, StartError> {
         // Taken first: should the files change meanwhile, the next look finds them changed.
         let fingerprint = options.tls.as_ref().map(Fingerprint::of);
-        let connector = match &options.tls {
-            Some(tls) => Some((TlsConnector::from(net::client_config(tls)?), tls)),
-            None => None,
-        };
+        let setup = options.tls.as_ref().map(net::client_setup).transpose()?;
+        let (config, expiry) = setup.map(|setup| (setup.config, setup.expiry)).unzip();
+        let connector = config.map(TlsConnector::from).zip(options.tls.as_ref());
         let target = |address: &Address| {
             if !address.tls {
                 return Ok(Target {
@@ -77,6 +78,7 @@ impl Dialler {
             targets,
             ca: options.tls.as_ref().map(|tls| tls.ca.clone()),
             fingerprint,
+            expiry: expiry.flatten(),
             limit: options.stage_timeout,
         })
     }

@@ -221,8 +221,7 @@ impl Link<'_> {
             Event::Certificates(news) => {
                 wire.looking = None;
                 self.successor = self.certificates.heard(now, news);
-                let warning = self.certificates.warning();
-                self.report.certificates(self.core, warning);
+                self.report.certificates(self.core, self.certificates);
                 if self.successor.is_some() {
                     self.core.leave(now, now + MOVE);
                 }
@@ -308,8 +307,7 @@ impl Link<'_> {
         }
         self.up_since = Some(now);
         self.certificates.accepted();
-        let warning = self.certificates.warning();
-        self.report.certificates(self.core, warning);
+        self.report.certificates(self.core, self.certificates);
         self.log.link(now, LinkHealth::Up);
         self.report.link(self.core, LinkState::Up, None);
         self.latest.mark_all();

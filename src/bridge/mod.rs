@@ -26,6 +26,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::broker::Latest;
+use crate::net::Expiry;
 use crate::shutdown::Stop;
 use crate::status::BridgeStatus;
 use crate::store::Log;
@@ -75,6 +76,12 @@ impl PreparedBridge {
     #[must_use]
     pub fn options(&self) -> &BridgeOptions {
         &self.options
+    }
+
+    /// When its certificate ends, if it has one.
+    #[must_use]
+    pub fn expiry(&self) -> Option<&Expiry> {
+        self.dialler.expiry.as_ref()
     }
 
     /// Starts the bridge on the runtime that this is called on. It connects, and connects again, until `stop` is requested.

@@ -2,6 +2,7 @@
 
 use tokio::sync::watch;
 
+use super::certificates::Certificates;
 use super::core::Core;
 use crate::clock;
 use crate::status::{BridgeStatus, LinkState};
@@ -44,9 +45,10 @@ impl Report {
         self.figures(core);
     }
 
-    /// What somebody should do about the certificates.
-    pub(super) fn certificates(&mut self, core: &Core, warning: Option<String>) {
-        self.state.certificate_warning = warning;
+    /// Of the certificates: which is in use, and what somebody should do.
+    pub(super) fn certificates(&mut self, core: &Core, certificates: &Certificates) {
+        self.state.certificate_expires = certificates.expires();
+        self.state.certificate_warning = certificates.warning();
         self.figures(core);
     }
 

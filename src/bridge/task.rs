@@ -224,8 +224,7 @@ impl Task {
 
     fn failed(&mut self, why: String, is_refusal: bool) -> Ended {
         let goes_on = self.certificates.failed(clock::now(), &why, is_refusal);
-        let warning = self.certificates.warning();
-        self.report.certificates(&self.core, warning);
+        self.report.certificates(&self.core, &self.certificates);
         if goes_on {
             Ended::GoesOn
         } else {

@@ -8,6 +8,7 @@ use crate::adapter::ConnectionOptions;
 use crate::adapter::plan::plan;
 use crate::app::Prepared;
 use crate::auth::AccessOptions;
+use crate::clock;
 use crate::config::{self, Config};
 use crate::listener::{self, BindError, ListenerOptions};
 
@@ -22,11 +23,15 @@ pub(super) fn check(file: &Path) -> ExitCode {
     for warning in &loaded.warnings {
         eprintln!("{warning}");
     }
-    if let Err(faults) = Prepared::new(loaded.config.clone()) {
-        eprintln!("{faults}");
-        return ExitCode::from(EXIT_CONFIG);
-    }
-    for warning in absent_addresses(&loaded.config) {
+    let prepared = match Prepared::new(loaded.config.clone()) {
+        Ok(prepared) => prepared,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let expiring = prepared.warnings(clock::wall());
+    for warning in absent_addresses(&loaded.config).iter().chain(&expiring) {
         eprintln!("warning: {warning}");
     }
     say(summary(&loaded.config));

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytestring::ByteString;
@@ -12,10 +11,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::WebSocketOptions;
+use super::file_watch::FileWatch;
 use super::stream::{Caller, Socket};
 use super::websocket::{self, UpgradeFault, WebSocket};
 use crate::broker::{BrokerHandle, IncomingConnection, LinkClosed, NoSeat, Stream};
-use crate::clock::{self, WallTime};
+use crate::clock;
 use crate::metrics::LogBudget;
 use crate::net;
 
@@ -24,7 +24,7 @@ pub(super) struct Door {
     pub(super) name: Arc<str>,
     pub(super) anonymous: bool,
     pub(super) tls: Option<Arc<ServerConfig>>,
-    pub(super) revocations: RevocationWatch,
+    pub(super) files: FileWatch,
     pub(super) websocket: Option<WebSocketOptions>,
     pub(super) user_from_common_name: bool,
     pub(super) complaints: LogBudget,
@@ -106,7 +106,7 @@ impl Door {
         };
         let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await;
         let stream = Box::new(stream.map_err(HandshakeFault::Tls)?);
-        self.revocations.warn_if_due(&self.name, clock::wall());
+        self.files.warn_if_due(&self.name, clock::wall());
         let certified = self.certified(&stream)?;
         Ok((self.wrap(stream).await?, certified))
     }
@@ -147,45 +147,6 @@ impl Door {
         };
         let name = net::common_name(certificate).ok_or(HandshakeFault::NoName)?;
         Ok(Some(name.into()))
-    }
-}
-
-/// Tells, once a day, that the revocation list in use is older than its authority says it should be.
-#[derive(Debug)]
-pub(super) struct RevocationWatch {
-    /// When it is due to be renewed.
-    due: Option<WallTime>,
-    /// In milliseconds of the wall clock.
-    told: AtomicU64,
-}
-
-impl RevocationWatch {
-    const AGAIN_MILLIS: u64 = 24 * 60 * 60 * 1000;
-
-    pub(super) fn new(due: Option<WallTime>) -> Self {
-        Self {
-            due,
-            told: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn warn_if_due(&self, listener: &str, now: WallTime) {
-        if self.is_to_be_told(now) {
-            tracing::warn!(
-                listener,
-                "the revocation list in `crl` is out of date; the certificates that it names are still refused, those revoked since are not: get the newest list"
-            );
-        }
-    }
-
-    fn is_to_be_told(&self, now: WallTime) -> bool {
-        let is_due = self.due.is_some_and(|due| due < now);
-        let told = WallTime(self.told.load(Ordering::Relaxed));
-        let tell = is_due && now.millis_since(told) >= Self::AGAIN_MILLIS;
-        if tell {
-            self.told.store(now.0, Ordering::Relaxed);
-        }
-        tell
     }
 }
 
@@ -255,22 +216,5 @@ fn advice(fault: &io::Error) -> &'static str {
             "the client offers no TLS version or cipher in common; see `minimum_version`"
         }
         Some(_) => "",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_out_of_date_is_told_once_a_day() {
-        let watch = RevocationWatch::new(Some(WallTime(1_900_000_000_000)));
-        let after = |millis| watch.is_to_be_told(WallTime(1_900_000_000_000 + millis));
-        assert!(!after(0));
-        assert!(after(1));
-        assert!(!after(2));
-        assert!(!after(RevocationWatch::AGAIN_MILLIS));
-        assert!(after(RevocationWatch::AGAIN_MILLIS + 1));
-        assert!(!RevocationWatch::new(None).is_to_be_told(WallTime(u64::MAX)));
     }
 }

@@ -11,11 +11,12 @@ use tokio::sync::watch;
 
 use super::accept::accept;
 use super::bind::{Bound, open};
-use super::handshake::{Door, RevocationWatch};
+use super::file_watch::FileWatch;
+use super::handshake::Door;
 use super::{Bind, BindError, ListenError, ListenerOptions};
 use crate::broker::{BrokerHandle, LinkClosed};
 use crate::metrics::LogBudget;
-use crate::net::{self, ServerSetup};
+use crate::net::{self, Expiry, ServerSetup};
 use crate::shutdown::Stop;
 use crate::status::ListenerStatus;
 
@@ -51,6 +52,18 @@ impl PreparedListener {
         Ok(Self { options, tls })
     }
 
+    /// When its certificate ends, if it has one.
+    #[must_use]
+    pub fn expiry(&self) -> Option<&Expiry> {
+        self.tls.as_ref()?.expiry.as_ref()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+
     /// Opens the address and accepts in a task of the calling runtime, which may not be the broker's. The first attempt
     /// is made before this returns; where it fails, the task tries again.
     #[must_use]
@@ -60,7 +73,7 @@ impl PreparedListener {
             name: options.name.as_str().into(),
             anonymous: options.anonymous,
             tls: tls.as_ref().map(|setup| Arc::clone(&setup.config)),
-            revocations: RevocationWatch::new(tls.and_then(|setup| setup.revocations_due)),
+            files: FileWatch::new(tls.as_ref()),
             websocket: options.websocket,
             user_from_common_name: options.user_from_common_name,
             complaints: LogBudget::default(),

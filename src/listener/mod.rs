@@ -7,6 +7,7 @@
 mod accept;
 mod bind;
 mod error;
+mod file_watch;
 mod handshake;
 mod listening;
 mod options;

@@ -1,4 +1,4 @@
-//! TLS set-ups from PEM files, who a certificate names, and the options every socket gets.
+//! TLS set-ups from PEM files, who a certificate names and until when it is valid, and the options every socket gets.
 //!
 //! No accepting and no dialling: that is `listener` and `bridge`. Nothing here keeps state; the cryptography provider is
 //! passed explicitly, so a process-wide default that some library might install changes nothing.
@@ -9,12 +9,15 @@ mod fingerprint;
 mod pem;
 mod revocation;
 mod socket;
+mod time;
 mod tls;
+mod validity;
 
 pub use certificate::common_name;
 pub use fingerprint::Fingerprint;
 pub use socket::configure;
-pub use tls::{ServerSetup, TlsError, client_config, server_setup};
+pub use tls::{ClientSetup, ServerSetup, TlsError, client_setup, server_setup};
+pub use validity::Expiry;
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use rustls::{
 };
 use rustls_pki_types::CertificateRevocationListDer;
 
-use super::{ClientCertificate, ClientTls, ServerTls, pem, revocation};
+use super::{ClientCertificate, ClientTls, Expiry, ServerTls, pem, revocation};
 use crate::clock::WallTime;
 
 /// Why a TLS set-up cannot be made. A file of the owner's is to blame; each message says which, and the remedy.
@@ -120,6 +120,17 @@ pub struct ServerSetup {
     /// is due still counts: the certificates that it names stay revoked, and a plant must not stop because nobody
     /// renewed a file. Whoever uses this setup warns of it.
     pub revocations_due: Option<WallTime>,
+    /// When its certificate ends.
+    pub expiry: Option<Expiry>,
+}
+
+/// What a bridge dials with, its files read and checked.
+#[derive(Clone, Debug)]
+pub struct ClientSetup {
+    /// For rustls.
+    pub config: Arc<ClientConfig>,
+    /// When our certificate ends; `None`: there is none, or it does not say.
+    pub expiry: Option<Expiry>,
 }
 
 const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
@@ -132,6 +143,7 @@ const TLS13_AND_12: &[&SupportedProtocolVersion] =
 /// Names the file that is at fault, and the remedy.
 pub fn server_setup(options: &ServerTls) -> Result<ServerSetup, TlsError> {
     let chain = pem::certificates(&options.certificate)?;
+    let expiry = Expiry::of(&options.certificate, &chain);
     let key = pem::private_key(&options.private_key)?;
     let lists = match &options.crl {
         Some(path) => pem::revocation_lists(path)?,
@@ -153,6 +165,7 @@ pub fn server_setup(options: &ServerTls) -> Result<ServerSetup, TlsError> {
     Ok(ServerSetup {
         config: Arc::new(config),
         revocations_due,
+        expiry,
     })
 }
 
@@ -160,26 +173,31 @@ pub fn server_setup(options: &ServerTls) -> Result<ServerSetup, TlsError> {
 ///
 /// # Errors
 /// Names the file that is at fault, and the remedy.
-pub fn client_config(options: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client_setup(options: &ClientTls) -> Result<ClientSetup, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(TLS13_AND_12)
         .map_err(|source| TlsError::Versions { source })?
         .with_root_certificates(trust_anchors(&options.ca)?);
-    let mut config = match &options.identity {
-        None => builder.with_no_client_auth(),
-        Some((certificate, private_key)) => builder
-            .with_client_auth_cert(
-                pem::certificates(certificate)?,
-                pem::private_key(private_key)?,
-            )
-            .map_err(|source| pair_fault(certificate, private_key, source))?,
+    let (mut config, expiry) = match &options.identity {
+        None => (builder.with_no_client_auth(), None),
+        Some((certificate, private_key)) => {
+            let chain = pem::certificates(certificate)?;
+            let expiry = Expiry::of(certificate, &chain);
+            let config = builder
+                .with_client_auth_cert(chain, pem::private_key(private_key)?)
+                .map_err(|source| pair_fault(certificate, private_key, source))?;
+            (config, expiry)
+        }
     };
     config.alpn_protocols = options
         .alpn
         .iter()
         .map(|name| name.as_bytes().to_vec())
         .collect();
-    Ok(Arc::new(config))
+    Ok(ClientSetup {
+        config: Arc::new(config),
+        expiry,
+    })
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -298,14 +316,14 @@ mod tests {
     fn a_sound_set_of_files_is_taken() {
         let files = Files::new();
         server_setup(&files.server()).unwrap();
-        let client = client_config(&ClientTls {
+        let client = client_setup(&ClientTls {
             ca: files.path("cert.pem"),
             identity: Some((files.path("cert.pem"), files.path("key.pem"))),
             server_name: None,
             alpn: vec!["mqtt".to_owned()],
         })
         .unwrap();
-        assert_eq!(client.alpn_protocols, [b"mqtt"]);
+        assert_eq!(client.config.alpn_protocols, [b"mqtt"]);
     }
 
     #[test]

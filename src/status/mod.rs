@@ -17,6 +17,8 @@ pub struct BridgeStatus {
     pub error: Option<String>,
     /// Why the backlog's files are out of use, if they are: nothing new is acknowledged until they are back.
     pub store_error: Option<String>,
+    /// When our certificate ends; `None`: there is none.
+    pub certificate_expires: Option<WallTime>,
     /// What somebody should do about the bridge's certificates; `None`: nothing.
     pub certificate_warning: Option<String>,
     /// When the link came to its present state.

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use fieldgate::bridge::core::Cause;
 use fieldgate::bridge::{BridgeHandle, BridgeOptions};
+use fieldgate::clock::WallTime;
 use fieldgate::mqtt::{Packet, QoS, ReasonCode};
 use fieldgate::status::LinkState;
 
@@ -145,10 +146,13 @@ impl Scene {
             handle,
         };
         scene.is_connected_as("gw", 1).await;
-        status(&mut scene.handle.status, |status| {
+        let up = status(&mut scene.handle.status, |status| {
             status.link == LinkState::Up
         })
         .await;
+        // The first day of 2100.
+        let end = up.certificate_expires.unwrap();
+        assert_eq!(end, WallTime(4_102_444_800_000));
         scene
     }
 

@@ -361,7 +361,7 @@ class Authority:
             "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign"
         )
 
-    def issue(self, name, names=(), purpose="clientAuth"):
+    def issue(self, name, names=(), purpose="clientAuth", days=90):
         """A certificate for `name` with these DNS names; returns the paths of certificate and key."""
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
@@ -372,7 +372,7 @@ class Authority:
             "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
         )
         self._openssl(
-            f"x509 -req -days 30 -in {request} -out {certificate} -extfile {extensions} "
+            f"x509 -req -days {days} -in {request} -out {certificate} -extfile {extensions} "
             f"-CA {self.certificate} -CAkey {self.key} -CAcreateserial"
         )
         return certificate, key

@@ -7,6 +7,7 @@ upstream has seen the new certificate, and no local client was disconnected.
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 
@@ -22,6 +23,7 @@ from harness import (
     equal,
     main,
     newest,
+    program,
     wait_until,
 )
 from mqtt_client import V5, V311, Client
@@ -179,6 +181,26 @@ def a_bad_set_is_told_and_the_one_before_stays(site):
     scene.connected_as("second")
     wait_until(lambda: scene.warning() is None, "the warning is gone")
     scene.all_arrived()
+
+
+@case
+def a_certificate_that_expires_is_told_ahead(site):
+    scene = Scene(site)
+    equal(scene.warning(), None, "warning of a certificate that lasts")
+    check("warning" not in checked(scene.gateway), "nothing is to be warned of")
+    soon = "expires in 9 days"
+    scene.replace(*scene.authority.issue("second", days=10))
+    scene.ask()
+    scene.connected_as("second")
+    wait_until(lambda: soon in (scene.warning() or ""), "the status tells that it expires")
+    equal(scene.gateway.process.log().count(soon), 1, "lines about it in the log")
+    check(f"warning: bridge `cloud`: {scene.authority.folder / 'g1.crt'}: the certificate {soon}" in checked(scene.gateway), "check warns")
+
+
+def checked(gateway):
+    """What `fieldgate check` says."""
+    command = [program(), "check", gateway.config]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=True).stderr
 
 
 if __name__ == "__main__":
