@@ -68,6 +68,9 @@ impl Gateway {
     pub async fn start(prepared: Prepared) -> Result<Self, StartError> {
         let stops = Stops::default();
         let (opened, stores, bridges) = Opened::open(prepared.sessions, prepared.bridges).await?;
+        if let Some(time) = stores.sessions.as_ref().and_then(|store| store.clock_was) {
+            prepared.tls_time.know(time);
+        }
         let attachments = stores.bridges.clone();
         let broker = Broker::start(
             prepared.broker,

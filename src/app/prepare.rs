@@ -7,9 +7,9 @@ use crate::adapter::ConnectionOptions;
 use crate::auth::{Access, AccessOptions, Acl, AclFault, Credentials, FileError, LineFault, Users};
 use crate::bridge::{PreparedBridge, StartError as BridgeError};
 use crate::broker::BrokerOptions;
-use crate::clock::WallTime;
 use crate::config::{self, Config, SessionStoreOptions};
 use crate::listener::{ListenError, PreparedListener};
+use crate::net::TlsTime;
 use crate::store::LogOptions;
 use crate::topic::TopicError;
 
@@ -17,6 +17,8 @@ use crate::topic::TopicError;
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) gateway: config::Gateway,
+    /// By which all of it judges certificates.
+    pub(super) tls_time: TlsTime,
     pub(super) broker: BrokerOptions,
     pub(super) credentials: Credentials,
     pub(super) listeners: Vec<PreparedListener>,
@@ -61,23 +63,25 @@ impl Prepared {
     /// Every fault in them, each with file and remedy.
     pub fn new(config: Config) -> Result<Self, FileFaults> {
         let mut faults = Vec::new();
+        let tls_time = TlsTime::default();
         let users = config.users_file.as_deref().map(Users::read);
         let users = take(users.unwrap_or_else(|| Ok(Users::default())), &mut faults);
         let access = take(access(&config.gateway.id, &config.access), &mut faults);
         let listeners = config.listeners.into_iter();
         let listeners = listeners
-            .filter_map(|options| take(PreparedListener::new(options), &mut faults))
+            .filter_map(|options| take(PreparedListener::new(options, &tls_time), &mut faults))
             .collect();
         let mut bridges = Vec::new();
         for config::Bridge { options, log } in config.bridges {
             let name = options.name.clone();
-            let bridge =
-                PreparedBridge::new(options).map_err(|source| FileFault::Bridge { name, source });
+            let bridge = PreparedBridge::new(options, tls_time.clone())
+                .map_err(|source| FileFault::Bridge { name, source });
             bridges.extend(take(bridge, &mut faults).map(|bridge| (bridge, log)));
         }
         match users.zip(access) {
             Some((users, access)) if faults.is_empty() => Ok(Self {
                 gateway: config.gateway,
+                tls_time,
                 broker: config.broker,
                 credentials: Credentials { users, access },
                 listeners,
@@ -91,7 +95,8 @@ impl Prepared {
 
     /// What will not be well for long: certificates that expire. What runs tells it by itself.
     #[must_use]
-    pub fn warnings(&self, now: WallTime) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<String> {
+        let now = self.tls_time.now();
         let bridges = self.bridges.iter();
         let bridges = bridges.filter_map(|(bridge, _)| {
             let warning = bridge.expiry()?.warning(now)?;

@@ -25,7 +25,7 @@ use super::dial::{Dialler, Stream};
 use super::{BridgeOptions, DialError, LinkError};
 use crate::clock::{self, WallTime};
 use crate::mqtt::ReasonCode;
-use crate::net::Fingerprint;
+use crate::net::{Fingerprint, TlsTime};
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(60);
@@ -42,6 +42,7 @@ const AGAIN: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(super) struct Certificates {
     options: Arc<BridgeOptions>,
+    time: TlsTime,
     in_use: Arc<Dialler>,
     /// What the next connection, or the present one until its CONNACK, is made with instead.
     candidate: Option<Arc<Dialler>>,
@@ -100,9 +101,15 @@ enum Found {
 }
 
 impl Certificates {
-    pub(super) fn new(options: Arc<BridgeOptions>, dialler: Dialler, asked: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        options: Arc<BridgeOptions>,
+        dialler: Dialler,
+        time: TlsTime,
+        asked: Arc<Notify>,
+    ) -> Self {
         Self {
             options,
+            time,
             in_use: Arc::new(dialler),
             candidate: None,
             passed_over: None,
@@ -134,7 +141,7 @@ impl Certificates {
     }
 
     fn expiring(&self) -> Option<String> {
-        self.in_use.expiry.as_ref()?.warning(clock::wall())
+        self.in_use.expiry.as_ref()?.warning(self.time.now())
     }
 
     /// Each day, from some days ahead.
@@ -275,7 +282,7 @@ impl Certificates {
     }
 
     fn find(&self, now: Instant) -> impl Future<Output = Found> + Send + use<> {
-        let options = Arc::clone(&self.options);
+        let (options, time) = (Arc::clone(&self.options), self.time.clone());
         let in_use = self.in_use.fingerprint();
         let passed_over = self.passed_over.as_ref().filter(|set| set.again_at > now);
         let passed_over = passed_over.map(|set| set.fingerprint);
@@ -283,7 +290,7 @@ impl Certificates {
             if options.tls.is_none() {
                 return Found::InUse;
             }
-            let read = spawn_blocking(move || read(&options, in_use, passed_over));
+            let read = spawn_blocking(move || read(&options, &time, in_use, passed_over));
             // The runtime ends: no more is read, nor dialled.
             read.await.unwrap_or(Found::PassedOver)
         }
@@ -293,6 +300,7 @@ impl Certificates {
 /// Blocks for milliseconds.
 fn read(
     options: &BridgeOptions,
+    time: &TlsTime,
     in_use: Option<Fingerprint>,
     passed_over: Option<Fingerprint>,
 ) -> Found {
@@ -306,7 +314,7 @@ fn read(
     if passed_over == Some(seen) {
         return Found::PassedOver;
     }
-    let dialler = Dialler::new(options).map(Arc::new);
+    let dialler = Dialler::new(options, time).map(Arc::new);
     Found::Changed(seen, dialler.map_err(|fault| fault.to_string()))
 }
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{Address, BridgeOptions, DialError, Stage, StartError};
-use crate::net::{Expiry, Fingerprint};
+use crate::net::{Expiry, Fingerprint, TlsTime};
 use crate::{clock, net};
 
 /// A connection's bytes.
@@ -40,10 +40,11 @@ struct Target {
 
 impl Dialler {
     /// Reads the TLS files. Blocks for milliseconds.
-    pub(super) fn new(options: &BridgeOptions) -> Result<Self, StartError> {
+    pub(super) fn new(options: &BridgeOptions, time: &TlsTime) -> Result<Self, StartError> {
         // Taken first: should the files change meanwhile, the next look finds them changed.
         let fingerprint = options.tls.as_ref().map(Fingerprint::of);
-        let setup = options.tls.as_ref().map(net::client_setup).transpose()?;
+        let setup = options.tls.as_ref();
+        let setup = setup.map(|tls| net::client_setup(tls, time)).transpose()?;
         let (config, expiry) = setup.map(|setup| (setup.config, setup.expiry)).unzip();
         let connector = config.map(TlsConnector::from).zip(options.tls.as_ref());
         let target = |address: &Address| {

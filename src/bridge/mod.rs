@@ -26,7 +26,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::broker::Latest;
-use crate::net::Expiry;
+use crate::net::{Expiry, TlsTime};
 use crate::shutdown::Stop;
 use crate::status::BridgeStatus;
 use crate::store::Log;
@@ -44,6 +44,7 @@ pub struct PreparedBridge {
 
 /// A running bridge.
 #[derive(Debug)]
+    time: TlsTime,
 pub struct BridgeHandle {
     /// How it stands: the newest snapshot, on every change of the link and at most each second for figures.
     pub status: watch::Receiver<BridgeStatus>,
@@ -61,13 +62,14 @@ impl BridgeHandle {
 }
 
 impl PreparedBridge {
-    /// Reads the certificates. Blocks for milliseconds.
+    /// Reads the certificates; the upstream's is judged by `time`. Blocks for milliseconds.
     ///
     /// # Errors
     /// Where the TLS files cannot be used; the text names file and remedy.
-    pub fn new(options: BridgeOptions) -> Result<Self, StartError> {
+    pub fn new(options: BridgeOptions, time: TlsTime) -> Result<Self, StartError> {
         Ok(Self {
-            dialler: Dialler::new(&options)?,
+            dialler: Dialler::new(&options, &time)?,
+            time,
             options: Arc::new(options),
         })
     }
@@ -89,8 +91,12 @@ impl PreparedBridge {
     pub fn start(self, log: Log, latest: Arc<Latest>, stop: Stop) -> BridgeHandle {
         let (report, status) = Report::new(log.clone());
         let asked = Arc::new(Notify::new());
-        let certificates =
-            Certificates::new(Arc::clone(&self.options), self.dialler, Arc::clone(&asked));
+        let certificates = Certificates::new(
+            Arc::clone(&self.options),
+            self.dialler,
+            self.time,
+            Arc::clone(&asked),
+        );
         let task = Task::new(self.options, certificates, log, latest, report, stop);
         BridgeHandle {
             status,

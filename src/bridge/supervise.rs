@@ -229,10 +229,9 @@ pub(super) mod tests {
         let (port, mut given) = upstream().await;
         let shutdown = Shutdown::default();
         let latest = Arc::new(Latest::default());
-        let mut bridge =
-            PreparedBridge::new(options(port))
-                .unwrap()
-                .start(log.clone(), latest, shutdown.stop());
+        let mut bridge = PreparedBridge::new(options(port), crate::net::TlsTime::default())
+            .unwrap()
+            .start(log.clone(), latest, shutdown.stop());
         let told = bridge.status.wait_for(|status| status.restarts > 0);
         let told = tokio::time::timeout(HANGS, told)
             .await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::core::{LogId, Restored, RestoredRetained, RestoredSession};
 use super::{ForwardRoute, Latest};
+use crate::clock::WallTime;
 use crate::store::{
     Log, SessionLog, SessionLogOptions, SessionNumber, State, StateOptions, StoreError,
 };
@@ -48,6 +49,8 @@ pub struct SessionStore {
     pub log: SessionLog,
     /// Sessions, subscriptions, retained messages.
     pub state: State,
+    /// Where the wall clock stood when it was last set and the state committed.
+    pub clock_was: Option<WallTime>,
     pub(super) restored: Restored,
     pub(super) next_session: SessionNumber,
 }
@@ -84,6 +87,7 @@ impl SessionStore {
                 marks: marks.map(|mark| (LogId::State, mark)).collect(),
             },
             next_session: kept.next_session,
+            clock_was: kept.clock_was,
             log,
             state,
         })

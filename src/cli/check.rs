@@ -8,7 +8,6 @@ use crate::adapter::ConnectionOptions;
 use crate::adapter::plan::plan;
 use crate::app::Prepared;
 use crate::auth::AccessOptions;
-use crate::clock;
 use crate::config::{self, Config};
 use crate::listener::{self, BindError, ListenerOptions};
 
@@ -30,7 +29,7 @@ pub(super) fn check(file: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let expiring = prepared.warnings(clock::wall());
+    let expiring = prepared.warnings();
     for warning in absent_addresses(&loaded.config).iter().chain(&expiring) {
         eprintln!("warning: {warning}");
     }

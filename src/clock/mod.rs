@@ -14,15 +14,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct WallTime(pub u64);
 
-/// 2026-11-23T00:00:00Z. A wall clock before the day this program was written has not been set: boxes without a
-/// battery-backed clock boot in 1970.
-const EARLIEST_PLAUSIBLE: WallTime = WallTime(1_795_392_000_000);
+/// 2026-11-23T00:00:00Z; each release moves it on. A wall clock before the day this program was made has not been set:
+/// boxes without a battery-backed clock boot in 1970.
+pub const PROGRAM_MADE: WallTime = WallTime(1_795_392_000_000);
 
 impl WallTime {
     /// Whether the clock had been set when this stamp was taken. A reading stamped before says so.
     #[must_use]
     pub fn is_plausible(self) -> bool {
-        self >= EARLIEST_PLAUSIBLE
+        self >= PROGRAM_MADE
     }
 
     /// So much later.
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_never_set_is_not_plausible() {
         assert!(!WallTime(0).is_plausible());
-        assert!(EARLIEST_PLAUSIBLE.is_plausible());
+        assert!(PROGRAM_MADE.is_plausible());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::handshake::Door;
 use super::{Bind, BindError, ListenError, ListenerOptions};
 use crate::broker::{BrokerHandle, LinkClosed};
 use crate::metrics::LogBudget;
-use crate::net::{self, Expiry, ServerSetup};
+use crate::net::{self, Expiry, ServerSetup, TlsTime};
 use crate::shutdown::Stop;
 use crate::status::ListenerStatus;
 
@@ -39,12 +39,13 @@ pub struct Listener {
 }
 
 impl PreparedListener {
-    /// Reads the certificates. Blocks for milliseconds.
+    /// Reads the certificates; those of clients are judged by `time`. Blocks for milliseconds.
     ///
     /// # Errors
     /// Where a file cannot be used; says which and what to do.
-    pub fn new(options: ListenerOptions) -> Result<Self, ListenError> {
-        let tls = options.tls.as_ref().map(net::server_setup).transpose();
+    pub fn new(options: ListenerOptions, time: &TlsTime) -> Result<Self, ListenError> {
+        let tls = options.tls.as_ref();
+        let tls = tls.map(|tls| net::server_setup(tls, time)).transpose();
         let tls = tls.map_err(|source| ListenError {
             name: options.name.clone(),
             source,

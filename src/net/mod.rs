@@ -11,12 +11,14 @@ mod revocation;
 mod socket;
 mod time;
 mod tls;
+mod tls_time;
 mod validity;
 
 pub use certificate::common_name;
 pub use fingerprint::Fingerprint;
 pub use socket::configure;
 pub use tls::{ClientSetup, ServerSetup, TlsError, client_setup, server_setup};
+pub use tls_time::TlsTime;
 pub use validity::Expiry;
 
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ use rustls::{
 };
 use rustls_pki_types::CertificateRevocationListDer;
 
-use super::{ClientCertificate, ClientTls, Expiry, ServerTls, pem, revocation};
+use super::{ClientCertificate, ClientTls, Expiry, ServerTls, TlsTime, pem, revocation};
 use crate::clock::WallTime;
 
 /// Why a TLS set-up cannot be made. A file of the owner's is to blame; each message says which, and the remedy.
@@ -141,7 +141,7 @@ const TLS13_AND_12: &[&SupportedProtocolVersion] =
 ///
 /// # Errors
 /// Names the file that is at fault, and the remedy.
-pub fn server_setup(options: &ServerTls) -> Result<ServerSetup, TlsError> {
+pub fn server_setup(options: &ServerTls, time: &TlsTime) -> Result<ServerSetup, TlsError> {
     let chain = pem::certificates(&options.certificate)?;
     let expiry = Expiry::of(&options.certificate, &chain);
     let key = pem::private_key(&options.private_key)?;
@@ -156,7 +156,7 @@ pub fn server_setup(options: &ServerTls) -> Result<ServerSetup, TlsError> {
     } else {
         TLS13
     };
-    let config = ServerConfig::builder_with_provider(provider())
+    let config = ServerConfig::builder_with_details(provider(), Arc::new(time.clone()))
         .with_protocol_versions(versions)
         .map_err(|source| TlsError::Versions { source })?
         .with_client_cert_verifier(verifier)
@@ -173,8 +173,8 @@ pub fn server_setup(options: &ServerTls) -> Result<ServerSetup, TlsError> {
 ///
 /// # Errors
 /// Names the file that is at fault, and the remedy.
-pub fn client_setup(options: &ClientTls) -> Result<ClientSetup, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider())
+pub fn client_setup(options: &ClientTls, time: &TlsTime) -> Result<ClientSetup, TlsError> {
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(time.clone()))
         .with_protocol_versions(TLS13_AND_12)
         .map_err(|source| TlsError::Versions { source })?
         .with_root_certificates(trust_anchors(&options.ca)?);
@@ -315,14 +315,14 @@ mod tests {
     #[test]
     fn a_sound_set_of_files_is_taken() {
         let files = Files::new();
-        server_setup(&files.server()).unwrap();
-        let client = client_setup(&ClientTls {
+        server_setup(&files.server(), &TlsTime::default()).unwrap();
+        let client = ClientTls {
             ca: files.path("cert.pem"),
             identity: Some((files.path("cert.pem"), files.path("key.pem"))),
             server_name: None,
             alpn: vec!["mqtt".to_owned()],
-        })
-        .unwrap();
+        };
+        let client = client_setup(&client, &TlsTime::default()).unwrap();
         assert_eq!(client.config.alpn_protocols, [b"mqtt"]);
     }
 
@@ -332,7 +332,9 @@ mod tests {
         let fault = |change: &dyn Fn(&mut ServerTls)| {
             let mut options = files.server();
             change(&mut options);
-            server_setup(&options).unwrap_err().to_string()
+            server_setup(&options, &TlsTime::default())
+                .unwrap_err()
+                .to_string()
         };
 
         let missing = fault(&|o| o.certificate = files.path("absent.pem"));

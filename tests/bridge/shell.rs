@@ -11,7 +11,7 @@ use fieldgate::bridge::{Address, BridgeHandle, BridgeOptions, PreparedBridge, St
 use fieldgate::broker::Latest;
 use fieldgate::clock;
 use fieldgate::mqtt::{Message, ProtocolVersion, QoS, ReasonCode};
-use fieldgate::net::ClientTls;
+use fieldgate::net::{ClientTls, TlsTime};
 use fieldgate::shutdown::Shutdown;
 use fieldgate::status::{BridgeStatus, LinkState};
 use fieldgate::store::{Log, LogOptions, Record};
@@ -55,7 +55,7 @@ impl Rig {
 
     fn try_start(&self, options: BridgeOptions) -> Result<BridgeHandle, StartError> {
         let latest = Arc::clone(&self.latest);
-        let prepared = PreparedBridge::new(options)?;
+        let prepared = PreparedBridge::new(options, TlsTime::default())?;
         Ok(prepared.start(self.log.clone(), latest, self.shutdown.stop()))
     }
 }

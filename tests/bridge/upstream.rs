@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use fieldgate::mqtt::{
     Acknowledge, Connack, Connect, Decoder, Packet, ProtocolVersion, Publish, QoS, ReasonCode,
 };
-use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, common_name, server_setup};
+use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, TlsTime, common_name, server_setup};
 
 /// How it behaves.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ impl Upstream {
         let tls = behaviour
             .tls
             .as_ref()
-            .map(|tls| TlsAcceptor::from(server_setup(tls).unwrap().config));
+            .map(|tls| TlsAcceptor::from(server_setup(tls, &TlsTime::default()).unwrap().config));
         let (behaviour, sender) = (Arc::new(behaviour), Arc::new(sender));
         tokio::spawn(async move {
             loop {

@@ -11,6 +11,7 @@ use fieldgate::mqtt::{
     Acknowledge, Connack, Connect, Decoder, Disconnect, Message, Packet, PacketId, ProtocolVersion,
     Publish, QoS, ReasonCode, RetainHandling, Subscribe, Subscription, Will,
 };
+use fieldgate::net::TlsTime;
 use fieldgate::shutdown::Shutdown;
 use fieldgate::topic::TopicName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -70,7 +71,7 @@ impl Gateway {
         let shutdown = Shutdown::default();
         let authenticator = Authenticator::new(credentials);
         let broker = Broker::start(options, attachments, authenticator, shutdown.stop()).unwrap();
-        let listener = PreparedListener::new(listener).unwrap();
+        let listener = PreparedListener::new(listener, &TlsTime::default()).unwrap();
         let listener = listener.start(broker.clone(), shutdown.stop());
         Self {
             broker,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fieldgate::auth::Users;
 use fieldgate::listener::ListenerOptions;
 use fieldgate::mqtt::ReasonCode;
-use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, client_setup};
+use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, TlsTime, client_setup};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
     KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
@@ -123,7 +123,9 @@ impl Authority {
         gateway: &Gateway,
         identity: Option<(PathBuf, PathBuf)>,
     ) -> Box<dyn Bytestream> {
-        let config = client_setup(&self.client(identity)).unwrap().config;
+        let config = client_setup(&self.client(identity), &TlsTime::default())
+            .unwrap()
+            .config;
         let socket = soon(TcpStream::connect(gateway.address)).await.unwrap();
         let name = "localhost".try_into().unwrap();
         let connecting = TlsConnector::from(config).connect(name, socket);
@@ -142,7 +144,11 @@ impl Authority {
 
 /// The answer to a CONNECT; `None` where the handshake failed or the broker closed.
 async fn connack(gateway: &Gateway, tls: &ClientTls) -> Option<(Client, ReasonCode)> {
-    connack_by(gateway, &client_setup(tls).unwrap().config).await
+    connack_by(
+        gateway,
+        &client_setup(tls, &TlsTime::default()).unwrap().config,
+    )
+    .await
 }
 
 async fn connack_by(gateway: &Gateway, config: &Arc<ClientConfig>) -> Option<(Client, ReasonCode)> {

@@ -19,7 +19,7 @@ fn start(path: &Path) -> (Listener, Shutdown) {
         anonymous: true,
         ..listener()
     };
-    let prepared = PreparedListener::new(options).unwrap();
+    let prepared = PreparedListener::new(options, &fieldgate::net::TlsTime::default()).unwrap();
     let listener = prepared.start(broker.unwrap(), shutdown.stop());
     (listener, shutdown)
 }

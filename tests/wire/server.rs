@@ -83,7 +83,8 @@ impl Server {
             user_from_common_name: false,
             websocket: None,
         };
-        let listener = PreparedListener::new(listener).unwrap();
+        let listener =
+            PreparedListener::new(listener, &fieldgate::net::TlsTime::default()).unwrap();
         let listener = listener.start(handle.clone(), shutdown.stop());
         Self {
             address: listener.local_addr().unwrap(),

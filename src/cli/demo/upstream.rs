@@ -64,7 +64,7 @@ impl Upstream {
             websocket: None,
             user_from_common_name: true,
         };
-        let listener = PreparedListener::new(options)?;
+        let listener = PreparedListener::new(options, &crate::net::TlsTime::default())?;
         let listener = listener.start(broker.clone(), shutdown.stop());
         let address = listener.local_addr().ok_or(DemoError::NoPort)?;
         let options = LinkOptions {

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | `format`; `head` | u32 little endian; the head row |
+//! | `meta` | `format`; `head`; `clock` | u32 little endian; the head row; u64 little endian, see [`StateFile::clock_was`] |
 //! | `sessions` | number | row |
 //! | `subscriptions` | number, big endian, and filter | row |
 //! | `retained` | topic | row |
@@ -22,7 +22,7 @@ use super::super::writer::Place;
 use super::super::{Mark, SessionNumber, StateChange};
 use super::pending::Batch;
 use super::row::{self, Counts, Head, Kept, Row, RowError};
-use crate::clock::ClockMark;
+use crate::clock::{ClockMark, WallTime};
 
 /// The file.
 pub(super) const NAME: &str = "state.redb";
@@ -38,6 +38,7 @@ const MARKS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("marks");
 const FORMAT: u32 = 2;
 const FORMAT_KEY: &[u8] = b"format";
 const HEAD_KEY: &[u8] = b"head";
+const CLOCK_KEY: &[u8] = b"clock";
 /// The default of redb is 1 GiB.
 const CACHE_BYTES: usize = 2 << 20;
 /// Rows in one commit when a file is made anew.
@@ -48,6 +49,8 @@ const FILL_ROWS: usize = 1024;
 pub(super) struct StateFile {
     database: Database,
     counts: Counts,
+    /// The wall clock at the last commit before it was opened at which it was set; the head has the last, set or not.
+    pub(super) clock_was: Option<WallTime>,
 }
 
 impl StateFile {
@@ -70,7 +73,11 @@ impl StateFile {
             drop(meta);
             let counts = write(&transaction, epoch, clock, std::iter::empty())?;
             transaction.commit()?;
-            Ok(Self { database, counts })
+            Ok(Self {
+                database,
+                counts,
+                clock_was: None,
+            })
         })?;
         for rows in rows.chunks(FILL_ROWS) {
             let changes = rows.iter().map(|row| (row.stamp, &row.change));
@@ -98,19 +105,29 @@ impl StateFile {
         if check(place, &database)? < FORMAT {
             upgrade(place, &database)?;
         }
-        let (head, counts) = place.guard(NAME, || {
+        let (head, counts, clock_was) = place.guard(NAME, || {
             let transaction = database.begin_read()?;
-            let head = transaction.open_table(META)?.get(HEAD_KEY)?;
+            let meta = transaction.open_table(META)?;
+            let clock_was = meta.get(CLOCK_KEY)?;
+            let clock_was = clock_was.and_then(|value| value.value().try_into().ok());
+            let head = meta.get(HEAD_KEY)?;
             let head = head.map(|value| row::decode(&Bytes::copy_from_slice(value.value())));
             let counts = Counts {
                 sessions: transaction.open_table(SESSIONS)?.len()?,
                 subscriptions: transaction.open_table(SUBSCRIPTIONS)?.len()?,
                 retained: transaction.open_table(RETAINED)?.len()?,
             };
-            Ok((head, counts))
+            Ok((head, counts, clock_was))
         })?;
         match head {
-            Some(Ok((Row::Head(head), _))) => Ok((Self { database, counts }, head)),
+            Some(Ok((Row::Head(head), _))) => {
+                let file = Self {
+                    database,
+                    counts,
+                    clock_was: clock_was.map(|bytes| WallTime(u64::from_le_bytes(bytes))),
+                };
+                Ok((file, head))
+            }
             Some(Err(RowError::Newer(found))) => {
                 Err(newer(place, found.into(), row::VERSION.into()))
             }
@@ -175,8 +192,11 @@ impl StateFile {
             for table in [SUBSCRIPTIONS, RETAINED, MARKS] {
                 copy_rows(&transaction.open_table(table)?, &database, table)?;
             }
-            let counts = self.counts;
-            Ok(Self { database, counts })
+            Ok(Self {
+                database,
+                counts: self.counts,
+                clock_was: self.clock_was,
+            })
         })
     }
 
@@ -257,6 +277,10 @@ fn write<'a>(
     };
     let mut meta = transaction.open_table(META)?;
     meta.insert(HEAD_KEY, head.encode().as_slice())?;
+    let wall = clock.reading.wall;
+    if wall.is_plausible() {
+        meta.insert(CLOCK_KEY, wall.0.to_le_bytes().as_slice())?;
+    }
     Ok(counts)
 }
 

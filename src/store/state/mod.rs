@@ -295,7 +295,12 @@ fn restore(
     opened: &Opened,
 ) -> Result<(Restored, u64), StoreError> {
     let (timeline, epoch) = begin(&opened.head, now, reading);
-    let mut restoring = Restoring::new(timeline.at(now), first_session_of(epoch), opened.lost);
+    let mut restoring = Restoring::new(
+        timeline.at(now),
+        first_session_of(epoch),
+        opened.lost,
+        opened.file.clock_was,
+    );
     let bytes = opened.file.read(place, |kept| restoring.take(kept))?;
     Ok((restoring.finish(), bytes))
 }

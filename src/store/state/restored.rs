@@ -8,6 +8,7 @@ use super::super::{
     Mark, SessionNumber, StateChange, StoredPresence, StoredSession, StoredSubscription,
 };
 use super::row::Kept;
+use crate::clock::WallTime;
 use crate::mqtt::Message;
 
 /// What was kept.
@@ -25,6 +26,8 @@ pub struct Restored {
     /// Where the file was damaged: rows that could not be read, as far as that can be told. What was salvaged may be
     /// outdated.
     pub lost: Option<u64>,
+    /// Where the wall clock stood at the last commit at which it was set. Whatever it says now, it was that late already.
+    pub clock_was: Option<WallTime>,
 }
 
 /// A session, and its subscriptions by their filters.
@@ -54,7 +57,12 @@ pub(super) struct Restoring {
 
 impl Restoring {
     /// `timeline`: where it stands now.
-    pub(super) fn new(timeline: u64, next_session: SessionNumber, lost: Option<u64>) -> Self {
+    pub(super) fn new(
+        timeline: u64,
+        next_session: SessionNumber,
+        lost: Option<u64>,
+        clock_was: Option<WallTime>,
+    ) -> Self {
         Self {
             timeline,
             restored: Restored {
@@ -63,6 +71,7 @@ impl Restoring {
                 marks: Vec::new(),
                 next_session,
                 lost,
+                clock_was,
             },
         }
     }

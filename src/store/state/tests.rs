@@ -193,3 +193,23 @@ fn the_clocks_are_committed_every_hour_where_nothing_else_is() {
     let rig = Rig::open(&folder, start, reading(0, 2, 0)).unwrap();
     assert_eq!(rig.restored.retained[0].age, 5 * HOUR);
 }
+
+#[test]
+fn the_last_time_of_a_clock_that_was_set_outlives_starts_at_which_it_is_not() {
+    let folder = SimulatedFolder::new(Honesty::Honest);
+    let start = crate::clock::now();
+    let mut rig = Rig::open(&folder, start, reading(WALL, 1, 0)).unwrap();
+    rig.pass(HOUR);
+    let set = Some(WallTime(WALL + 3_600_000));
+    drop(rig);
+    for boot in 2..5 {
+        let mut rig = Rig::open(&folder, start, reading(7, boot, 0)).unwrap();
+        assert_eq!(rig.restored.clock_was, set);
+        rig.put(retained("t", b"1"), true);
+        rig.pass(HOUR);
+    }
+    // A clock that was wrong is forgotten once it is right.
+    drop(Rig::open(&folder, start, reading(WALL, 5, 0)).unwrap());
+    let rig = Rig::open(&folder, start, reading(7, 6, 0)).unwrap();
+    assert_eq!(rig.restored.clock_was, Some(WallTime(WALL)));
+}
