@@ -16,6 +16,7 @@ mod supervise;
 mod task;
 
 pub use backoff::next_wait;
+mod take_overs;
 pub use core::ID_PROPERTY;
 pub use error::{DialError, LinkError, Stage, StartError};
 pub use options::{Address, Backoff, BridgeOptions};

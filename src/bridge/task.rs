@@ -12,6 +12,7 @@ use super::core::{Cause, Core};
 use super::dial::Stream;
 use super::link::Link;
 use super::report::Report;
+use super::take_overs::TakeOvers;
 use super::{BridgeOptions, DialError, LinkError, next_wait};
 use crate::broker::Latest;
 use crate::clock;
@@ -33,6 +34,7 @@ pub(super) struct Task {
     certificates: Certificates,
     /// A connection that the next attempt goes on with.
     successor: Option<Successor>,
+    take_overs: TakeOvers,
     core: Core,
     log: Log,
     latest: Arc<Latest>,
@@ -72,6 +74,7 @@ impl Task {
             options,
             certificates,
             successor: None,
+            take_overs: TakeOvers::default(),
             log,
             latest,
             report,
@@ -107,7 +110,8 @@ impl Task {
                 continue;
             }
             address = 0;
-            wait = next_wait(self.options.backoff, wait, fastrand::u64(..));
+            let backoff = self.take_overs.backoff(self.options.backoff);
+            wait = next_wait(backoff, wait, fastrand::u64(..));
             if !self.wait(wait).await {
                 break;
             }
@@ -206,7 +210,7 @@ impl Task {
         up_since: Option<Instant>,
         successor: Option<Successor>,
     ) -> Ended {
-        let why = format!("{}: {ended}", self.name(address));
+        let mut why = format!("{}: {ended}", self.name(address));
         match (ended, up_since) {
             (LinkError::Closed(Cause::Stopped), _) => Ended::Stopped,
             (LinkError::Closed(Cause::SessionCleared), _) => Ended::GoesOn,
@@ -214,10 +218,15 @@ impl Task {
                 self.successor = successor;
                 Ended::GoesOn
             }
-            (_, Some(since)) => Ended::Lost {
-                why,
-                lasted: clock::now().saturating_duration_since(since),
-            },
+            (_, Some(since)) => {
+                let lasted = clock::now().saturating_duration_since(since);
+                self.take_overs.ended(ended, lasted);
+                if let Some(more) = self.take_overs.explanation(&self.options.client_id) {
+                    why.push_str("; ");
+                    why.push_str(&more);
+                }
+                Ended::Lost { why, lasted }
+            }
             (_, None) => self.failed(why, is_refusal(ended)),
         }
     }

@@ -376,6 +376,26 @@ async fn nobody_listening_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_client_with_the_same_client_id_is_named_when_it_is_no_accident() {
+    let upstream = Upstream::start(Behaviour {
+        takes_over: true,
+        ..Behaviour::default()
+    })
+    .await;
+    let rig = Rig::new();
+    let mut handle = rig.start(to(upstream.port));
+    let named = |status: &BridgeStatus| {
+        let error = status.error.as_deref().unwrap_or_default();
+        error.contains("another client connects with the client_id \"gw\" again and again")
+    };
+    let told = status(&mut handle.status, named).await;
+    assert!(told.connects >= 3);
+    rig.shutdown.request();
+    timeout(HANGS, handle.task).await.unwrap().unwrap();
+    rig.log.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_next_address_is_tried_when_the_first_fails() {
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use fieldgate::mqtt::{
-    Acknowledge, Connack, Connect, Decoder, Packet, ProtocolVersion, Publish, QoS, ReasonCode,
+    Acknowledge, Connack, Connect, Decoder, Disconnect, Packet, ProtocolVersion, Publish, QoS,
+    ReasonCode,
 };
 use fieldgate::net::{ClientCertificate, ClientTls, ServerTls, TlsTime, common_name, server_setup};
 
@@ -24,6 +25,8 @@ pub struct Behaviour {
     /// Closes the connection at these PUBLISH packets, counted over all connections, before it looks at them.
     pub cuts: Vec<usize>,
     pub tls: Option<ServerTls>,
+    /// Says after each CONNACK that another client has taken the session over.
+    pub takes_over: bool,
 }
 
 impl Default for Behaviour {
@@ -32,6 +35,7 @@ impl Default for Behaviour {
             connack: ReasonCode::Success,
             cuts: Vec::new(),
             tls: None,
+            takes_over: false,
         }
     }
 }
@@ -161,7 +165,11 @@ impl Connection {
                 let accepted = reason == ReasonCode::Success;
                 let connack = Connack::new(reason, session_present && accepted);
                 self.answer(&Packet::Connack(Box::new(connack)), version);
-                accepted
+                if self.behaviour.takes_over {
+                    let reason = ReasonCode::SessionTakenOver;
+                    self.answer(&Packet::Disconnect(Disconnect::new(reason)), version);
+                }
+                accepted && !self.behaviour.takes_over
             }
             Packet::Publish(publish) => self.publish(publish, version),
             Packet::Pubrel(pubrel) => {

@@ -23,7 +23,7 @@ from harness import (
     newest,
     wait_until,
 )
-from mqtt_client import V5, Client
+from mqtt_client import V5, V311, Client
 
 PROTOCOLS = {"MQTT 5": "5", "MQTT 3.1.1": '"3.1.1"'}
 
@@ -306,6 +306,20 @@ def a_client_certificate_that_the_upstream_does_not_know_is_said(site):
     status = wait_for_status(watcher, lambda status: status["error"], "the status has an error")
     check(not is_up(status), f"the link is up: {status}")
     check("certificate" in status["error"].lower() or "tls" in status["error"].lower(), f"the error: {status['error']}")
+
+
+@in_each_protocol
+def another_client_with_the_bridge_s_client_id_is_named(site, protocol):
+    authority = Authority(site)
+    upstream = Mosquitto(site, authority)
+    gateway = Gateway(site, bridge(authority, upstream.tls_port, protocol=protocol))
+    watcher = watch(site, gateway)
+    for connects in range(1, 4):
+        up = f"connection {connects} is up"
+        wait_for_status(watcher, lambda status, n=connects: is_up(status) and status["connects"] >= n, up)
+        Client(site, upstream.port, "g1", V5 if protocol == "5" else V311).accepted()
+    named = "the other client is named"
+    wait_for_status(watcher, lambda status: 'client_id "g1"' in (status["error"] or ""), named)
 
 
 main()
