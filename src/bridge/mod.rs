@@ -1,8 +1,10 @@
 //! The bridge: a client of an upstream broker that drains one backlog.
 //!
 //! [`core`] decides (no I/O), `dial` makes connections stage by stage, `link` moves bytes between a connection and the
-//! core, `task` is what happens between connections, `certificates` takes new ones up, and `supervise` starts it again after a panic.
-//! Messages come from the log and nowhere else; live traffic is a short backlog (invariant 2). What is here never sees the broker: routes are applied before a message enters the log.
+//! core, `task` is what happens between connections, `certificates` takes new ones up, `take_overs` sees when another
+//! client has our name, `profile` knows the large providers, and `supervise` starts it again after a panic. Messages come
+//! from the log and nowhere else; live traffic is a short backlog (invariant 2). What is here never sees the broker:
+//! routes are applied before a message enters the log.
 
 mod backoff;
 mod certificates;
@@ -11,15 +13,17 @@ mod dial;
 mod error;
 mod link;
 mod options;
+mod profile;
 mod report;
 mod supervise;
+mod take_overs;
 mod task;
 
 pub use backoff::next_wait;
-mod take_overs;
 pub use core::ID_PROPERTY;
 pub use error::{DialError, LinkError, Stage, StartError};
-pub use options::{Address, Backoff, BridgeOptions};
+pub use options::{Address, Backoff, BridgeOptions, Ceilings, Rate};
+pub use profile::Profile;
 
 use std::sync::Arc;
 
@@ -41,11 +45,11 @@ use task::Task;
 pub struct PreparedBridge {
     options: Arc<BridgeOptions>,
     dialler: Dialler,
+    time: TlsTime,
 }
 
 /// A running bridge.
 #[derive(Debug)]
-    time: TlsTime,
 pub struct BridgeHandle {
     /// How it stands: the newest snapshot, on every change of the link and at most each second for figures.
     pub status: watch::Receiver<BridgeStatus>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::broker::ForwardRoute;
-use crate::mqtt::{Message, ProtocolVersion};
+use crate::mqtt::{Message, ProtocolVersion, QoS};
 use crate::net::ClientTls;
 
 /// One bridge.
@@ -35,6 +35,10 @@ pub struct BridgeOptions {
     pub will: Option<Message>,
     /// QoS 1 and 2 messages in flight; the upstream's Receive Maximum may lower it.
     pub inflight: u16,
+    /// What the upstream takes at most; what it says itself counts beside it.
+    pub ceilings: Ceilings,
+    /// How fast messages may leave.
+    pub rate: Rate,
     /// Wait between attempts.
     pub backoff: Backoff,
     /// The whole of dialling, from DNS to CONNACK, stage by stage at most this long each.
@@ -50,6 +54,44 @@ pub struct Address {
     pub port: u16,
     /// `mqtts://`.
     pub tls: bool,
+}
+
+/// What the upstream takes at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Highest QoS.
+    pub maximum_qos: QoS,
+    /// Whether it takes messages with RETAIN set.
+    pub retain: bool,
+    /// Bytes of a packet.
+    pub packet_size: u32,
+    /// Levels of a topic.
+    pub topic_levels: usize,
+    /// Bytes of a topic.
+    pub topic_bytes: usize,
+}
+
+impl Default for Ceilings {
+    /// None beside those of MQTT.
+    fn default() -> Self {
+        Self {
+            maximum_qos: QoS::ExactlyOnce,
+            retain: true,
+            packet_size: u32::MAX,
+            topic_levels: usize::MAX,
+            topic_bytes: usize::MAX,
+        }
+    }
+}
+
+/// Most messages and bytes a second; 0: as fast as it goes. Bytes are those of topic and payload, and a few more for the
+/// rest of the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// PUBLISH packets.
+    pub messages_per_second: u64,
+    /// Their bytes.
+    pub bytes_per_second: u64,
 }
 
 /// Wait between attempts: decorrelated jitter between `min` and `max`.

@@ -190,6 +190,8 @@ pub(super) mod tests {
             forward: Vec::new(),
             will: None,
             inflight: 7,
+            ceilings: Default::default(),
+            rate: Default::default(),
             backoff: Backoff {
                 min: Duration::from_millis(1),
                 max: Duration::from_millis(5),

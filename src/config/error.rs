@@ -47,6 +47,8 @@ pub enum Code {
     ReservedTopic,
     /// FG033: a route that cannot work.
     BadRoute,
+    /// FG034: something that the provider of the upstream does not take.
+    Provider,
     /// FG040: an address, reference or length that does not fit the tag.
     BadRegister,
     /// FG050: a file that is not there.
@@ -63,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Unreadable,
         Self::Syntax,
         Self::UnknownKey,
@@ -82,6 +84,7 @@ impl Code {
         Self::TopicOverlap,
         Self::ReservedTopic,
         Self::BadRoute,
+        Self::Provider,
         Self::BadRegister,
         Self::MissingFile,
         Self::BadAddress,
@@ -112,6 +115,7 @@ impl Code {
             Self::TopicOverlap => "FG031",
             Self::ReservedTopic => "FG032",
             Self::BadRoute => "FG033",
+            Self::Provider => "FG034",
             Self::BadRegister => "FG040",
             Self::MissingFile => "FG050",
             Self::BadAddress => "FG051",

@@ -26,17 +26,7 @@ const KEYS: &[(&str, &str, &[&str])] = &[
     ("Tag", "invalid", &[]),
     ("Tag", "deadband", &[]),
     ("Tag", "scale_from", &[]),
-    ("Bridge", "profile", &["generic"]),
     ("Bridge", "receive", &["[]"]),
-    (
-        "Bridge",
-        "rate",
-        &[
-            "{messages_per_second: 0, bytes_per_second: 0}",
-            "{messages_per_second: 0}",
-            "{bytes_per_second: 0}",
-        ],
-    ),
     ("Route", "live_first", &["false"]),
     ("Backlog", "when_full", &["drop_oldest"]),
 ];

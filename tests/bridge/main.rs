@@ -9,8 +9,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod ceilings;
 mod certificates;
 mod faults;
+mod pace;
 mod shell;
 mod sim;
 mod stories;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use fieldgate::bridge::core::{Cause, Core, Effect};
-use fieldgate::bridge::{Address, Backoff, BridgeOptions};
+use fieldgate::bridge::{Address, Backoff, BridgeOptions, Ceilings, Rate};
 use fieldgate::clock::WallTime;
 use fieldgate::mqtt::{
     Acknowledge, Connack, Message, Packet, PacketId, ProtocolVersion, Publish, QoS, ReasonCode,
@@ -39,6 +39,8 @@ pub fn options() -> BridgeOptions {
         forward: Vec::new(),
         will: None,
         inflight: 100,
+        ceilings: Ceilings::default(),
+        rate: Rate::default(),
         backoff: Backoff {
             min: Duration::from_millis(1),
             max: Duration::from_millis(5),

@@ -13,5 +13,6 @@ mod access;
 mod examples;
 mod faults;
 mod mutations;
+mod profiles;
 mod support;
 mod values;

@@ -354,6 +354,23 @@ fn a_will_is_left_only_where_a_route_takes_the_status() {
 }
 
 #[test]
+fn a_bridge_is_as_fast_as_it_goes_unless_a_rate_is_given() {
+    let rate = |more: &str| {
+        let text = format!(
+            "bridges: [{{ name: b, url: \"mqtts://h\", tls: {{ ca: c }}, forward: [{{ filter: a }}]{more} }}]\n"
+        );
+        let rate = sound(&text).bridges[0].options.rate;
+        (rate.messages_per_second, rate.bytes_per_second)
+    };
+    assert_eq!(rate(""), (0, 0));
+    assert_eq!(rate(", rate: { messages_per_second: 100 }"), (100, 0));
+    assert_eq!(
+        rate(", rate: { messages_per_second: 0, bytes_per_second: 65536 }"),
+        (0, 65_536)
+    );
+}
+
+#[test]
 fn what_later_versions_say_is_accepted_where_it_happens_anyway() {
     let text = "\
 console: { bind: \"off\" }
@@ -363,9 +380,7 @@ bridges:
   - name: b
     url: mqtts://h
     tls: { ca: c }
-    profile: generic
     receive: []
-    rate: { messages_per_second: 0, bytes_per_second: 0 }
     backlog: { when_full: drop_oldest }
     forward: [{ filter: a, live_first: false }]
 ";

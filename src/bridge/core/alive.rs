@@ -25,6 +25,8 @@ pub(super) struct Timers {
     pub(super) answer: Option<(Instant, Duration)>,
     /// To look for messages that are never acknowledged.
     pub(super) watchdog: Option<Instant>,
+    /// The pace lets the next message leave.
+    pub(super) pace: Option<Instant>,
     /// Draining ends.
     pub(super) stop: Option<Instant>,
 }
@@ -74,6 +76,7 @@ impl Core {
             timers.answer.map(|(due, _)| due),
             timers.watchdog,
             timers.stop,
+            timers.pace,
             self.is_up().then(|| self.retry.next()).flatten(),
         ]
         .into_iter()

@@ -112,8 +112,10 @@ impl Core {
             client_id: ByteString::from(options.client_id.as_str()),
             will: will.map(|message| {
                 let mut message = message.clone();
-                message.retain &= self.limits.will_retain;
+                let ceilings = &options.ceilings;
+                message.retain &= self.limits.will_retain && ceilings.retain;
                 message.qos = message.qos.min(self.limits.will_qos);
+                message.qos = message.qos.min(ceilings.maximum_qos);
                 Box::new(Will { message, delay: 0 })
             }),
             user_name: options.user.as_deref().map(ByteString::from),
@@ -200,11 +202,14 @@ impl Core {
             // As it was sent, in whole seconds of 16 bits.
             None => Duration::from_secs(self.options.keep_alive.as_secs().min(u64::from(u16::MAX))),
         };
+        let ceilings = &self.options.ceilings;
+        let packet_size = connack.maximum_packet_size.unwrap_or(u32::MAX);
+        let packet_size = packet_size.min(ceilings.packet_size);
         self.limits = Limits {
             window: self.options.inflight.min(connack.receive_maximum).max(1),
-            maximum_qos: connack.maximum_qos,
-            retain_available: connack.retain_available,
-            maximum_packet_size: connack.maximum_packet_size,
+            maximum_qos: connack.maximum_qos.min(ceilings.maximum_qos),
+            retain_available: connack.retain_available && ceilings.retain,
+            maximum_packet_size: (packet_size != u32::MAX).then_some(packet_size),
             keep_alive,
             ..self.limits
         };

@@ -19,6 +19,7 @@ mod cause;
 mod connect;
 mod ids;
 mod latest;
+mod pace;
 mod publish;
 mod refused;
 mod send;
@@ -40,6 +41,7 @@ use crate::topic::TopicName;
 use alive::Timers;
 use connect::{Limits, Phase};
 use latest::Newest;
+use pace::Pace;
 use refused::Retry;
 
 /// Messages taken from the log at a time.
@@ -173,6 +175,7 @@ pub struct Core {
     /// PUBRECs on their way to stable storage, in the order of their commits.
     committing: VecDeque<(CommitNumber, PacketId)>,
     retry: Retry,
+    pace: Pace,
     newest: Newest,
     timers: Timers,
     effects: VecDeque<Effect>,
@@ -184,6 +187,7 @@ impl Core {
     #[must_use]
     pub fn new(options: Arc<BridgeOptions>) -> Self {
         Self {
+            pace: Pace::new(options.rate),
             options,
             phase: Phase::Closed,
             is_leaving: false,
@@ -333,6 +337,9 @@ impl Core {
 
     fn send(&mut self, now: Instant, packet: Packet) {
         self.timers.sent(now, self.limits.keep_alive);
+        if let Packet::Publish(publish) = &packet {
+            self.pace.charge(now, publish::about(publish));
+        }
         self.effects.push_back(Effect::Send(packet));
     }
 

@@ -19,6 +19,16 @@ pub enum DropReason {
         /// In bytes.
         limit: u32,
     },
+    /// Above what the upstream is known to take.
+    #[error(
+        "its topic has {levels} levels and {bytes} bytes, which is more than the upstream takes"
+    )]
+    TopicTooLong {
+        /// Of the topic.
+        levels: usize,
+        /// Of the topic.
+        bytes: usize,
+    },
     /// By PUBACK or PUBREC.
     #[error("the upstream refused it for good: {0:?} (0x{code:02X})", code = .0.byte())]
     Refused(ReasonCode),
@@ -123,6 +133,17 @@ impl Core {
 
     /// Whether the upstream takes a packet of this length, and this version of MQTT can say it.
     pub(super) fn check(&self, packet: &Packet) -> Result<(), DropReason> {
+        let ceilings = &self.options.ceilings;
+        if let Packet::Publish(Publish {
+            topic: Some(topic), ..
+        }) = packet
+            && ceilings.topic_levels != usize::MAX
+        {
+            let (levels, bytes) = (topic.as_str().split('/').count(), topic.as_str().len());
+            if levels > ceilings.topic_levels || bytes > ceilings.topic_bytes {
+                return Err(DropReason::TopicTooLong { levels, bytes });
+            }
+        }
         let len = packet.encoded_len(self.options.protocol)?;
         match self.limits.maximum_packet_size {
             Some(limit) if u32::try_from(len).map_or(true, |len| len > limit) => {

@@ -21,23 +21,27 @@ impl Core {
         self.requeue(woken);
         let mut room = bytes;
         while room > 0
+            && !self.is_paced(now)
             && let Some(sent) = self.send_newest(now)
         {
             room = room.saturating_sub(sent);
         }
         while room > 0
+            && !self.is_paced(now)
             && let Some(sent) = self.resend_due(now, wall)
         {
             room = room.saturating_sub(sent);
         }
         while room > 0
             && self.phase == Phase::Up
+            && !self.is_paced(now)
             && self.due.is_empty()
             && self.may_send_next()
             && let Some(flight) = self.pending.pop_front()
         {
             room = room.saturating_sub(self.place(now, wall, flight));
         }
+        self.set_pace_timer(now);
         if self.phase == Phase::Stopping {
             self.finish_if_drained(now);
         }
@@ -228,7 +232,9 @@ impl Core {
             return 0;
         }
         match reason {
-            DropReason::TooLarge { .. } | DropReason::Unsendable(_) => self.figures.too_large += 1,
+            DropReason::TooLarge { .. }
+            | DropReason::TopicTooLong { .. }
+            | DropReason::Unsendable(_) => self.figures.too_large += 1,
             DropReason::Refused(_) => self.figures.refused += 1,
             DropReason::Expired => self.figures.expired += 1,
         }

@@ -9,9 +9,9 @@ use super::address::{addresses, is_host};
 use super::limits::EXPIRY_MAX;
 use super::route::{check_order, route};
 use super::topics::bad_template;
-use super::{Names, below, each, gateway_status, name, seconds, texts, time, wait};
-use crate::bridge::{Backoff, BridgeOptions};
-use crate::broker::{ForwardRoute, RetainPolicy};
+use super::{Names, below, each, gateway_status, name, profile, seconds, texts, time, wait};
+use crate::bridge::{Backoff, BridgeOptions, Profile};
+use crate::broker::{ForwardRoute, Limits, RetainPolicy};
 use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::excerpt::quoted;
@@ -36,6 +36,7 @@ pub(super) fn bridges(
     root: &Section<raw::Root>,
     gateway: &Gateway,
     store: &StoreSettings,
+    limits: &Limits,
 ) -> Vec<Bridge> {
     let mut names = Names::default();
     let mut bridges: Vec<Bridge> = Vec::new();
@@ -46,6 +47,7 @@ pub(super) fn bridges(
             .as_ref()
             .is_none_or(|name| names.take(context, "bridge", name, &section.at("name")));
         let options = options(context, &section, name.clone().unwrap_or_default(), gateway);
+        profile::check_bridge(context, &section, profile_of(&section), limits);
         let log = log(
             context,
             &section,
@@ -60,6 +62,10 @@ pub(super) fn bridges(
         }
     }
     bridges
+}
+
+fn profile_of(section: &Section<raw::Bridge>) -> Profile {
+    section.raw.profile.map_or(Profile::Generic, |word| word.0)
 }
 
 /// A bridge's name is the folder of its backlog too.
@@ -116,10 +122,13 @@ fn options(
     let raw = &section.raw;
     let addresses = addresses(context, section);
     let encrypted = addresses.iter().any(|address| address.tls);
-    let tls = tls(context, section, encrypted, !addresses.is_empty());
-    let protocol = raw.protocol.map_or(ProtocolVersion::V5, |word| word.0);
+    let mut tls = tls(context, section, encrypted, !addresses.is_empty());
+    let profile = profile_of(section);
+    profile::preset_alpn(profile, &addresses, tls.as_mut());
+    let protocol = raw.protocol.map(|word| word.0);
+    let protocol = protocol.unwrap_or_else(|| profile.protocol());
     let client_id = client_id(context, section, &gateway.id);
-    let user = raw.user.clone().filter(|user| !user.is_empty());
+    let user = profile::user(section, profile, &addresses, client_id.as_deref());
     let password = raw.password.clone().filter(|password| !password.is_empty());
     if password.is_some() && user.is_none() && protocol != ProtocolVersion::V5 {
         let message = "MQTT 3.1.1 knows no password without a user";
@@ -147,16 +156,10 @@ fn options(
         1..=INFLIGHT_MAX,
         |number| number.to_string(),
     );
-    let backoff = below::<raw::Backoff>(context, section, "backoff", raw.backoff.as_ref());
-    let defaults = (Duration::from_secs(1), Duration::from_secs(120));
-    let (min, max) = wait(
-        context,
-        &backoff,
-        (backoff.raw.min, backoff.raw.max),
-        defaults,
-        Duration::from_secs(1),
-    );
-    let forward = forward(context, section, gateway);
+    let backoff = backoff(context, section);
+    let rate = profile::rate(context, section, profile);
+    let own = client_id.as_deref().unwrap_or_default();
+    let forward = forward(context, section, gateway, own);
     Some(BridgeOptions {
         name,
         gateway: gateway.id.clone(),
@@ -166,14 +169,30 @@ fn options(
         user,
         password,
         keep_alive: keep_alive.unwrap_or(Duration::from_secs(60)),
-        session_expiry: session_expiry.unwrap_or(Duration::from_secs(7 * 86_400)),
+        session_expiry: session_expiry.unwrap_or_else(|| profile.session_expiry()),
         tls,
         will: will(&gateway.id, &forward),
         forward,
         inflight: inflight.unwrap_or(100),
-        backoff: Backoff { min, max },
+        ceilings: profile.ceilings(),
+        rate,
+        backoff,
         stage_timeout: STAGE_TIMEOUT,
     })
+}
+
+fn backoff(context: &mut Context<'_>, section: &Section<raw::Bridge>) -> Backoff {
+    let backoff = section.raw.backoff.as_ref();
+    let backoff = below::<raw::Backoff>(context, section, "backoff", backoff);
+    let defaults = (Duration::from_secs(1), Duration::from_secs(120));
+    let (min, max) = wait(
+        context,
+        &backoff,
+        (backoff.raw.min, backoff.raw.max),
+        defaults,
+        Duration::from_secs(1),
+    );
+    Backoff { min, max }
 }
 
 fn tls(
@@ -279,6 +298,7 @@ fn forward(
     context: &mut Context<'_>,
     section: &Section<raw::Bridge>,
     gateway: &Gateway,
+    client_id: &str,
 ) -> Vec<ForwardRoute> {
     let routes = section.required(
         context,
@@ -297,7 +317,9 @@ fn forward(
     }
     let mut built = Vec::new();
     for entry in each::<raw::Route>(context, routes, &section.at("forward")) {
-        if let Some(route) = route(context, &entry, &gateway.id) {
+        if let Some(mut route) = route(context, &entry, &gateway.id) {
+            let profile = profile_of(section);
+            profile::fit_route(context, &entry, profile, client_id, &mut route);
             built.push((route, entry.place));
         }
     }

@@ -9,6 +9,7 @@ mod broker;
 mod connection;
 mod device;
 mod limits;
+mod profile;
 mod route;
 mod tag;
 mod topics;
@@ -48,7 +49,7 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
     let broker = broker::broker(context, &root, &gateway.id);
     let store = store(context, &root);
     let connections = device::connections(context, &root, &gateway.id);
-    let bridges = bridge::bridges(context, &root, &gateway, &store);
+    let bridges = bridge::bridges(context, &root, &gateway, &store, &broker.options.limits);
     let sessions = sessions(&gateway, &store, broker.queued_bytes_total);
     gateway.tells_status |= !connections.is_empty() || !bridges.is_empty();
     Config {

@@ -173,7 +173,7 @@ fn below(topic: &TopicName) -> Option<TopicName> {
 }
 
 /// A topic with as few levels as any that the filter takes; `#` takes the level above it too.
-fn shortest(filter: &TopicFilter) -> Option<TopicName> {
+pub(super) fn shortest(filter: &TopicFilter) -> Option<TopicName> {
     let levels: Vec<&str> = filter
         .levels()
         .filter(|level| *level != "#")

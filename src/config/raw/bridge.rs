@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::{OneOf, Size, Time, Words};
+use crate::bridge::Profile;
 use crate::broker::RetainPolicy;
 use crate::mqtt::ProtocolVersion;
 
@@ -15,6 +16,7 @@ pub(in crate::config) struct Bridge {
     pub(in crate::config) url: Option<String>,
     pub(in crate::config) urls: Option<Vec<Value>>,
     pub(in crate::config) allow_plaintext: Option<bool>,
+    pub(in crate::config) profile: Option<OneOf<Profile>>,
     pub(in crate::config) protocol: Option<OneOf<ProtocolVersion>>,
     pub(in crate::config) client_id: Option<String>,
     pub(in crate::config) user: Option<String>,
@@ -24,6 +26,7 @@ pub(in crate::config) struct Bridge {
     pub(in crate::config) tls: Option<Value>,
     pub(in crate::config) forward: Option<Vec<Value>>,
     pub(in crate::config) backlog: Option<Value>,
+    pub(in crate::config) rate: Option<Value>,
     pub(in crate::config) inflight: Option<u16>,
     pub(in crate::config) backoff: Option<Value>,
 }
@@ -59,6 +62,14 @@ pub(in crate::config) struct Backlog {
     pub(in crate::config) max_age: Option<Time>,
 }
 
+/// `rate:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Rate {
+    pub(in crate::config) messages_per_second: Option<u64>,
+    pub(in crate::config) bytes_per_second: Option<u64>,
+}
+
 /// `backoff:`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -69,6 +80,15 @@ pub(in crate::config) struct Backoff {
 
 impl Words for ProtocolVersion {
     const WORDS: &'static [(&'static str, Self)] = &[("5", Self::V5), ("3.1.1", Self::V311)];
+}
+
+impl Words for Profile {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("generic", Self::Generic),
+        ("aws_iot_core", Self::AwsIotCore),
+        ("azure_iot_hub", Self::AzureIotHub),
+        ("azure_event_grid", Self::AzureEventGrid),
+    ];
 }
 
 impl Words for RetainPolicy {

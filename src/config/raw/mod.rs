@@ -6,7 +6,7 @@ mod broker;
 mod device;
 mod scalar;
 
-pub(super) use bridge::{Backlog, Backoff, Bridge, BridgeTls, Route};
+pub(super) use bridge::{Backlog, Backoff, Bridge, BridgeTls, Rate, Route};
 pub(super) use broker::{
     Access, Broker, Limits, Listener, ListenerTls, Store, TlsVersion, UserFrom, WebSocket,
 };
@@ -68,6 +68,7 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
         ("bridges[].tls", shape::<BridgeTls>()),
         ("bridges[].forward[]", shape::<Route>()),
         ("bridges[].backlog", shape::<Backlog>()),
+        ("bridges[].rate", shape::<Rate>()),
         ("bridges[].backoff", shape::<Backoff>()),
     ]
 }
