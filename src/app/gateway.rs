@@ -12,7 +12,8 @@ use crate::bridge::{BridgeHandle, PreparedBridge};
 use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
 use crate::clock;
 use crate::config;
-use crate::listener::Listener;
+use crate::listener::{Listener, PreparedListener};
+use crate::net::TlsTime;
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
 use crate::topic::{TopicError, TopicName};
@@ -24,6 +25,7 @@ pub struct Gateway {
     listeners: Vec<Listener>,
     bridges: Vec<(String, BridgeHandle)>,
     stores: Opened,
+    tls_time: TlsTime,
     reports: JoinSet<()>,
     stops: Stops,
 }
@@ -84,6 +86,7 @@ impl Gateway {
             listeners: Vec::new(),
             bridges: Vec::new(),
             stores: opened,
+            tls_time: prepared.tls_time,
             reports: JoinSet::new(),
             stops,
         };
@@ -130,6 +133,28 @@ impl Gateway {
     #[must_use]
     pub fn bridges(&self) -> &[(String, BridgeHandle)] {
         &self.bridges
+    }
+
+    /// By which all of it judges certificates.
+    pub(super) fn tls_time(&self) -> &TlsTime {
+        &self.tls_time
+    }
+
+    /// The next handshakes of listeners that are configured as before are answered with the files of these, and bridges
+    /// look at theirs.
+    pub(super) fn renew_certificates(&self, listeners: &[PreparedListener]) {
+        for (listener, new) in self.listeners.iter().zip(listeners) {
+            if listener.renew(new) {
+                let listener = new.name();
+                tracing::info!(
+                    listener,
+                    "reload: new connections get the certificate files as they are now"
+                );
+            }
+        }
+        for (_, bridge) in &self.bridges {
+            bridge.renew_certificates();
+        }
     }
 
     /// The first step of [`Self::stop`] by itself: nothing new comes in, what came goes on its way.

@@ -57,13 +57,12 @@ impl fmt::Display for FileFaults {
 }
 
 impl Prepared {
-    /// Reads every file. Blocks for milliseconds.
+    /// Reads every file; certificates are judged by `tls_time`. Blocks for milliseconds.
     ///
     /// # Errors
     /// Every fault in them, each with file and remedy.
-    pub fn new(config: Config) -> Result<Self, FileFaults> {
+    pub fn new(config: Config, tls_time: TlsTime) -> Result<Self, FileFaults> {
         let mut faults = Vec::new();
-        let tls_time = TlsTime::default();
         let users = config.users_file.as_deref().map(Users::read);
         let users = take(users.unwrap_or_else(|| Ok(Users::default())), &mut faults);
         let access = take(access(&config.gateway.id, &config.access), &mut faults);

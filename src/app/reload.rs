@@ -1,5 +1,5 @@
-//! Reading the configuration again while the gateway runs: who may log in, who may do what and the bridges' certificates
-//! count at once, the rest from the next start on.
+//! Reading the configuration again while the gateway runs: who may log in, who may do what and what is in the certificate
+//! files count at once, the rest from the next start on.
 //!
 //! All or nothing: a fault anywhere in the configuration, or in a file that it names, changes nothing.
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Gateway, Prepared};
 use crate::broker::LinkClosed;
 use crate::config::{self, Config, Loaded, SessionStoreOptions};
+use crate::net::TlsTime;
 
 /// What the gateway was started with.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ impl Reload {
     /// done. Returns when the broker knows.
     pub async fn run(&self, gateway: &Gateway) {
         let (file, started) = (self.file.clone(), Arc::clone(&self.started));
-        let read = tokio::task::spawn_blocking(move || read(file, &started)).await;
+        let time = gateway.tls_time().clone();
+        let read = tokio::task::spawn_blocking(move || read(file, &started, time)).await;
         let read =
             read.unwrap_or_else(|fault| Err(format!("this is a fault of fieldgate: {fault}")));
         let (prepared, changed) = match read {
@@ -50,21 +52,23 @@ impl Reload {
             Ok(()) => tracing::info!("reload: users and access rules count from now on"),
             Err(LinkClosed) => tracing::debug!("reload: the broker has ended"),
         }
-        for (_, bridge) in gateway.bridges() {
-            bridge.renew_certificates();
-        }
+        gateway.renew_certificates(&prepared.listeners);
     }
 }
 
 /// What the file says now, and what of it needs a restart; else the faults, as `check` prints them.
-fn read(file: PathBuf, started: &Config) -> Result<(Prepared, Vec<&'static str>), String> {
+fn read(
+    file: PathBuf,
+    started: &Config,
+    time: TlsTime,
+) -> Result<(Prepared, Vec<&'static str>), String> {
     let Loaded { config, warnings } = config::load(&file).map_err(|faults| faults.to_string())?;
     if config.gateway.id != started.gateway.id {
         // The rules have it filled in, and would be about topics that there are not yet.
         return Err("gateway.id was changed, which all topics depend on: restart".to_owned());
     }
     let changed = changed(started, &config);
-    match Prepared::new(config) {
+    match Prepared::new(config, time) {
         Ok(prepared) => {
             for warning in &warnings {
                 tracing::warn!("{warning}");

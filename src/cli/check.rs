@@ -10,6 +10,7 @@ use crate::app::Prepared;
 use crate::auth::AccessOptions;
 use crate::config::{self, Config};
 use crate::listener::{self, BindError, ListenerOptions};
+use crate::net::TlsTime;
 
 pub(super) fn check(file: &Path) -> ExitCode {
     let loaded = match config::load(file) {
@@ -22,7 +23,7 @@ pub(super) fn check(file: &Path) -> ExitCode {
     for warning in &loaded.warnings {
         eprintln!("{warning}");
     }
-    let prepared = match Prepared::new(loaded.config.clone()) {
+    let prepared = match Prepared::new(loaded.config.clone(), TlsTime::default()) {
         Ok(prepared) => prepared,
         Err(faults) => {
             eprintln!("{faults}");

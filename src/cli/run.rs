@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::EXIT_CONFIG;
 use crate::app::{Gateway, Prepared, Reload, logging};
 use crate::config;
+use crate::net::TlsTime;
 
 pub(super) fn run(file: &Path) -> ExitCode {
     let loaded = match config::load(file) {
@@ -19,7 +20,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
         }
     };
     let reload = Reload::new(file.to_owned(), loaded.config.clone());
-    let prepared = match Prepared::new(loaded.config) {
+    let prepared = match Prepared::new(loaded.config, TlsTime::default()) {
         Ok(prepared) => prepared,
         Err(faults) => {
             eprintln!("{faults}");

@@ -19,10 +19,10 @@ pub(super) struct FileWatch {
 }
 
 impl FileWatch {
-    pub(super) fn new(setup: Option<&ServerSetup>) -> Self {
+    pub(super) fn new(setup: &ServerSetup) -> Self {
         Self {
-            revocations_due: setup.and_then(|setup| setup.revocations_due),
-            expiry: setup.and_then(|setup| setup.expiry.clone()),
+            revocations_due: setup.revocations_due,
+            expiry: setup.expiry.clone(),
             told: AtomicU64::new(0),
         }
     }
@@ -59,6 +59,14 @@ mod tests {
 
     const NOW: u64 = 1_900_000_000_000;
 
+    fn nothing() -> FileWatch {
+        FileWatch {
+            revocations_due: None,
+            expiry: None,
+            told: AtomicU64::new(0),
+        }
+    }
+
     fn told(watch: &FileWatch, after: u64) -> usize {
         watch.to_be_told(WallTime(NOW + after)).len()
     }
@@ -67,18 +75,14 @@ mod tests {
     fn a_list_out_of_date_is_told_once_a_day() {
         let watch = FileWatch {
             revocations_due: Some(WallTime(NOW)),
-            ..FileWatch::new(None)
+            ..nothing()
         };
         assert_eq!(told(&watch, 0), 0);
         assert_eq!(told(&watch, 1), 1);
         assert_eq!(told(&watch, 2), 0);
         assert_eq!(told(&watch, AGAIN_MILLIS), 0);
         assert_eq!(told(&watch, AGAIN_MILLIS + 1), 1);
-        assert!(
-            FileWatch::new(None)
-                .to_be_told(WallTime(u64::MAX))
-                .is_empty()
-        );
+        assert!(nothing().to_be_told(WallTime(u64::MAX)).is_empty());
     }
 
     #[test]
@@ -88,7 +92,7 @@ mod tests {
                 path: PathBuf::from("certs/gateway.crt"),
                 at: WallTime(NOW + 2 * AGAIN_MILLIS),
             }),
-            ..FileWatch::new(None)
+            ..nothing()
         };
         assert_eq!(told(&watch, 0), 1);
         assert_eq!(told(&watch, 1), 0);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytestring::ByteString;
-use rustls::{AlertDescription, CertificateError, ServerConfig};
+use rustls::{AlertDescription, CertificateError};
 use tokio::time::timeout_at;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::WebSocketOptions;
-use super::file_watch::FileWatch;
+use super::served::Served;
 use super::stream::{Caller, Socket};
 use super::websocket::{self, UpgradeFault, WebSocket};
 use crate::broker::{BrokerHandle, IncomingConnection, LinkClosed, NoSeat, Stream};
@@ -23,8 +23,7 @@ use crate::net;
 pub(super) struct Door {
     pub(super) name: Arc<str>,
     pub(super) anonymous: bool,
-    pub(super) tls: Option<Arc<ServerConfig>>,
-    pub(super) files: FileWatch,
+    pub(super) tls: Option<Served>,
     pub(super) websocket: Option<WebSocketOptions>,
     pub(super) user_from_common_name: bool,
     pub(super) complaints: LogBudget,
@@ -101,12 +100,14 @@ impl Door {
     }
 
     async fn shake_hands(&self, socket: Socket) -> Result<Shaken, HandshakeFault> {
-        let Some(config) = &self.tls else {
+        let Some(served) = &self.tls else {
             return Ok((self.wrap(socket).await?, None));
         };
-        let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await;
+        let files = served.now();
+        let acceptor = TlsAcceptor::from(Arc::clone(&files.config));
+        let stream = acceptor.accept(socket).await;
         let stream = Box::new(stream.map_err(HandshakeFault::Tls)?);
-        self.files.warn_if_due(&self.name, clock::wall());
+        files.watch.warn_if_due(&self.name, clock::wall());
         let certified = self.certified(&stream)?;
         Ok((self.wrap(stream).await?, certified))
     }

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::accept::accept;
 use super::bind::{Bound, open};
-use super::file_watch::FileWatch;
 use super::handshake::Door;
+use super::served::Served;
 use super::{Bind, BindError, ListenError, ListenerOptions};
 use crate::broker::{BrokerHandle, LinkClosed};
 use crate::metrics::LogBudget;
@@ -36,6 +36,8 @@ pub struct PreparedListener {
 pub struct Listener {
     /// How it stands.
     pub status: watch::Receiver<ListenerStatus>,
+    options: ListenerOptions,
+    tls: Option<Served>,
 }
 
 impl PreparedListener {
@@ -70,11 +72,12 @@ impl PreparedListener {
     #[must_use]
     pub fn start(self, broker: BrokerHandle, stop: Stop) -> Listener {
         let Self { options, tls } = self;
+        let tls = tls.as_ref().map(Served::new);
+        let kept = (options.clone(), tls.clone());
         let door = Door {
             name: options.name.as_str().into(),
             anonymous: options.anonymous,
-            tls: tls.as_ref().map(|setup| Arc::clone(&setup.config)),
-            files: FileWatch::new(tls.as_ref()),
+            tls,
             websocket: options.websocket,
             user_from_common_name: options.user_from_common_name,
             complaints: LogBudget::default(),
@@ -88,11 +91,27 @@ impl PreparedListener {
         let status = opening.report.subscribe();
         let first = opening.attempt();
         tokio::spawn(serve(stop, opening, first, Arc::new(door)));
-        Listener { status }
+        let (options, tls) = kept;
+        Listener {
+            status,
+            options,
+            tls,
+        }
     }
 }
 
 impl Listener {
+    /// Answers the next handshakes with the files of `new`; connections that are there stay. False where there is nothing
+    /// to answer with, or where `new` differs in its options: those count from a start on.
+    pub fn renew(&self, new: &PreparedListener) -> bool {
+        let files = self.tls.as_ref().zip(new.tls.as_ref());
+        let Some((served, setup)) = files.filter(|_| self.options == new.options) else {
+            return false;
+        };
+        served.replace(setup);
+        true
+    }
+
     /// Where it listens; the port is the real one where port 0 was asked for. `None` while it does not listen, and for
     /// a unix socket.
     #[must_use]

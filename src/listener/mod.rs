@@ -11,6 +11,7 @@ mod file_watch;
 mod handshake;
 mod listening;
 mod options;
+mod served;
 mod socket_file;
 mod stream;
 mod websocket;

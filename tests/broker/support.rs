@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use fieldgate::auth::{Authenticator, Credentials, Users};
 use fieldgate::broker::{Attachment, Broker, BrokerHandle, BrokerOptions};
-use fieldgate::listener::{Bind, ListenerOptions, PreparedListener};
+use fieldgate::listener::{Bind, Listener, ListenerOptions, PreparedListener};
 use fieldgate::mqtt::{
     Acknowledge, Connack, Connect, Decoder, Disconnect, Message, Packet, PacketId, ProtocolVersion,
     Publish, QoS, ReasonCode, RetainHandling, Subscribe, Subscription, Will,
@@ -38,9 +38,17 @@ pub(crate) struct Gateway {
     pub(crate) broker: BrokerHandle,
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: Shutdown,
+    listener: Listener,
+    options: ListenerOptions,
 }
 
 impl Gateway {
+    /// Has the listener read its files again.
+    pub(crate) fn renew(&self) {
+        let prepared = PreparedListener::new(self.options.clone(), &TlsTime::default()).unwrap();
+        assert!(self.listener.renew(&prepared));
+    }
+
     pub(crate) fn start() -> Self {
         Self::with(|_| ())
     }
@@ -71,12 +79,15 @@ impl Gateway {
         let shutdown = Shutdown::default();
         let authenticator = Authenticator::new(credentials);
         let broker = Broker::start(options, attachments, authenticator, shutdown.stop()).unwrap();
+        let kept = listener.clone();
         let listener = PreparedListener::new(listener, &TlsTime::default()).unwrap();
         let listener = listener.start(broker.clone(), shutdown.stop());
         Self {
             broker,
             address: listener.local_addr().unwrap(),
             shutdown,
+            listener,
+            options: kept,
         }
     }
 

@@ -304,3 +304,32 @@ async fn tls_1_2_is_spoken_unless_the_listener_wants_1_3() {
         assert_eq!(answer.is_some(), expected, "{allow_tls12} {version:?}");
     }
 }
+
+#[tokio::test]
+async fn new_files_count_from_the_next_handshake_on_and_connections_stay() {
+    let authority = Authority::new();
+    let list = authority.revoke("renewed.crl", &[], 2100);
+    let gateway = authority.gateway_with(|tls| tls.crl = Some(list));
+    let lost = authority.client(Some(authority.issue(Some("lost"))));
+    let (mut stays, _) = connack(&gateway, &lost).await.unwrap();
+    authority.revoke("renewed.crl", &["lost"], 2100);
+    gateway.renew();
+    assert!(connack(&gateway, &lost).await.is_none());
+    stays.ping().await;
+    // Its certificate too.
+    let shown = |stream: &tokio_rustls::client::TlsStream<TcpStream>| {
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    };
+    let good = authority.client(Some(authority.issue(Some("good"))));
+    let config = client_setup(&good, &TlsTime::default()).unwrap().config;
+    let mut certificates = Vec::new();
+    for _ in 0..2 {
+        let socket = soon(TcpStream::connect(gateway.address)).await.unwrap();
+        let connecting = TlsConnector::from(Arc::clone(&config));
+        let connecting = connecting.connect("localhost".try_into().unwrap(), socket);
+        certificates.push(shown(&soon(connecting).await.unwrap()));
+        authority.issue(Some("gateway"));
+        gateway.renew();
+    }
+    assert_ne!(certificates[0], certificates[1]);
+}

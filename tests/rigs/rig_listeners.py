@@ -3,6 +3,7 @@ certificates that were revoked, and the figures in $SYS beside those of Mosquitt
 
 import json
 import os
+import signal
 import subprocess
 
 from harness import NODE_MODULES, Authority, Gateway, add_case, case, check, equal, free_port, main, wait_until
@@ -139,6 +140,24 @@ for tls_version in ("tlsv1.2", "tlsv1.3"):
         f"a revoked certificate is refused, {tls_version}",
         lambda site, version=tls_version: a_revoked_certificate_is_refused(site, version),
     )
+
+
+@case
+def a_certificate_is_revoked_by_sighup_and_nobody_else_is_disconnected(site):
+    authority = Authority(site)
+    certificate, key = authority.issue("gateway", names=["localhost"], purpose="serverAuth")
+    lost, other = authority.issue("lost"), authority.issue("other")
+    crl = authority.revoke(other[0])
+    port = free_port()
+    tls = f"certificate: {certificate}, private_key: {key}, client_ca: {authority.certificate}, crl: {crl}"
+    gateway = listeners(site, f'{{ name: plant, bind: "127.0.0.1:{port}", tls: {{ {tls}, user_from: common_name }} }}')
+    stays = Client(site, gateway.port, "stays", V5).accepted()
+    equal(publish(authority, port, lost, "tlsv1.3"), 0, "status before the certificate is revoked")
+    authority.revoke(lost[0])
+    gateway.process.child.send_signal(signal.SIGHUP)
+    wait_until(lambda: publish(authority, port, lost, "tlsv1.3") != 0, "the client is refused")
+    check("reload: new connections get the certificate files" in gateway.process.log(), "the log says so")
+    check(stays.closed is None, f"another client was disconnected: {stays.closed}")
 
 
 # --- $SYS

@@ -128,7 +128,11 @@ impl Stage {
             qos,
         )?;
         let loaded = config::load(&file).map_err(DemoError::Config)?;
-        let gateway = Gateway::start(Prepared::new(loaded.config)?).await?;
+        let gateway = Gateway::start(Prepared::new(
+            loaded.config,
+            crate::net::TlsTime::default(),
+        )?)
+        .await?;
         let options = LinkOptions {
             client_id: "$demo/watcher".into(),
             origin: Origin::Gateway,
