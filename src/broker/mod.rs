@@ -44,7 +44,7 @@ mod traffic;
 pub use figures::BrokerStats;
 pub use handle::{Broker, BrokerHandle, IncomingConnection, Stream};
 pub use link::{Link, LinkClosed, LinkOptions};
-pub use options::{BrokerOptions, Limits, WhenQueueFull};
+pub use options::{BrokerOptions, Durability, Limits, WhenQueueFull};
 pub use request::{ListedSession, SessionPage};
 pub use route::{ForwardRoute, Latest, RetainPolicy};
 pub use seats::{NoSeat, Seat};

@@ -11,6 +11,20 @@ pub struct BrokerOptions {
     pub limits: Limits,
     /// What happens when the queue of a session is full.
     pub when_queue_full: WhenQueueFull,
+    /// What the acknowledgement of a message waits for.
+    pub durability: Durability,
+}
+
+/// What PUBACK and PUBREC wait for, where something durable takes the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Until it is on stable storage, or was acknowledged by all who wanted it (promise P1).
+    #[default]
+    Strict,
+    /// Nothing: it is committed with the others within the hold and the interval of commits, and what was not by then is lost
+    /// by a kill or a power cut. CONNACK, SUBACK, UNSUBACK and PUBCOMP wait all the same: what they promise outlives the
+    /// interval, as a packet id that a client uses again.
+    Interval,
 }
 
 /// What happens when a message would be one too many, or too many bytes, for the queue of a session.

@@ -39,7 +39,7 @@ use std::time::Duration;
 use crate::adapter::ConnectionOptions;
 use crate::auth::AccessOptions;
 use crate::bridge::BridgeOptions;
-use crate::broker::BrokerOptions;
+use crate::broker::{BrokerOptions, Durability};
 use crate::listener::ListenerOptions;
 use crate::store::{LogOptions, SessionLogOptions, StateOptions};
 use context::{Context, Noted};
@@ -91,6 +91,8 @@ pub struct Gateway {
 pub struct StoreSettings {
     /// Group commit.
     pub commit_interval: Duration,
+    /// What the acknowledgement of a message waits for.
+    pub durability: Durability,
     /// How long QoS 1 is kept in RAM for the upstream's acknowledgement; zero: not at all.
     pub hold_for_upstream: Duration,
     /// RAM for that, per log, in bytes.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fieldgate::broker::core::{ConnId, Effect, LogId, Restored, RestoredRetained, RestoredSession};
-use fieldgate::broker::{Origin, WhenQueueFull};
+use fieldgate::broker::{Durability, Origin, WhenQueueFull};
 use fieldgate::mqtt::{
     Connect, Disconnect, Message, Packet, ProtocolVersion, Publish, PublishProperties, QoS,
     SubscriptionIds, Will,
@@ -259,6 +259,43 @@ fn qos_2_goes_out_when_it_is_committed_and_its_pubrel_when_the_pubrec_is() {
     assert_eq!(story.told(), ["1 PUBREL 1"]);
     story.pubcomp(subscriber, 1);
     assert_eq!(story.told(), ["s1 done @1 Delivered"]);
+}
+
+#[test]
+fn with_durability_interval_messages_are_acknowledged_at_once_and_nothing_else_is() {
+    let mut story = Story::new();
+    story.restart_as(|options| options.durability = Durability::Interval);
+    let mut story = with_store(story);
+    story
+        .core
+        .attach_log(LogId::Bridge(0), Seq(1), vec![route("t")]);
+    let publisher = story.connect_with(v5("p"));
+    assert_eq!(
+        story.told().len(),
+        1,
+        "its row is to be kept, and CONNACK waits for it"
+    );
+    state_covered(&mut story);
+    story.told();
+    story.publish(publisher, "t", "1", QOS1);
+    story.publish(publisher, "t", "2", QOS2);
+    assert_eq!(
+        story.told(),
+        [
+            "log0 @1 up/t=1 q1",
+            "1 PUBACK 1",
+            "log0 @2 up/t=2 q2 mark s1#2",
+            "1 PUBREC 2"
+        ]
+    );
+    story.pubrel(publisher, 2);
+    assert_eq!(story.told(), ["log0 unmark mark s1#2"]);
+    let mark = Mark {
+        session: S1,
+        packet_id: pid(2),
+    };
+    story.core.unmarked(story.now, LogId::Bridge(0), mark);
+    assert_eq!(story.told(), ["1 PUBCOMP 2"]);
 }
 
 #[test]

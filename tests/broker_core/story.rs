@@ -71,10 +71,16 @@ impl Story {
 
     /// The program starts again: a new core, no connection.
     pub fn restart(&mut self, when_queue_full: WhenQueueFull) {
-        let options = BrokerOptions {
+        self.restart_as(|options| options.when_queue_full = when_queue_full);
+    }
+
+    /// With other options.
+    pub fn restart_as(&mut self, change: impl FnOnce(&mut BrokerOptions)) {
+        let mut options = BrokerOptions {
             limits: self.limits.clone(),
-            when_queue_full,
+            ..BrokerOptions::default()
         };
+        change(&mut options);
         self.core = Core::new(options, 7);
         self.core.tell_time(self.now, self.wall);
         self.packet_ids.clear();

@@ -325,10 +325,6 @@ fn fg016_what_comes_later_says_so() {
         "1:1 FG016 console: `console` is not available in fieldgate 0.1 (remove it, or write what happens anyway: `console: {bind: \"off\"}`)"
     );
     assert_eq!(
-        of("store: { durability: interval }\n"),
-        "1:10 FG016 store.durability: `durability` is not available in fieldgate 0.1 (remove it, or write what happens anyway: `durability: strict`)"
-    );
-    assert_eq!(
         of(&tag("name: t, register: input, address: 1, type: bcd16")),
         "4:47 FG016 devices[0].groups[0].tags[0].type: `type: bcd16` is not available in fieldgate 0.1 (remove it, or write what this version has)"
     );

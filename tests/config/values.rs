@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fieldgate::adapter::{Payload, Table, TagType, UnitId};
 use fieldgate::bridge::Address;
-use fieldgate::broker::RetainPolicy;
+use fieldgate::broker::{Durability, RetainPolicy};
 use fieldgate::config::{self, Config};
 use fieldgate::listener::{Bind, Origins};
 use fieldgate::mqtt::{ProtocolVersion, QoS};
@@ -273,7 +273,7 @@ fn topics_are_made_of_names() {
 fn a_bridge_is_built_from_its_few_lines() {
     let config = sound("\
 gateway: { id: g, data_dir: /data }
-store: { commit_interval: 50ms, hold_for_upstream: 0ms }
+store: { commit_interval: 50ms, durability: interval, hold_for_upstream: 0ms }
 bridges:
   - name: cloud
     urls: [\"mqtts://a\", \"mqtts://[fd00::1]:8884/\", mqtts://c:1]
@@ -334,6 +334,7 @@ bridges:
         (bridge.log.commit_interval, bridge.log.hold_for_upstream),
         (Duration::from_millis(50), Duration::ZERO)
     );
+    assert_eq!(config.broker.durability, Durability::Interval);
 }
 
 #[test]

@@ -86,7 +86,7 @@ use self::share::Estate;
 use self::store::AttachedStore;
 use self::subscriptions::{Subscriber, Subscriptions};
 use self::timeouts::Timeouts;
-use super::{BrokerOptions, ForwardRoute, Limits, Origin, WhenQueueFull};
+use super::{BrokerOptions, Durability, ForwardRoute, Limits, Origin, WhenQueueFull};
 use crate::clock::WallTime;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 use crate::store::{Seq, SessionNumber};
@@ -96,6 +96,7 @@ use crate::store::{Seq, SessionNumber};
 pub struct Core {
     limits: Limits,
     when_queue_full: WhenQueueFull,
+    durability: Durability,
     seed: u64,
     names_given: u64,
     /// The last time heard of.
@@ -153,6 +154,7 @@ impl Core {
             retained: Retained::new(limits.retained_messages, limits.retained_bytes),
             limits,
             when_queue_full: options.when_queue_full,
+            durability: options.durability,
             seed,
             names_given: 0,
             now: None,

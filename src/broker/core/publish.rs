@@ -11,7 +11,7 @@ use super::effect::{Act, Effect};
 use super::receivers::Receiver;
 use super::route::{AttachedLog, mapped};
 use super::session::SessionKey;
-use super::{Core, Limits, LogId, Origin};
+use super::{Core, Durability, Limits, LogId, Origin};
 use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode};
 use crate::session::{Taken, Violation};
 use crate::store::{Mark, Record};
@@ -112,7 +112,10 @@ impl Core {
             Taken::New | Taken::Restored => {
                 let (reason, tickets) = self.take(now, key, &source, message, version);
                 self.note_marks(key, &source, &tickets);
-                (reason, tickets)
+                match self.durability {
+                    Durability::Strict => (reason, tickets),
+                    Durability::Interval => (reason, Tickets::None),
+                }
             }
         };
         self.answer(now, key, reply(id, reason), tickets);

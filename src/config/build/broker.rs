@@ -46,6 +46,7 @@ pub(super) fn broker(
     let options = BrokerOptions {
         limits: limits::limits(context, &limits),
         when_queue_full: when_full.unwrap_or_default(),
+        ..BrokerOptions::default()
     };
     let queued_bytes_total = limits::queued_bytes_total(context, &limits);
     let listeners = if section.has("listeners") {

@@ -32,6 +32,7 @@ use super::section::Section;
 use super::suggest;
 use super::units::{show_duration, show_size};
 use super::{Config, Gateway, SessionStoreOptions, StoreSettings};
+use crate::broker::{BrokerOptions, Durability};
 use crate::mqtt::QoS;
 use crate::store::{LogOptions, SessionLogOptions, StateOptions};
 use crate::topic::TopicName;
@@ -54,7 +55,10 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
     gateway.tells_status |= !connections.is_empty() || !bridges.is_empty();
     Config {
         gateway,
-        broker: broker.options,
+        broker: BrokerOptions {
+            durability: store.durability,
+            ..broker.options
+        },
         listeners: broker.listeners,
         users_file: broker.users_file,
         access: broker.access,
@@ -130,6 +134,10 @@ fn store(context: &mut Context<'_>, root: &Section<raw::Root>) -> StoreSettings 
             commit,
         )
         .unwrap_or(defaults.commit_interval),
+        durability: section
+            .raw
+            .durability
+            .map_or_else(Durability::default, |word| word.0),
         hold_for_upstream: time(
             context,
             &section,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::{OneOf, Size, Time, Words};
-use crate::broker::WhenQueueFull;
+use crate::broker::{Durability, WhenQueueFull};
 use crate::net::ClientCertificate;
 
 /// `broker:`
@@ -108,6 +108,7 @@ pub(in crate::config) struct Limits {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Store {
     pub(in crate::config) commit_interval: Option<Time>,
+    pub(in crate::config) durability: Option<OneOf<Durability>>,
     pub(in crate::config) hold_for_upstream: Option<Time>,
     pub(in crate::config) hold_bytes: Option<Size>,
 }
@@ -123,6 +124,11 @@ impl Words for ClientCertificate {
 impl Words for WhenQueueFull {
     const WORDS: &'static [(&'static str, Self)] =
         &[("drop_oldest", Self::DropOldest), ("refuse", Self::Refuse)];
+}
+
+impl Words for Durability {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("strict", Self::Strict), ("interval", Self::Interval)];
 }
 
 impl Words for UserFrom {
