@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
-use super::socket_file::{self, SocketFile};
 use super::stream::{Caller, Socket};
 use super::{Bind, BindError};
-use crate::net;
+use crate::net::{self, SocketFile, SocketFileError};
 
 /// Connections that the kernel completes and keeps until they are accepted: a site whose devices all come back at once.
 const BACKLOG: u32 = 1024;
@@ -51,9 +50,13 @@ pub(super) fn open(bind: &Bind) -> Result<(Bound, Bind), BindError> {
             Ok((Bound::Tcp(listener), Bind::Tcp(local)))
         }
         Bind::Unix(path) => {
-            let (listener, _file) = socket_file::listen(path)?;
-            let listener = UnixListener::from_std(listener)
-                .map_err(|source| BindError::socket_file(path, source))?;
+            let (listener, _file) = net::listen_unix(path)?;
+            let listener = UnixListener::from_std(listener).map_err(|source| {
+                BindError::from(SocketFileError::Io {
+                    path: path.clone(),
+                    source,
+                })
+            })?;
             Ok((Bound::Unix { listener, _file }, bind.clone()))
         }
     }

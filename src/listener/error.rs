@@ -2,9 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
-use crate::net::TlsError;
+use crate::net::{SocketFileError, TlsError};
 
 /// A listener's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,30 +50,9 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
-    /// Another process accepts at the unix socket.
-    #[error(
-        "the socket {path} is in use; end the program that listens there (`ss -lxp` shows it) or choose another path in `bind`"
-    )]
-    SocketInUse {
-        /// Where.
-        path: PathBuf,
-    },
-    /// A file that nobody may remove for us.
-    #[error("{path} is there and is no socket; move it away or choose another path in `bind`")]
-    NotASocket {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The folder of a unix socket is missing or not ours.
-    #[error(
-        "cannot make the socket {path}: {source}; its folder must be there, and the user fieldgate runs as must be able to write to it (systemd: `RuntimeDirectory=`)"
-    )]
-    SocketFile {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A unix socket.
+    #[error(transparent)]
+    SocketFile(#[from] SocketFileError),
 }
 
 impl BindError {
@@ -84,13 +62,6 @@ impl BindError {
             io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress { address },
             io::ErrorKind::PermissionDenied => Self::NotPermitted { address },
             _ => Self::Io { address, source },
-        }
-    }
-
-    pub(super) fn socket_file(path: &Path, source: io::Error) -> Self {
-        Self::SocketFile {
-            path: path.to_owned(),
-            source,
         }
     }
 }

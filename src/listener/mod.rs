@@ -12,7 +12,6 @@ mod handshake;
 mod listening;
 mod options;
 mod served;
-mod socket_file;
 mod stream;
 mod websocket;
 

@@ -1,4 +1,5 @@
-//! TLS set-ups from PEM files, who a certificate names and until when it is valid, and the options every socket gets.
+//! TLS set-ups from PEM files, who a certificate names and until when it is valid, the options every socket gets, and the
+//! files of unix sockets.
 //!
 //! No accepting and no dialling: that is `listener` and `bridge`. Nothing here keeps state; the cryptography provider is
 //! passed explicitly, so a process-wide default that some library might install changes nothing.
@@ -9,6 +10,7 @@ mod fingerprint;
 mod pem;
 mod revocation;
 mod socket;
+mod socket_file;
 mod time;
 mod tls;
 mod tls_time;
@@ -17,6 +19,7 @@ mod validity;
 pub use certificate::common_name;
 pub use fingerprint::Fingerprint;
 pub use socket::configure;
+pub use socket_file::{SocketFile, SocketFileError, listen as listen_unix};
 pub use tls::{ClientSetup, ServerSetup, TlsError, client_setup, server_setup};
 pub use tls_time::TlsTime;
 pub use validity::Expiry;

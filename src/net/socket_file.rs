@@ -10,23 +10,62 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::BindError;
-
 /// The owner and its group; whoever else shall come in, is put into that group.
 const MODE: u32 = 0o660;
 
+/// Why nobody can listen at a path.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketFileError {
+    /// Another process accepts at the unix socket.
+    #[error(
+        "the socket {path} is in use; end the program that listens there (`ss -lxp` shows it) or choose another path"
+    )]
+    InUse {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file that nobody may remove for us.
+    #[error("{path} is there and is no socket; move it away or choose another path")]
+    NotASocket {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The folder of a unix socket is missing or not ours.
+    #[error(
+        "cannot make the socket {path}: {source}; its folder must be there, and the user fieldgate runs as must be able to write to it (systemd: `RuntimeDirectory=`)"
+    )]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl SocketFileError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
 /// The file of a socket that is listened on. Dropped, it is removed, unless another file has taken its place.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 /// Listens at `path`. The socket gets its mode under another name first, so that nobody ever finds it with a wider one.
-pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
-    let failed = |source| BindError::socket_file(path, source);
+///
+/// # Errors
+/// Where another process listens there, where something else than a socket has the name, and what the system says.
+pub fn listen(path: &Path) -> Result<(UnixListener, SocketFile), SocketFileError> {
+    let failed = |source| SocketFileError::io(path, source);
     if is_live(path)? {
-        return Err(BindError::SocketInUse {
+        return Err(SocketFileError::InUse {
             path: path.to_owned(),
         });
     }
@@ -44,11 +83,11 @@ pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile), BindErro
 }
 
 /// Whether a process accepts there. What a dead one left behind refuses.
-fn is_live(path: &Path) -> Result<bool, BindError> {
+fn is_live(path: &Path) -> Result<bool, SocketFileError> {
     if !is_socket(path)? {
         return Ok(false);
     }
-    let failed = |source| BindError::socket_file(path, source);
+    let failed = |source| SocketFileError::io(path, source);
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     // A live one whose queue is full would keep us waiting.
     probe.set_nonblocking(true).map_err(failed)?;
@@ -63,20 +102,20 @@ fn is_live(path: &Path) -> Result<bool, BindError> {
 }
 
 /// False: nothing is there.
-fn is_socket(path: &Path) -> Result<bool, BindError> {
+fn is_socket(path: &Path) -> Result<bool, SocketFileError> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => Ok(true),
-        Ok(_) => Err(BindError::NotASocket {
+        Ok(_) => Err(SocketFileError::NotASocket {
             path: path.to_owned(),
         }),
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(fault) => Err(BindError::socket_file(path, fault)),
+        Err(fault) => Err(SocketFileError::io(path, fault)),
     }
 }
 
-fn remove_socket(path: &Path) -> Result<(), BindError> {
+fn remove_socket(path: &Path) -> Result<(), SocketFileError> {
     if is_socket(path)? {
-        fs::remove_file(path).map_err(|source| BindError::socket_file(path, source))?;
+        fs::remove_file(path).map_err(|source| SocketFileError::io(path, source))?;
     }
     Ok(())
 }
