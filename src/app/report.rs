@@ -163,6 +163,7 @@ async fn publish(link: &mut Link, topic: &TopicName, body: &Value) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Flow;
 
     #[test]
     fn the_page_of_topics_shows_what_is_published() {
@@ -176,6 +177,13 @@ mod tests {
             link: LinkState::Up,
             since: started,
             certificate_expires: Some(WallTime(1_835_395_200_000)),
+            file_bytes: 81_920,
+            file_bytes_max: 2 << 30,
+            flow: Flow {
+                messages_in: 2.5,
+                messages_out: 2.5,
+                ..Flow::default()
+            },
             delivered: 1200,
             connects: 1,
             ..BridgeStatus::default()

@@ -14,6 +14,7 @@ mod error;
 mod link;
 mod options;
 mod profile;
+mod rates;
 mod report;
 mod supervise;
 mod take_overs;

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use super::certificates::Certificates;
 use super::core::Core;
+use super::rates::{Counts, Rates};
 use crate::clock;
 use crate::status::{BridgeStatus, LinkState};
 use crate::store::Log;
@@ -15,6 +16,7 @@ pub(super) struct Report {
     sender: watch::Sender<BridgeStatus>,
     /// Without its figures.
     state: BridgeStatus,
+    rates: Rates,
 }
 
 impl Report {
@@ -24,7 +26,13 @@ impl Report {
             ..BridgeStatus::default()
         };
         let (sender, receiver) = watch::channel(state.clone());
-        (Self { log, sender, state }, receiver)
+        let report = Self {
+            log,
+            sender,
+            state,
+            rates: Rates::default(),
+        };
+        (report, receiver)
     }
 
     /// The link changed; `error`: what the last attempt or connection ended with, kept while the next one is tried.
@@ -61,11 +69,21 @@ impl Report {
     /// Publishes the figures, if one has changed.
     pub(super) fn figures(&mut self, core: &Core) {
         let (log, core) = (self.log.stats(), core.figures());
+        let counts = Counts {
+            appended: log.appended,
+            delivered: core.delivered,
+            waiting: log.messages,
+            file_bytes: log.file_bytes,
+            bytes_max: log.file_bytes_max,
+        };
         let status = BridgeStatus {
             store_error: self.log.error(),
             backlog_messages: log.messages,
             backlog_bytes: log.bytes,
             oldest: log.oldest,
+            file_bytes: log.file_bytes,
+            file_bytes_max: log.file_bytes_max,
+            flow: self.rates.take(clock::now(), counts),
             delivered: core.delivered,
             dropped: log.dropped,
             maybe_duplicated: core.maybe_duplicated,

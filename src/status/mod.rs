@@ -29,6 +29,12 @@ pub struct BridgeStatus {
     pub backlog_bytes: u64,
     /// Stamp of the oldest of them.
     pub oldest: Option<WallTime>,
+    /// Size of its files.
+    pub file_bytes: u64,
+    /// The size at which something has to give way.
+    pub file_bytes_max: u64,
+    /// How fast it grows and drains.
+    pub flow: Flow,
     /// Acknowledged by the upstream since the start (QoS 0: sent).
     pub delivered: u64,
     /// Dropped by a declared policy since the start: limits, expiry, QoS 0 while the link was down.
@@ -39,6 +45,19 @@ pub struct BridgeStatus {
     pub connects: u64,
     /// Times the bridge had to be started again after a panic.
     pub restarts: u64,
+}
+
+/// How fast a backlog grows and drains, smoothed over about half a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Flow {
+    /// Messages a second that come.
+    pub messages_in: f64,
+    /// Messages a second that the upstream acknowledges.
+    pub messages_out: f64,
+    /// Seconds until nothing waits, if it goes on like this; `None`: it does not shrink.
+    pub drained_in_s: Option<u64>,
+    /// Seconds until the files have their largest size, if it goes on like this; `None`: they do not grow.
+    pub full_in_s: Option<u64>,
 }
 
 /// How a listener stands.

@@ -133,6 +133,12 @@ pub struct LogStats {
     pub bytes: u64,
     /// Stamp of the oldest one.
     pub oldest: Option<WallTime>,
+    /// Size of all files.
+    pub file_bytes: u64,
+    /// The size at which the oldest is dropped.
+    pub file_bytes_max: u64,
+    /// Highest position handed out: grows by one with each message.
+    pub appended: u64,
     /// Dropped by a declared policy since the start.
     pub dropped: u64,
     /// Stored messages that could not be read back because of damage; each was reported.

@@ -222,6 +222,9 @@ impl Core {
             messages: self.ledger.messages() + waiting + self.front.tail.qos0() as u64,
             bytes: self.ledger.bytes() + (waiting_bytes + self.front.tail.qos0_bytes()) as u64,
             oldest: oldest.map(WallTime),
+            file_bytes: self.ledger.file_bytes(),
+            file_bytes_max: self.options.max_bytes,
+            appended: self.front.tail.next() - 1,
             dropped: self.dropped,
             lost: self.lost,
             ..LogStats::default()

@@ -151,6 +151,9 @@ impl SessionCore {
 
     pub(super) fn stats(&self) -> LogStats {
         let mut stats = LogStats {
+            file_bytes: self.ledger.file_bytes(),
+            file_bytes_max: self.options.queued_bytes_total,
+            appended: self.front.tail.next() - 1,
             dropped: self.dropped,
             lost: self.lost,
             ..LogStats::default()
