@@ -25,6 +25,7 @@ pub mod broker;
 // the rooms with I/O; each knows only the rooms above
 pub mod adapter;
 pub mod bridge;
+pub mod control;
 pub mod listener;
 pub mod simulator;
 // YAML to options; the only room with serde_yaml

@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::task::JoinSet;
 
+use super::control::{self, Backlog};
 use super::stores::Opened;
 use super::{Prepared, memory, report, sys};
 use crate::adapter::{Adapter, PlanError};
@@ -91,7 +92,10 @@ impl Gateway {
             stops,
         };
         let config::Gateway {
-            id, tells_status, ..
+            id,
+            tells_status,
+            control_socket,
+            ..
         } = prepared.gateway;
         for (bridge, attachment) in bridges.into_iter().zip(attachments) {
             gateway.start_bridge(&id, bridge, attachment).await?;
@@ -113,6 +117,12 @@ impl Gateway {
         gateway.reports.spawn(sys::publish(link, broker, stop));
         let (broker, stop) = (gateway.broker.clone(), gateway.stops.reports.stop());
         gateway.reports.spawn(memory::give_back(broker, stop));
+        if let Some(socket) = control::open(&control_socket) {
+            let (backlogs, stop) = (gateway.backlogs(), gateway.stops.reports.stop());
+            gateway
+                .reports
+                .spawn(control::serve(socket, backlogs, stop));
+        }
         tracing::info!(gateway = id, "running");
         Ok(gateway)
     }
@@ -218,6 +228,17 @@ impl Gateway {
         ));
         self.bridges.push((name, bridge));
         Ok(())
+    }
+
+    fn backlogs(&self) -> Vec<Backlog> {
+        let logs = self.stores.logs();
+        let bridges = self.bridges.iter().zip(logs);
+        let backlogs = bridges.map(|((bridge, handle), log)| Backlog {
+            bridge: bridge.clone(),
+            status: handle.status.clone(),
+            log: log.clone(),
+        });
+        backlogs.collect()
     }
 
     async fn link(&self, name: &str, origin: Origin) -> Result<Link, LinkClosed> {

@@ -4,6 +4,8 @@
 //! nothing acknowledged is left behind: listeners (nothing new), adapters (their last readings still go out), broker
 //! (clients are told), bridges (what is in flight gets its acknowledgement), stores (everything left is committed).
 
+mod control;
+mod export;
 mod gateway;
 pub mod logging;
 mod memory;
@@ -13,6 +15,7 @@ mod report;
 mod stores;
 mod sys;
 
+pub use export::Export;
 pub use gateway::{Gateway, StartError};
 pub use prepare::{FileFaults, Prepared};
 pub use reload::Reload;

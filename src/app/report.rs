@@ -142,7 +142,7 @@ fn gateway_body(
     })
 }
 
-fn bridge_body(status: &BridgeStatus) -> Value {
+pub(super) fn bridge_body(status: &BridgeStatus) -> Value {
     let oldest_age = status
         .oldest
         .map(|oldest| clock::wall().millis_since(oldest) / 1000);

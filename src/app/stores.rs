@@ -50,6 +50,11 @@ impl Opened {
         Ok((opened, stores, prepared))
     }
 
+    /// The bridges' logs, in their order.
+    pub(super) fn logs(&self) -> &[Log] {
+        &self.logs
+    }
+
     /// Commits what is left. Once everything that writes has ended. The state comes last: what it says of a session, the log
     /// of its messages must know already.
     pub(super) async fn close(self) {

@@ -1,7 +1,9 @@
-//! The commands a person types, and their exit status: 0 well, 1 failed, 2 usage, 78 the configuration is at fault.
+//! The commands a person types, and their exit status: 0 well, 1 failed, 2 usage, 3 no gateway is running, 78 the
+//! configuration is at fault.
 //!
 //! Prints for people: results to stdout, faults and logs to stderr.
 
+mod backlog;
 mod check;
 mod demo;
 mod run;
@@ -18,6 +20,9 @@ const EXIT_CONFIG: u8 = 78;
 
 /// The command line is at fault; clap uses the same.
 const EXIT_USAGE: u8 = 2;
+
+/// No gateway is running.
+const EXIT_NOT_RUNNING: u8 = 3;
 
 /// Where the configuration is looked for when none is named, in order.
 const CONFIG_FILES: [&str; 2] = ["/etc/fieldgate/fieldgate.yaml", "config/fieldgate.yaml"];
@@ -44,6 +49,8 @@ enum Command {
         #[arg(value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Show what waits for the upstreams, or print it.
+    Backlog(backlog::Arguments),
     /// Show the whole path with no hardware and no cloud: a simulated device, the gateway, a stand-in upstream.
     Demo(demo::Arguments),
 }
@@ -54,6 +61,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config.unwrap_or_else(default_config)),
         Command::Check { config } => check::check(&config.unwrap_or_else(default_config)),
+        Command::Backlog(arguments) => backlog::backlog(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
     }
 }

@@ -81,6 +81,8 @@ pub struct Gateway {
     pub id: String,
     /// Default: `$STATE_DIRECTORY`, else `data` in the working directory.
     pub data_dir: PathBuf,
+    /// Where commands ask it: in systemd's `$RUNTIME_DIRECTORY`, else in `data_dir`.
+    pub control_socket: PathBuf,
     /// Whether it says how it is under its id. A file that asks for a broker alone, without an id, device or bridge, gets
     /// one that publishes nothing of its own outside `$SYS`: other programs subscribe to `#` and `+/+` there.
     pub tells_status: bool,

@@ -1,7 +1,7 @@
 //! The handle of a log.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -10,6 +10,7 @@ use super::directory::{Directory, Folder};
 use super::error::StoreError;
 use super::handle::{Handle, prepare};
 use super::reading::Ask;
+use super::view::View;
 use super::{
     CommitNumber, Entry, LinkHealth, LogOptions, LogStats, Mark, Outcome, Progress, Record, Seq,
 };
@@ -45,6 +46,21 @@ impl Log {
         })?;
         let handle = Arc::new(Handle::start(&dir, shared, writer)?);
         Ok(Self { handle })
+    }
+
+    /// Opens the log as the next start would find it, to read it: no file is touched, and nothing is dropped for its age.
+    /// For when the program that it belongs to does not run.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read, or a newer program wrote it.
+    pub fn view(options: LogOptions) -> Result<Self, StoreError> {
+        let view = View::new(options.dir.clone());
+        let keep_all = LogOptions {
+            max_bytes: u64::MAX,
+            max_age: Duration::MAX,
+            ..options
+        };
+        Self::open_in(keep_all, Box::new(view))
     }
 
     /// The position that the next message must be appended with.

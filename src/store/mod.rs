@@ -44,6 +44,7 @@ mod tail;
 #[cfg(test)]
 mod testing;
 mod varint;
+mod view;
 mod wanted;
 mod writer;
 

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod backlog;
 mod client;
 
 use std::io::{BufRead, BufReader};

@@ -105,19 +105,24 @@ fn gateway(context: &mut Context<'_>, root: &Section<raw::Root>) -> Gateway {
             PathBuf::new()
         }
         Some(folder) => context.folder.join(folder),
-        // systemd lists several folders with `:` between them; the first is ours.
-        None => context
-            .environment
-            .variable("STATE_DIRECTORY")
-            .and_then(|folders| folders.split(':').next().map(PathBuf::from))
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or_else(|| PathBuf::from("data")),
+        None => {
+            folder_of_systemd(context, "STATE_DIRECTORY").unwrap_or_else(|| PathBuf::from("data"))
+        }
     };
+    let runtime = folder_of_systemd(context, "RUNTIME_DIRECTORY");
     Gateway {
         id,
+        control_socket: runtime.as_ref().unwrap_or(&data_dir).join("control.sock"),
         data_dir,
         tells_status: section.raw.id.is_some(),
     }
+}
+
+/// systemd lists several folders with `:` between them; the first is ours.
+fn folder_of_systemd(context: &Context<'_>, variable: &str) -> Option<PathBuf> {
+    let folders = context.environment.variable(variable)?;
+    let folder = PathBuf::from(folders.split(':').next()?);
+    (!folder.as_os_str().is_empty()).then_some(folder)
 }
 
 fn store(context: &mut Context<'_>, root: &Section<raw::Root>) -> StoreSettings {

@@ -1,0 +1,114 @@
+//! What the control socket is answered.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::export::Export;
+use super::report::bridge_body;
+use crate::control::{Asked, ControlSocket, Line, Request};
+use crate::shutdown::Stop;
+use crate::status::BridgeStatus;
+use crate::store::Log;
+
+/// Requests that wait to be looked at.
+const REQUESTS: usize = 8;
+
+/// A bridge as the control socket shows it.
+#[derive(Clone, Debug)]
+pub(super) struct Backlog {
+    pub(super) bridge: String,
+    pub(super) status: watch::Receiver<BridgeStatus>,
+    pub(super) log: Log,
+}
+
+/// Listens at `path`. Where it cannot, the gateway runs without, and says so.
+pub(super) fn open(path: &Path) -> Option<ControlSocket> {
+    ControlSocket::open(path)
+        .inspect_err(
+            |error| tracing::warn!(%error, "no control socket: commands cannot ask this gateway"),
+        )
+        .ok()
+}
+
+/// Answers until `stop`.
+pub(super) async fn serve(socket: ControlSocket, backlogs: Vec<Backlog>, stop: Stop) {
+    let (sender, requests) = mpsc::channel(REQUESTS);
+    tokio::join!(socket.serve(sender, stop), answer_all(requests, &backlogs));
+}
+
+/// Ends when nobody can ask any more.
+async fn answer_all(mut requests: mpsc::Receiver<Asked>, backlogs: &[Backlog]) {
+    // As many as the socket has connections.
+    let mut answers = JoinSet::new();
+    while let Some(Asked { request, answer }) = requests.recv().await {
+        let backlogs = backlogs.to_vec();
+        answers.spawn(async move {
+            let last = match request {
+                Request::Backlog { bridge } => standings(&backlogs, bridge, &answer).await,
+                Request::Export { bridge } => messages(&backlogs, &bridge, &answer).await,
+            };
+            // The peer may have gone; then nobody misses it.
+            let told = answer.send(last.unwrap_or_else(Line::Fault)).await;
+            tracing::trace!(told = told.is_ok(), "a command was answered");
+        });
+        while answers.try_join_next().is_some() {}
+    }
+}
+
+async fn standings(
+    backlogs: &[Backlog],
+    bridge: Option<String>,
+    answer: &mpsc::Sender<Line>,
+) -> Result<Line, String> {
+    let wanted = match bridge {
+        Some(name) => std::slice::from_ref(find(backlogs, &name)?),
+        None => backlogs,
+    };
+    for backlog in wanted {
+        let item = standing(backlog);
+        if answer.send(Line::Item(item)).await.is_err() {
+            break;
+        }
+    }
+    Ok(Line::End)
+}
+
+fn standing(backlog: &Backlog) -> Value {
+    let mut body = bridge_body(&backlog.status.borrow());
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("bridge".to_owned(), json!(backlog.bridge));
+    }
+    body
+}
+
+async fn messages(
+    backlogs: &[Backlog],
+    bridge: &str,
+    answer: &mpsc::Sender<Line>,
+) -> Result<Line, String> {
+    let backlog = find(backlogs, bridge)?;
+    let mut export = Export::new(backlog.log.clone());
+    loop {
+        let items = export.next().await.map_err(|error| error.to_string())?;
+        if items.is_empty() {
+            return Ok(Line::End);
+        }
+        for item in items {
+            if answer.send(Line::Item(item)).await.is_err() {
+                return Ok(Line::End); // to nobody
+            }
+        }
+    }
+}
+
+fn find<'a>(backlogs: &'a [Backlog], bridge: &str) -> Result<&'a Backlog, String> {
+    let found = backlogs.iter().find(|backlog| backlog.bridge == bridge);
+    found.ok_or_else(|| {
+        let names = backlogs.iter().map(|backlog| backlog.bridge.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        format!("there is no bridge `{bridge}`; there are: {names}")
+    })
+}

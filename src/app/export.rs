@@ -1,0 +1,152 @@
+//! A backlog as JSON, a line for each message: for people who must get at data that cannot get to the cloud.
+
+use base64ct::{Base64, Encoding as _};
+use serde_json::{Map, Value, json};
+
+use crate::mqtt::{Message, PublishProperties};
+use crate::store::{Entry, Log, Seq, StoreError};
+
+/// Messages read at a time.
+const READ_MESSAGES: usize = 256;
+/// Their bytes.
+const READ_BYTES: usize = 256 << 10;
+
+/// The messages that waited when it was made, oldest first. Changes nothing.
+#[derive(Debug)]
+pub struct Export {
+    log: Log,
+    from: Seq,
+    end: Seq,
+}
+
+impl Export {
+    /// Of what waits now.
+    #[must_use]
+    pub fn new(log: Log) -> Self {
+        Self {
+            end: log.next_seq(),
+            from: Seq(0),
+            log,
+        }
+    }
+
+    /// The next messages; none: that was all.
+    ///
+    /// # Errors
+    /// Where the files cannot be read.
+    pub async fn next(&mut self) -> Result<Vec<Value>, StoreError> {
+        if self.from >= self.end {
+            return Ok(Vec::new());
+        }
+        let read = self.log.read(self.from, READ_MESSAGES, READ_BYTES);
+        let entries = read.await?;
+        self.from = entries
+            .last()
+            .map_or(self.end, |last| Seq(last.seq.0.saturating_add(1)));
+        let wanted = entries.iter().filter(|entry| entry.seq < self.end);
+        Ok(wanted.map(item).collect())
+    }
+}
+
+/// `{"seq":12,"epoch":3,"ts":1763870000123,"topic":"...","qos":1,"retain":false,"payload":"21.5"}`; a payload that is no
+/// text as `payload_base64`; properties of MQTT 5 where there are any.
+fn item(entry: &Entry) -> Value {
+    let message = &entry.record.message;
+    let mut fields = Map::new();
+    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    set("seq", json!(entry.seq.0));
+    set("epoch", json!(entry.epoch));
+    set("ts", json!(entry.record.stamped.0));
+    set("topic", json!(message.topic.as_str()));
+    set("qos", json!(message.qos as u8));
+    set("retain", json!(message.retain));
+    match std::str::from_utf8(&message.payload) {
+        Ok(text) => set("payload", json!(text)),
+        Err(_) => set(
+            "payload_base64",
+            json!(Base64::encode_string(&message.payload)),
+        ),
+    };
+    if let Some(properties) = properties(message) {
+        set("properties", properties);
+    }
+    Value::Object(fields)
+}
+
+fn properties(message: &Message) -> Option<Value> {
+    let PublishProperties {
+        payload_is_utf8: _,
+        message_expiry,
+        content_type,
+        response_topic,
+        correlation_data,
+        user_properties,
+    } = message.properties.as_deref()?;
+    let mut fields = Map::new();
+    if let Some(seconds) = message_expiry {
+        fields.insert("message_expiry_s".to_owned(), json!(seconds));
+    }
+    if let Some(text) = content_type {
+        fields.insert("content_type".to_owned(), json!(&**text));
+    }
+    if let Some(topic) = response_topic {
+        fields.insert("response_topic".to_owned(), json!(topic.as_str()));
+    }
+    if let Some(data) = correlation_data {
+        let text = Base64::encode_string(data);
+        fields.insert("correlation_data_base64".to_owned(), json!(text));
+    }
+    if !user_properties.is_empty() {
+        let pairs = user_properties.iter();
+        let pairs: Vec<_> = pairs
+            .map(|(name, value)| json!([&**name, &**value]))
+            .collect();
+        fields.insert("user_properties".to_owned(), json!(pairs));
+    }
+    (!fields.is_empty()).then_some(Value::Object(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::clock::{self, WallTime};
+    use crate::mqtt::QoS;
+    use crate::store::{LogOptions, Record};
+    use crate::topic::TopicName;
+
+    #[tokio::test]
+    async fn what_waits_comes_out_in_order_with_all_that_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(LogOptions::new(folder.path().join("cloud"))).unwrap();
+        for payload in [&b"21.5"[..], &[0xFF, 0x00]] {
+            let topic = TopicName::try_from("site/a").unwrap();
+            let payload = Bytes::copy_from_slice(payload);
+            let mut message = Message::new(topic, payload, QoS::AtLeastOnce, false);
+            if message.payload[0] == 0xFF {
+                message.properties = Some(Box::new(PublishProperties {
+                    message_expiry: Some(60),
+                    user_properties: vec![("unit".into(), "mm".into())],
+                    ..PublishProperties::default()
+                }));
+            }
+            let stamped = WallTime(1_800_000_000_000);
+            let record = Record { message, stamped };
+            log.append(clock::now(), log.next_seq(), record, None);
+        }
+        let mut export = Export::new(log.clone());
+        let items = export.next().await.unwrap();
+        let lines: Vec<_> = items.iter().map(Value::to_string).collect();
+        assert!(export.next().await.unwrap().is_empty());
+        assert_eq!(
+            lines,
+            [
+                r#"{"epoch":1,"payload":"21.5","qos":1,"retain":false,"seq":1,"topic":"site/a","ts":1800000000000}"#,
+                r#"{"epoch":1,"payload_base64":"/wA=","properties":{"message_expiry_s":60,"user_properties":[["unit","mm"]]},"qos":1,"retain":false,"seq":2,"topic":"site/a","ts":1800000000000}"#
+            ]
+        );
+        assert_eq!(log.stats().messages, 2, "it only looked");
+        log.close();
+    }
+}

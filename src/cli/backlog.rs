@@ -1,0 +1,288 @@
+//! `fieldgate backlog`: what waits for the upstreams, and getting at it.
+//!
+//! Asks the gateway that runs; `export` reads the files where none does.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Deserialize;
+
+use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, default_config, say};
+use crate::app::Export;
+use crate::config::{self, Config};
+use crate::control::{AskError, Request, ask};
+use crate::store::{Log, StoreError};
+
+/// Where systemd's unit has it.
+const INSTALLED_SOCKET: &str = "/run/fieldgate/control.sock";
+
+/// What `backlog` may be told.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    show: Show,
+}
+
+#[derive(Debug, clap::Args)]
+struct Show {
+    /// Only that of this bridge.
+    bridge: Option<String>,
+    /// The configuration of the gateway; default: the one that is installed and runs, else as for `run`.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// As JSON, a line for each bridge.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Print the messages that wait as JSON, a line each, oldest first; also while no gateway runs.
+    Export {
+        /// The bridge they wait for.
+        bridge: String,
+        /// The configuration of the gateway; default: the one that is installed and runs, else as for `run`.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("{0}")]
+    Config(config::Faults),
+    #[error("there is no bridge `{0}` in the configuration")]
+    NoSuchBridge(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot print: {0}")]
+    Print(#[from] io::Error),
+    #[error("the gateway's answer is of another version: {0}")]
+    Answer(#[from] serde_json::Error),
+}
+
+pub(super) fn backlog(arguments: &Arguments) -> ExitCode {
+    let done = match &arguments.verb {
+        None => show(&arguments.show),
+        Some(Verb::Export { bridge, config }) => export(bridge, config.as_deref()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // `| head` is no fault.
+        Err(Fault::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Fault::Config(faults)) => {
+            eprintln!("{faults}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Err(fault) => {
+            eprintln!("fieldgate backlog: {fault}");
+            match fault {
+                Fault::Ask(AskError::NotRunning) => ExitCode::from(EXIT_NOT_RUNNING),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn show(show: &Show) -> Result<(), Fault> {
+    let socket = socket(show.config.as_deref())?;
+    let request = Request::Backlog {
+        bridge: show.bridge.clone(),
+    };
+    for item in ask(&socket, &request)? {
+        let item = item?;
+        if show.json {
+            say(item);
+        } else {
+            say(serde_json::from_value::<Standing>(item)?.tell());
+        }
+    }
+    Ok(())
+}
+
+fn export(bridge: &str, config: Option<&Path>) -> Result<(), Fault> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let request = Request::Export {
+        bridge: bridge.to_owned(),
+    };
+    match ask(&socket(config)?, &request) {
+        Ok(items) => {
+            for item in items {
+                writeln!(out, "{}", item?)?;
+            }
+        }
+        Err(AskError::NotRunning) => export_files(bridge, &load(config)?, &mut out)?,
+        Err(other) => return Err(other.into()),
+    }
+    Ok(out.flush()?)
+}
+
+/// Nobody else has the files open.
+fn export_files(bridge: &str, config: &Config, out: &mut impl Write) -> Result<(), Fault> {
+    let mut bridges = config.bridges.iter();
+    let found = bridges.find(|known| known.options.name == bridge);
+    let found = found.ok_or_else(|| Fault::NoSuchBridge(bridge.to_owned()))?;
+    let log = Log::view(found.log.clone())?;
+    let runtime = super::runtime()?;
+    let mut export = Export::new(log);
+    loop {
+        let items = runtime.block_on(export.next())?;
+        if items.is_empty() {
+            return Ok(());
+        }
+        for item in items {
+            writeln!(out, "{item}")?;
+        }
+    }
+}
+
+fn socket(config: Option<&Path>) -> Result<PathBuf, Fault> {
+    let installed = Path::new(INSTALLED_SOCKET);
+    if config.is_none() && installed.exists() {
+        return Ok(installed.to_owned());
+    }
+    Ok(load(config)?.gateway.control_socket)
+}
+
+fn load(config: Option<&Path>) -> Result<Config, Fault> {
+    let file = config.map_or_else(default_config, Path::to_owned);
+    let loaded = config::load(&file).map_err(Fault::Config)?;
+    Ok(loaded.config)
+}
+
+/// What the gateway says of a bridge, as far as it is shown.
+#[derive(Debug, Deserialize)]
+struct Standing {
+    bridge: String,
+    link: String,
+    error: Option<String>,
+    store_error: Option<String>,
+    backlog_messages: u64,
+    backlog_bytes: u64,
+    oldest_age_s: Option<u64>,
+    dropped: u64,
+    file_bytes: u64,
+    file_bytes_max: u64,
+    flow: Flow,
+}
+
+#[derive(Debug, Deserialize)]
+struct Flow {
+    messages_in: f64,
+    messages_out: f64,
+    drained_in_s: Option<u64>,
+    full_in_s: Option<u64>,
+}
+
+impl Standing {
+    /// For people.
+    fn tell(&self) -> String {
+        let Self { bridge, link, .. } = self;
+        let mut lines = vec![format!("{bridge}: link {link}")];
+        if let Some(error) = &self.error {
+            lines.push(format!("  last failure: {error}"));
+        }
+        if let Some(error) = &self.store_error {
+            lines.push(format!("  ITS FILES ARE OUT OF USE: {error}"));
+        }
+        let oldest = self.oldest_age_s.map_or_else(String::new, |age| {
+            format!(", the oldest {} old", duration(age))
+        });
+        lines.push(format!(
+            "  {} messages wait ({}{oldest})",
+            self.backlog_messages,
+            size(self.backlog_bytes)
+        ));
+        let Flow {
+            messages_in,
+            messages_out,
+            drained_in_s,
+            full_in_s,
+        } = &self.flow;
+        let drained = drained_in_s.map_or_else(String::new, |seconds| {
+            format!("; drained in {}", duration(seconds))
+        });
+        lines.push(format!(
+            "  {messages_in} come and {messages_out} go a second{drained}"
+        ));
+        let full = full_in_s.map_or_else(String::new, |seconds| {
+            format!("; full in {}", duration(seconds))
+        });
+        lines.push(format!(
+            "  files take {} of {}{full}",
+            size(self.file_bytes),
+            size(self.file_bytes_max)
+        ));
+        if self.dropped > 0 {
+            lines.push(format!("  {} were dropped since the start", self.dropped));
+        }
+        lines.join("\n")
+    }
+}
+
+fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut name = "B";
+    for unit in units {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        name = unit;
+    }
+    if name == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {name}")
+    }
+}
+
+/// The two largest units.
+fn duration(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest} s"),
+        (0, 0, _) => format!("{minutes} min {rest} s"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standing_is_told_in_a_few_lines() {
+        let standing: Standing = serde_json::from_value(serde_json::json!({
+            "bridge": "cloud", "link": "down", "error": "tcp: refused", "store_error": null,
+            "backlog_messages": 3_600_000_u64, "backlog_bytes": 1_073_741_824_u64, "oldest_age_s": 3725, "dropped": 0,
+            "file_bytes": 1_181_116_007_u64, "file_bytes_max": 2_147_483_648_u64, "delivered": 7,
+            "flow": { "messages_in": 1000.0, "messages_out": 0.5, "drained_in_s": null, "full_in_s": 90_000 },
+        }))
+        .unwrap();
+        assert_eq!(
+            standing.tell(),
+            "cloud: link down\n  last failure: tcp: refused\n  3600000 messages wait (1.0 GiB, the oldest 1 h 2 min old)\n  \
+             1000 come and 0.5 go a second\n  files take 1.1 GiB of 2.0 GiB; full in 1 d 1 h"
+        );
+    }
+
+    #[test]
+    fn durations_and_sizes_have_a_unit_that_suits_them() {
+        assert_eq!(duration(0), "0 s");
+        assert_eq!(duration(61), "1 min 1 s");
+        assert_eq!(duration(90_061), "1 d 1 h");
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1536), "1.5 KiB");
+    }
+}

@@ -1,0 +1,64 @@
+//! What is asked and answered. Both ends are the same program, so a line that one of them does not know is an error.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The longest request, in bytes.
+pub(super) const REQUEST_BYTES_MAX: u64 = 4 << 10;
+
+/// What a command asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How the backlogs stand: an item for each.
+    Backlog {
+        /// Only that of this bridge.
+        bridge: Option<String>,
+    },
+    /// The messages of one backlog, oldest first: an item for each.
+    Export {
+        /// Its bridge.
+        bridge: String,
+    },
+}
+
+/// A line of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Line {
+    /// A part of what was asked for.
+    Item(Value),
+    /// That was all.
+    End,
+    /// It cannot be answered, or not further, and why.
+    Fault(String),
+}
+
+impl Line {
+    /// With its line end.
+    pub(super) fn encode(&self) -> String {
+        let mut text = serde_json::to_string(self).unwrap_or_else(|fault| {
+            // A `Value` has text keys only, so it always has a text.
+            format!("{{\"fault\":\"an answer without a text: {fault}\"}}")
+        });
+        text.push('\n');
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_requests_are_small_json() {
+        let line = Line::Item(serde_json::json!({ "a\nb": 1 }));
+        assert_eq!(line.encode(), "{\"item\":{\"a\\nb\":1}}\n");
+        assert_eq!(Line::End.encode(), "\"end\"\n");
+        let request = Request::Backlog { bridge: None };
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(text, "{\"backlog\":{\"bridge\":null}}");
+        assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
+        serde_json::from_str::<Request>("{\"reboot\":{}}").unwrap_err();
+    }
+}

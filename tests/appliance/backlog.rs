@@ -1,0 +1,110 @@
+//! `fieldgate backlog`: what waits is shown and printed, while the gateway runs and while it does not.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use fieldgate::mqtt::ReasonCode;
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::{Running, program, text, write};
+
+/// A bridge to where nobody listens.
+fn config() -> String {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    format!(
+        "gateway: {{ id: g1, data_dir: data }}
+broker: {{ listeners: [{{ name: local, bind: \"127.0.0.1:0\", anonymous: true }}] }}
+bridges:
+  - {{ name: cloud, url: \"mqtt://127.0.0.1:{port}\", allow_plaintext: true, forward: [{{ filter: \"plant/#\", topic: \"site/{{topic}}\" }}] }}
+"
+    )
+}
+
+fn backlog(file: &Path, arguments: &[&str]) -> Output {
+    let mut command = program();
+    command.arg("backlog").args(arguments).arg("-c").arg(file);
+    command.output().unwrap()
+}
+
+fn exported(file: &Path) -> Vec<Value> {
+    let output = backlog(file, &["export", "cloud"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines = text(&output.stdout).lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Every file in a folder, with its content.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let names = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap());
+    let mut files: Vec<_> = names
+        .map(|file| {
+            (
+                file.file_name().into_string().unwrap(),
+                std::fs::read(file.path()).unwrap(),
+            )
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn what_waits_is_shown_and_printed_while_the_gateway_runs_and_while_it_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &config());
+    let mut gateway = Running::start(&file);
+    let line = gateway.until("listening").unwrap();
+    let (_, address) = line.trim().rsplit_once("address=").unwrap();
+    let (mut client, reason) = Client::connect(address, "plc", None, None);
+    assert_eq!(reason, ReasonCode::Success);
+    gateway.until("running").unwrap();
+    for number in 0..3 {
+        let reason = client.publish("plant/press", &number.to_string());
+        assert_eq!(reason, ReasonCode::Success);
+    }
+
+    let output = backlog(&file, &[]);
+    let told = text(&output.stdout);
+    assert!(told.starts_with("cloud: link "), "{output:?}");
+    assert!(told.contains("messages wait ("), "{told}");
+    let output = backlog(&file, &["cloud", "--json"]);
+    let standing: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(standing["bridge"], "cloud");
+    let running = exported(&file);
+    let payloads: Vec<_> = running.iter().map(|item| &item["payload"]).collect();
+    assert_eq!(payloads, ["0", "1", "2"]);
+    assert_eq!(running[0]["topic"], "site/plant/press");
+    let output = backlog(&file, &["export", "clod"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("there is no bridge `clod`; there are: cloud"),
+        "{told}"
+    );
+
+    let pid = gateway.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    gateway.child.wait().unwrap();
+    let data = folder.path().join("data/backlog/cloud");
+    let before = files(&data);
+    assert_eq!(
+        exported(&file),
+        running,
+        "from the files, as kill -9 left them"
+    );
+    assert!(files(&data) == before, "they were only looked at");
+    let output = backlog(&file, &[]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("no gateway is running"));
+}
