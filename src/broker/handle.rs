@@ -13,12 +13,13 @@ use tokio::runtime::{self, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::figures::{BrokerStats, Figures};
-use super::link::{LinkEnds, link_pair};
+use super::inlet::InletOptions;
+use super::link::{Joining, LinkEnds, inlet_pair, link_pair};
 use super::request::Request;
 use super::seats::{NoSeat, Seat, Seats};
 use super::stores::Stores;
 use super::thread::{Start, run};
-use super::{BrokerOptions, Link, LinkClosed, LinkOptions};
+use super::{BrokerOptions, Inlet, Link, LinkClosed, LinkOptions};
 use crate::auth::{Authenticator, PARALLEL_HASHES};
 use crate::shutdown::Stop;
 
@@ -123,7 +124,7 @@ pub struct IncomingConnection {
 #[derive(Debug)]
 pub(super) enum Arrival {
     Connection(IncomingConnection),
-    Link(LinkOptions, LinkEnds),
+    Link(Joining, LinkEnds),
     Request(Request),
 }
 
@@ -155,10 +156,30 @@ impl BrokerHandle {
     pub async fn link(&self, options: LinkOptions) -> Result<Link, LinkClosed> {
         let (connected, answer) = oneshot::channel();
         let (link, ends) = link_pair(connected);
-        let arrival = Arrival::Link(options, ends);
+        let arrival = Arrival::Link(options.into(), ends);
         self.arrivals.send(arrival).await.map_err(|_| LinkClosed)?;
         let terms = answer.await.map_err(|_| LinkClosed)?;
         Ok(link.connected(terms))
+    }
+
+    /// Connects a bridge for what its upstream sends; an inlet of the same client id that is still there is taken over.
+    /// Returns when the session is kept, as a CONNACK does.
+    ///
+    /// # Errors
+    /// Where the broker has ended.
+    pub async fn inlet(&self, options: InletOptions) -> Result<Inlet, LinkClosed> {
+        let (connected, answer) = oneshot::channel();
+        let (inlet, ends) = inlet_pair(connected);
+        let arrival = Arrival::Link(options.into(), ends);
+        self.arrivals.send(arrival).await.map_err(|_| LinkClosed)?;
+        let terms = answer.await.map_err(|_| LinkClosed)?;
+        Ok(inlet(terms))
+    }
+
+    /// Whether the broker takes nobody in any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.arrivals.is_closed()
     }
 
     /// A place for one more connection of this address, to be kept until it has ended.

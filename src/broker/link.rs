@@ -11,8 +11,9 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::Origin;
-use crate::mqtt::{Message, PacketId, QoS};
+use super::inlet::{InletAnswer, InletOptions, PASSING};
+use super::{Inlet, Origin};
+use crate::mqtt::{Message, Packet, PacketId, ProtocolVersion, QoS};
 use crate::topic::TopicFilter;
 
 /// QoS 1 and 2 messages in flight towards a link.
@@ -29,6 +30,40 @@ pub struct LinkOptions {
     pub client_id: ByteString,
     /// What its messages are marked with.
     pub origin: Origin,
+}
+
+/// Who connects, and to which session.
+#[derive(Clone, Debug)]
+pub(super) struct Joining {
+    pub(super) client_id: ByteString,
+    pub(super) origin: Origin,
+    pub(super) version: ProtocolVersion,
+    pub(super) clean_start: bool,
+    pub(super) session_expiry: u32,
+}
+
+impl From<LinkOptions> for Joining {
+    fn from(options: LinkOptions) -> Self {
+        Self {
+            client_id: options.client_id,
+            origin: options.origin,
+            version: ProtocolVersion::V5,
+            clean_start: true,
+            session_expiry: 0,
+        }
+    }
+}
+
+impl From<InletOptions> for Joining {
+    fn from(options: InletOptions) -> Self {
+        Self {
+            client_id: options.client_id,
+            origin: Origin::Bridge(options.bridge),
+            version: options.version,
+            clean_start: options.clean_start,
+            session_expiry: options.session_expiry,
+        }
+    }
 }
 
 /// The broker has ended.
@@ -62,6 +97,8 @@ pub(super) enum Command {
         qos: QoS,
         granted: oneshot::Sender<()>,
     },
+    /// Of an inlet: a PUBLISH or PUBREL as it is.
+    Pass(Packet),
 }
 
 /// What it gets.
@@ -80,6 +117,28 @@ pub(super) struct LinkEnds {
     pub(super) deliveries: mpsc::Sender<Delivery>,
     pub(super) taken: mpsc::Receiver<PacketId>,
     pub(super) connected: oneshot::Sender<Terms>,
+    /// Of an inlet, which answers for itself.
+    pub(super) answers: Option<mpsc::Sender<InletAnswer>>,
+}
+
+/// An inlet that is not connected yet, and the broker's side of it.
+pub(super) fn inlet_pair(
+    connected: oneshot::Sender<Terms>,
+) -> (impl FnOnce(Terms) -> Inlet, LinkEnds) {
+    let (commands, broker_commands) = mpsc::channel(PASSING);
+    // As many as there are unanswered steps, and one over.
+    let (broker_answers, answers) = mpsc::channel(PASSING);
+    let (deliveries, _) = mpsc::channel(1);
+    let (_, taken) = mpsc::channel(1);
+    let ends = LinkEnds {
+        commands: broker_commands,
+        credits: Arc::new(Semaphore::new(0)),
+        deliveries,
+        taken,
+        connected,
+        answers: Some(broker_answers),
+    };
+    (move |terms| Inlet::new(commands, answers, terms), ends)
 }
 
 /// A link that is not connected yet, and the broker's side of it.
@@ -104,6 +163,7 @@ pub(super) fn link_pair(connected: oneshot::Sender<Terms>) -> (Link, LinkEnds) {
         deliveries: broker_deliveries,
         taken: broker_taken,
         connected,
+        answers: None,
     };
     (link, ends)
 }

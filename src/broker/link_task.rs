@@ -7,16 +7,16 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
-use super::LinkOptions;
 use super::core::LogId;
 use super::encoded::Delivery as CoreDelivery;
-use super::link::{Command, Delivery, LinkEnds, Terms, UNACKNOWLEDGED_MAX, WINDOW};
+use super::inlet::InletAnswer;
+use super::link::{Command, Delivery, Joining, LinkEnds, Terms, UNACKNOWLEDGED_MAX, WINDOW};
 use super::peer::{Peer, Side};
 use super::shell::Shell;
 use crate::auth::Principal;
 use crate::mqtt::{
-    Acknowledge, Connack, Connect, Message, Packet, PacketId, ProtocolVersion, QoS, ReasonCode,
-    RetainHandling, Subscribe, Subscription,
+    Acknowledge, Connack, Connect, Message, Packet, PacketId, QoS, ReasonCode, RetainHandling,
+    Subscribe, Subscription,
 };
 use crate::session::PacketIds;
 use crate::topic::TopicFilter;
@@ -29,6 +29,8 @@ pub(super) struct LinkSide {
     client_id: ByteString,
     deliveries: mpsc::Sender<Delivery>,
     credits: Arc<Semaphore>,
+    /// Of an inlet.
+    answers: Option<mpsc::Sender<InletAnswer>>,
     state: RefCell<State>,
     woken: Notify,
 }
@@ -53,6 +55,15 @@ impl LinkSide {
 
     /// What the core says to the client. The answer that a client's library would give by itself comes back.
     pub(super) fn take(&self, packet: Packet) -> Option<Packet> {
+        if let Some(answers) = &self.answers
+            && let Some(answer) = InletAnswer::new(&packet)
+        {
+            if let Err(fault) = answers.try_send(answer) {
+                // There is room for all that is unanswered, so the bridge is gone and its end is on its way here.
+                tracing::debug!(client_id = %self.client_id, %fault, "an answer came too late for a bridge");
+            }
+            return None;
+        }
         let mut state = self.state.borrow_mut();
         match packet {
             Packet::Connack(connack) => self.connected(&mut state, &connack),
@@ -152,6 +163,7 @@ impl LinkSide {
         let mut state = self.state.borrow_mut();
         let State { ids, in_flight, .. } = &mut *state;
         match command {
+            Command::Pass(packet) => Some(packet),
             Command::Publish(message) if message.qos == QoS::AtMostOnce => {
                 Some(Packet::Publish(message.into_publish(None)))
             }
@@ -204,16 +216,16 @@ fn subscribe(packet_id: PacketId, filter: &TopicFilter, qos: QoS) -> Subscribe {
     }
 }
 
-fn connect(client_id: ByteString) -> Connect {
+fn connect(joining: Joining) -> Connect {
     Connect {
-        version: ProtocolVersion::V5,
-        clean_start: true,
+        version: joining.version,
+        clean_start: joining.clean_start,
         keep_alive: 0,
-        client_id,
+        client_id: joining.client_id,
         will: None,
         user_name: None,
         password: None,
-        session_expiry: 0,
+        session_expiry: joining.session_expiry,
         receive_maximum: WINDOW,
         maximum_packet_size: None,
         topic_alias_maximum: 0,
@@ -226,18 +238,20 @@ fn connect(client_id: ByteString) -> Connect {
 }
 
 /// Serves one link until it is dropped or the broker closes it.
-pub(super) async fn serve(shell: Rc<Shell>, options: LinkOptions, ends: LinkEnds) {
+pub(super) async fn serve(shell: Rc<Shell>, joining: Joining, ends: LinkEnds) {
     let LinkEnds {
         commands,
         credits,
         deliveries,
         taken,
         connected,
+        answers,
     } = ends;
     let side = LinkSide {
-        client_id: options.client_id.clone(),
+        client_id: joining.client_id.clone(),
         deliveries: deliveries.clone(),
         credits: Arc::clone(&credits),
+        answers,
         state: RefCell::new(State {
             connected: Some(connected),
             ..State::default()
@@ -247,9 +261,9 @@ pub(super) async fn serve(shell: Rc<Shell>, options: LinkOptions, ends: LinkEnds
     let peer = shell.join(Side::Link(side));
     let told = shell.guarded(|| {
         shell.turn(shell.moment(), |core, at| {
-            let connect = connect(options.client_id);
+            let origin = joining.origin;
             let principal = |_: &str| Ok(Principal::default());
-            core.connect(at.now, peer.conn, options.origin, principal, connect);
+            core.connect(at.now, peer.conn, origin, principal, connect(joining));
         });
         shell.finish(1);
     });

@@ -24,6 +24,7 @@ mod express;
 mod figures;
 mod greeting;
 mod handle;
+mod inlet;
 mod keeping;
 mod link;
 mod link_task;
@@ -43,6 +44,7 @@ mod traffic;
 
 pub use figures::BrokerStats;
 pub use handle::{Broker, BrokerHandle, IncomingConnection, Stream};
+pub use inlet::{Inlet, InletAnswer, InletOptions};
 pub use link::{Link, LinkClosed, LinkOptions};
 pub use options::{BrokerOptions, Durability, Limits, WhenQueueFull};
 pub use request::{ListedSession, SessionPage};
@@ -58,8 +60,8 @@ pub enum Origin {
     Client,
     /// A field device, through an adapter.
     Device,
-    /// An upstream, through a bridge.
-    Bridge,
+    /// An upstream, through the bridge with this log, in the order of attachment.
+    Bridge(usize),
     /// fieldgate itself.
     Gateway,
 }

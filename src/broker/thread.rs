@@ -101,10 +101,10 @@ pub(super) async fn run(start: Start, stop: &mut Stop) {
                 }
             }
             Arrival::Request(request) => request::answer(&shell, request).await,
-            Arrival::Link(options, ends) => {
+            Arrival::Link(joining, ends) => {
                 let attendance = Attendance::enter(&links);
                 spawn_local(async move {
-                    link_task::serve(shell, options, ends).await;
+                    link_task::serve(shell, joining, ends).await;
                     drop(attendance);
                 });
             }

@@ -11,6 +11,7 @@ mod bad_input;
 mod durable;
 mod exchange;
 mod figures;
+mod inlet;
 mod limits;
 mod link;
 mod login;

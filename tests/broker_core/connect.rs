@@ -120,7 +120,7 @@ fn an_empty_client_id_can_be_forbidden() {
 fn client_ids_with_a_dollar_are_for_parts_of_the_gateway() {
     refused(v5("$bridge"), "ClientIdentifierNotValid");
     let mut story = Story::new();
-    story.connect_as(Origin::Bridge, v5("$bridge"));
+    story.connect_as(Origin::Bridge(0), v5("$bridge"));
     assert_eq!(story.told(), ["1 CONNACK Success"]);
 }
 

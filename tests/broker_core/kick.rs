@@ -42,7 +42,7 @@ fn mqtt_3_14_a_client_that_is_closed_by_an_operator_is_told_and_its_will_publish
 #[test]
 fn only_clients_that_are_there_can_be_closed() {
     let mut story = Story::new();
-    story.connect_as(Origin::Bridge, v5("$bridge"));
+    story.connect_as(Origin::Bridge(0), v5("$bridge"));
     let away = story.client("away");
     story.cut(away);
     for name in ["$bridge", "away", "nobody", ""] {

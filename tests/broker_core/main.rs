@@ -13,6 +13,7 @@
 
 mod acknowledge;
 mod alias;
+mod bridges;
 mod connect;
 mod deliver;
 mod express;

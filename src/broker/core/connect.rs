@@ -203,8 +203,13 @@ impl Core {
 
         self.assume(key, principal);
         let (keep_alive, server_keep_alive) = keep_alive(&self.limits, origin, &connect);
-        let expiry = session_expiry(&self.limits, connect.session_expiry);
-        if resumed.is_none() && expiry > 0 && origin == Origin::Client {
+        let expiry = match origin {
+            Origin::Client => session_expiry(&self.limits, connect.session_expiry),
+            // Of a bridge: as long as the upstream keeps its side.
+            _ => connect.session_expiry,
+        };
+        let may_be_kept = matches!(origin, Origin::Client | Origin::Bridge(_));
+        if resumed.is_none() && expiry > 0 && may_be_kept {
             self.keep_session(key, connect.version);
         }
         let will = connect.will.take().map(|will| {
@@ -271,10 +276,11 @@ impl Core {
         expiry: u32,
         receive_maximum: u16,
     ) {
-        let inbound_maximum = if connection.version.is_v5() {
+        let is_bridge = matches!(connection.origin, Origin::Bridge(_));
+        let inbound_maximum = if connection.version.is_v5() && !is_bridge {
             self.limits.receive_maximum
         } else {
-            u16::MAX // 3.1.1 cannot be told of a lower one
+            u16::MAX // 3.1.1 cannot be told of a lower one; a bridge tells its upstream its own
         };
         let Some(session) = self.sessions.get_mut(key.0) else {
             return;

@@ -198,7 +198,10 @@ impl Core {
     fn find_straight(&mut self, key: SessionKey, topic: &TopicName) -> Option<Straight> {
         let publisher = self.sessions.get(key.0)?;
         let is_client = publisher.connection()?.origin == Origin::Client;
-        let is_routed = self.logs.iter().any(|log| log.route(topic).is_some());
+        let is_routed = self
+            .logs
+            .iter()
+            .any(|log| log.takes(Origin::Client, topic).is_some());
         if !is_client
             || is_routed
             || topic.is_deeper_than(self.limits.topic_levels)

@@ -65,6 +65,7 @@ impl Core {
         let retain_available = self.limits.retained_messages > 0;
         let granted = self.limits.topic_alias_maximum;
         let aliases = &mut connection.aliases;
+        let dup = publish.dup;
         let topic = aliases.resolve(publish.topic.take(), publish.topic_alias, granted)?;
         check(&publish, &topic, version, &self.limits)?;
         let mut source = Source::new(origin, session.client_id.clone());
@@ -110,6 +111,11 @@ impl Core {
                 .remove(&id)
                 .unwrap_or((ReasonCode::Success, Tickets::None)),
             Taken::New | Taken::Restored => {
+                // An upstream that lost our session gives its ids anew: what it does not send again is not what was
+                // marked [MQTT-3.3.1-1].
+                if matches!(origin, Origin::Bridge(_)) && !dup {
+                    source.marked.clear();
+                }
                 let (reason, tickets) = self.take(now, key, &source, message, version);
                 self.note_marks(key, &source, &tickets);
                 match self.durability {
@@ -223,7 +229,7 @@ impl Core {
         let routed = self
             .logs
             .iter()
-            .any(|log| log.route(&message.topic).is_some());
+            .any(|log| log.takes(source.origin, &message.topic).is_some());
         let stays = routed || message.retain || receivers.iter().any(Receiver::stays);
         let nobody = !matched && !routed;
         // What stays must not pin the buffer that the packet was read into.
@@ -270,7 +276,7 @@ impl Core {
         let own = is_own(source.origin, message);
         let mut tickets = Tickets::None;
         for log in &mut self.logs {
-            let Some(route) = log.route(&message.topic) else {
+            let Some(route) = log.takes(source.origin, &message.topic) else {
                 continue;
             };
             let message = match mapped(route, message) {
@@ -309,7 +315,8 @@ impl Core {
 
 /// The gateway's own `$` topics, which are published anew at each start.
 pub(super) fn is_own(origin: Origin, message: &Message) -> bool {
-    origin != Origin::Client && message.topic.levels().any(|level| level.starts_with('$'))
+    matches!(origin, Origin::Device | Origin::Gateway)
+        && message.topic.levels().any(|level| level.starts_with('$'))
 }
 
 /// The rules that a PUBLISH can break by itself.

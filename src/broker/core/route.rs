@@ -2,7 +2,7 @@
 
 use super::watermark::Watermark;
 use super::{ForwardRoute, LogId};
-use crate::broker::RetainPolicy;
+use crate::broker::{Origin, RetainPolicy};
 use crate::mqtt::{Message, QoS};
 use crate::store::Seq;
 use crate::topic::{TemplateError, TopicName};
@@ -27,8 +27,11 @@ impl AttachedLog {
         }
     }
 
-    /// The first route that takes a message of this topic.
-    pub(super) fn route(&self, topic: &TopicName) -> Option<&ForwardRoute> {
+    /// The first route that takes a message of this topic. None takes what the same bridge brought in.
+    pub(super) fn takes(&self, origin: Origin, topic: &TopicName) -> Option<&ForwardRoute> {
+        if matches!(origin, Origin::Bridge(number) if self.id == LogId::Bridge(number)) {
+            return None;
+        }
         self.routes.iter().find(|route| {
             route.filter.matches(topic) && !route.except.iter().any(|except| except.matches(topic))
         })

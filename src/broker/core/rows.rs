@@ -59,7 +59,7 @@ impl Core {
         if is_own(source.origin, message) {
             return None;
         }
-        let promised = matches!(source.origin, Origin::Client | Origin::Bridge)
+        let promised = matches!(source.origin, Origin::Client | Origin::Bridge(_))
             && message.qos > QoS::AtMostOnce;
         let changed = change.and_then(|change| self.put_state(change, promised));
         let mark = source.mark.map(StateChange::Marked);
