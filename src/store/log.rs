@@ -169,7 +169,9 @@ impl Log {
 
     /// The reader's session at the upstream is the one that it calls `name` (1 to [`super::SESSION_NAME_MAX`] bytes; any other
     /// name is kept as `None`). The marks of [`Self::received`] were made in the session before: they are void with it, in
-    /// the same commit. Where the name is the one that is kept already, nothing changes. Gives the commit that makes it
+    /// the same commit. Behind U+0000 the name may carry a note, up to
+    /// [`super::SESSION_TEXT_MAX`] bytes in all; where only that changes the marks stay. Where all is as it
+    /// is kept already, nothing changes. Gives the commit that makes it
     /// durable; on a new session no QoS 2 message may be sent before [`Progress::commits`] has reached it.
     #[must_use]
     pub fn keep_session(&self, now: Instant, name: Option<&str>) -> CommitNumber {

@@ -65,6 +65,8 @@ use crate::mqtt::Message;
 
 /// Longest name of a session, in bytes; see [`Log::keep_session`].
 pub const SESSION_NAME_MAX: usize = 512;
+/// The same with its note.
+pub const SESSION_TEXT_MAX: usize = 8 << 10;
 
 /// Position of a message in one log. Counts from 1; 0 is "before the first". Never used twice within an [`Entry::epoch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

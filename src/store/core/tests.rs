@@ -387,6 +387,27 @@ fn a_session_names_the_commit_that_holds_it_however_often_it_is_asked() {
 }
 
 #[test]
+fn the_note_of_a_session_changes_without_its_marks() {
+    let marks = |bench: &Bench| bench.core.position().received.iter().count();
+    let mut bench = bench();
+    bench.append(ExactlyOnce);
+    bench.core.keep_session(bench.now, Some("one\0a"));
+    bench.now += INTERVAL;
+    bench.commit();
+    bench.core.received(bench.now, 1);
+    bench.now += INTERVAL;
+    bench.commit();
+    let number = bench.core.keep_session(bench.now, Some("one\0b"));
+    assert!(number > bench.progress().commits);
+    bench.now += INTERVAL;
+    bench.commit();
+    assert_eq!(bench.core.session(), Some("one\0b"));
+    assert_eq!(marks(&bench), 1);
+    bench.core.keep_session(bench.now, Some("two\0b"));
+    assert_eq!(marks(&bench), 0);
+}
+
+#[test]
 fn files_that_were_salvaged_while_open_end_the_session_and_a_failed_commit_does_not() {
     let mut bench = bench();
     bench.core.keep_session(bench.now, Some("one"));
