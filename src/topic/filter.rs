@@ -92,6 +92,23 @@ impl TopicFilter {
         }
     }
 
+    /// Whether this takes every topic that `narrow` takes.
+    #[must_use]
+    pub fn covers(&self, narrow: &Self) -> bool {
+        if is_reserved(&self.0) != is_reserved(&narrow.0) {
+            return false;
+        }
+        let (mut wide, mut narrow) = (self.levels(), narrow.levels());
+        loop {
+            match (wide.next(), narrow.next()) {
+                (Some("#"), _) | (None, None) => return true,
+                (Some("+"), Some(level)) if level != "#" => {}
+                (Some(one), Some(other)) if one == other => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// Whether the filter has a wildcard.
     #[must_use]
     pub fn has_wildcard(&self) -> bool {
@@ -220,6 +237,24 @@ mod tests {
                 expected,
                 "{other} {one}"
             );
+        }
+    }
+
+    #[test]
+    fn a_wide_filter_covers_a_narrow_one() {
+        let cases = [
+            ("#", "a/b", true),
+            ("a/#", "a", true),
+            ("a/+", "a/b", true),
+            ("a/+", "a/#", false),
+            ("a/b", "a/+", false),
+            ("a/#", "a/+/c/#", true),
+            ("#", "$SYS/#", false),
+            ("a/b/c", "a/b", false),
+        ];
+        for (wide, narrow, expected) in cases {
+            let covers = filter(wide).covers(&filter(narrow));
+            assert_eq!(covers, expected, "{wide} {narrow}");
         }
     }
 

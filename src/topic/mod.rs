@@ -4,6 +4,7 @@
 //! [`TopicFilter`]. Both are checked once, when they are made, and are slices of what was read (no copy). No I/O.
 
 mod filter;
+mod invert;
 mod name;
 mod template;
 

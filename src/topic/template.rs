@@ -10,7 +10,7 @@ pub struct Template {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Text(String),
     Whole,
     Level(usize),
@@ -55,6 +55,10 @@ impl Template {
         }
         push_text(&mut parts, rest)?;
         Ok(Self { parts })
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// The template with every named value for which `value` has an answer filled in; the others stay.
