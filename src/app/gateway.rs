@@ -9,7 +9,7 @@ use super::stores::Opened;
 use super::{Prepared, memory, report, sys};
 use crate::adapter::{Adapter, PlanError};
 use crate::auth::Authenticator;
-use crate::bridge::{BridgeHandle, PreparedBridge};
+use crate::bridge::{BridgeHandle, Local, PreparedBridge};
 use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
 use crate::clock;
 use crate::config;
@@ -97,8 +97,10 @@ impl Gateway {
             control_socket,
             ..
         } = prepared.gateway;
-        for (bridge, attachment) in bridges.into_iter().zip(attachments) {
-            gateway.start_bridge(&id, bridge, attachment).await?;
+        for (number, (bridge, attachment)) in bridges.into_iter().zip(attachments).enumerate() {
+            gateway
+                .start_bridge(&id, number, bridge, attachment)
+                .await?;
         }
         for connection in prepared.connections {
             let link = gateway.link(&connection.name, Origin::Device).await?;
@@ -210,6 +212,7 @@ impl Gateway {
     async fn start_bridge(
         &mut self,
         gateway: &str,
+        number: usize,
         bridge: PreparedBridge,
         attachment: Attachment,
     ) -> Result<(), StartError> {
@@ -219,7 +222,9 @@ impl Gateway {
             .link(&format!("bridge-{name}"), Origin::Gateway)
             .await?;
         let stop = self.stops.bridges.stop();
-        let bridge = bridge.start(attachment.log, attachment.latest, stop);
+        let broker = self.broker.clone();
+        let local = Some(Local { broker, number });
+        let bridge = bridge.start(attachment.log, attachment.latest, local, stop);
         self.reports.spawn(report::bridge(
             link,
             topic,

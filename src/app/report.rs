@@ -109,6 +109,7 @@ pub(super) async fn bridge(
                 || next.error != now.error
                 || next.store_error != now.store_error
                 || next.certificate_warning != now.certificate_warning
+                || next.subscriptions_refused != now.subscriptions_refused
                 || (!at_ease && is_at_ease(next))
         });
         tokio::select! {
@@ -185,6 +186,7 @@ mod tests {
                 ..Flow::default()
             },
             delivered: 1200,
+            received: 3,
             connects: 1,
             ..BridgeStatus::default()
         });

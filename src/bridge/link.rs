@@ -17,6 +17,7 @@ use tokio::time::{Interval, sleep_until, timeout};
 use super::certificates::{Certificates, Looking, News, Successor};
 use super::core::{Cause, Core, Demand, Effect, RECEIVED_PACKET_SIZE};
 use super::dial::Stream;
+use super::down::{Down, DownEvent};
 use super::report::Report;
 use super::{BridgeOptions, LinkError};
 use crate::broker::Latest;
@@ -58,6 +59,7 @@ pub(super) struct Link<'a> {
     /// When CONNACK came.
     pub(super) up_since: Option<Instant>,
     pub(super) progress: watch::Receiver<Progress>,
+    pub(super) down: Down<'a>,
     pub(super) out: BytesMut,
 }
 
@@ -87,6 +89,7 @@ enum Event {
     Progress,
     Entries(Demand, Result<Vec<Entry>, StoreError>),
     Latest,
+    Down(DownEvent),
     Timeout,
     Tick,
     RenewalAsked,
@@ -159,9 +162,10 @@ impl Link<'_> {
 
     async fn event(&mut self, wire: &mut Wire) -> io::Result<Event> {
         let timeout = earliest(self.core.next_timeout(), wire.read_after);
+        let readable = self.core.wants_packets() && !self.down.is_crowded();
         let unwritten = !self.out.is_empty() || wire.unflushed;
         tokio::select! {
-            read = read_some(&mut wire.reader, &mut wire.input) => read.map(Event::Read),
+            read = read_some(&mut wire.reader, &mut wire.input), if readable => read.map(Event::Read),
             written = write_some(&mut wire.writer, &mut self.out, &mut wire.unflushed), if unwritten => {
                 written.map(|()| Event::Written)
             }
@@ -171,6 +175,7 @@ impl Link<'_> {
                 Err(_) => Event::LogClosed,
             }),
             () = self.latest.changed(), if self.core.is_up() => Ok(Event::Latest),
+            down = self.down.event() => Ok(Event::Down(down)),
             () = until(timeout) => Ok(Event::Timeout),
             _ = self.ticks.tick() => Ok(Event::Tick),
             () = self.certificates.asked() => Ok(Event::RenewalAsked),
@@ -205,6 +210,9 @@ impl Link<'_> {
                     }
                 }
             }
+            Event::Down(DownEvent::Opened(maximum_qos)) => self.core.handle_inlet(now, maximum_qos),
+            Event::Down(DownEvent::Answer(answer)) => self.core.handle_inlet_answer(now, &answer),
+            Event::Down(DownEvent::Ended(with_broker)) => self.core.handle_inlet_ended(with_broker),
             Event::Latest => self.core.handle_latest(self.latest.take_changed()),
             Event::Timeout => {
                 wire.read_after.take_if(|after| *after <= now);
@@ -250,6 +258,7 @@ impl Link<'_> {
         if closed.is_some() {
             return closed;
         }
+        self.core.handle_not_taken(self.down.take_dropped());
         // Read after the log was told everything.
         let progress = *self.progress.borrow_and_update();
         let now = clock::now();
@@ -289,6 +298,19 @@ impl Link<'_> {
                     session_present,
                     session_expiry,
                 } => self.up(now, session_present, session_expiry),
+                Effect::OpenInlet { clean_start } => self.down.open(self.options, clean_start),
+                Effect::Pass(packet) => self.down.pass(packet),
+                Effect::NotReceived { topic, why } => {
+                    tracing::warn!(bridge = self.name, %topic, "a message of the upstream is not received: {why}");
+                }
+                Effect::SubscriptionRefused { filter, reason } => {
+                    tracing::error!(
+                        bridge = self.name,
+                        filter = filter.as_str(),
+                        ?reason,
+                        "the upstream refused a subscription; see its rules for this client"
+                    );
+                }
                 Effect::Close(cause) => closed = Some(cause),
             }
         }

@@ -3,13 +3,15 @@
 //! [`core`] decides (no I/O), `dial` makes connections stage by stage, `link` moves bytes between a connection and the
 //! core, `task` is what happens between connections, `certificates` takes new ones up, `take_overs` sees when another
 //! client has our name, `profile` knows the large providers, and `supervise` starts it again after a panic. Messages come
-//! from the log and nowhere else; live traffic is a short backlog (invariant 2). What is here never sees the broker:
-//! routes are applied before a message enters the log.
+//! from the log and nowhere else; live traffic is a short backlog (invariant 2). Routes up are applied before a message
+//! enters the log. What the upstream sends goes to the local broker through an inlet (`down`), which is all that is seen of
+//! the broker here.
 
 mod backoff;
 mod certificates;
 pub mod core;
 mod dial;
+mod down;
 mod error;
 mod link;
 mod options;
@@ -21,9 +23,10 @@ mod take_overs;
 mod task;
 
 pub use backoff::next_wait;
-pub use core::ID_PROPERTY;
+pub use core::{HOPS_PROPERTY, ID_PROPERTY};
+pub use down::Local;
 pub use error::{DialError, LinkError, Stage, StartError};
-pub use options::{Address, Backoff, BridgeOptions, Ceilings, Rate};
+pub use options::{Address, Backoff, BridgeOptions, Ceilings, Rate, ReceiveRoute};
 pub use profile::Profile;
 
 use std::sync::Arc;
@@ -93,8 +96,15 @@ impl PreparedBridge {
     }
 
     /// Starts the bridge on the runtime that this is called on. It connects, and connects again, until `stop` is requested.
+    /// What the upstream sends goes to `local`; without one, nothing is received.
     #[must_use]
-    pub fn start(self, log: Log, latest: Arc<Latest>, stop: Stop) -> BridgeHandle {
+    pub fn start(
+        self,
+        log: Log,
+        latest: Arc<Latest>,
+        local: Option<Local>,
+        stop: Stop,
+    ) -> BridgeHandle {
         let (report, status) = Report::new(log.clone());
         let asked = Arc::new(Notify::new());
         let certificates = Certificates::new(
@@ -103,7 +113,7 @@ impl PreparedBridge {
             self.time,
             Arc::clone(&asked),
         );
-        let task = Task::new(self.options, certificates, log, latest, report, stop);
+        let task = Task::new(self.options, certificates, log, latest, local, report, stop);
         BridgeHandle {
             status,
             task: tokio::spawn(supervise::run(task)),

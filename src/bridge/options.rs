@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::broker::ForwardRoute;
+use crate::broker::{ForwardRoute, RetainPolicy};
 use crate::mqtt::{Message, ProtocolVersion, QoS};
 use crate::net::ClientTls;
+use crate::topic::{Template, TopicFilter};
 
 /// One bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct BridgeOptions {
     pub tls: Option<ClientTls>,
     /// What goes up.
     pub forward: Vec<ForwardRoute>,
+    /// What comes down. The first route that matches takes a message.
+    pub receive: Vec<ReceiveRoute>,
     /// The Will left at the upstream: says that the gateway is offline.
     pub will: Option<Message>,
     /// QoS 1 and 2 messages in flight; the upstream's Receive Maximum may lower it.
@@ -43,6 +46,19 @@ pub struct BridgeOptions {
     pub backoff: Backoff,
     /// The whole of dialling, from DNS to CONNACK, stage by stage at most this long each.
     pub stage_timeout: Duration,
+}
+
+/// One route down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiveRoute {
+    /// What it takes of the upstream's topics, and what is subscribed to.
+    pub filter: TopicFilter,
+    /// The topic here.
+    pub topic: Template,
+    /// Highest QoS.
+    pub qos: QoS,
+    /// What becomes of the retain flag.
+    pub retain: RetainPolicy,
 }
 
 /// An upstream address.

@@ -68,6 +68,9 @@ impl Report {
 
     /// Publishes the figures, if one has changed.
     pub(super) fn figures(&mut self, core: &Core) {
+        let refused = core.refused_subscriptions();
+        let refused = refused.map(|(filter, reason)| format!("{filter}: {reason:?}"));
+        let refused = refused.collect();
         let (log, core) = (self.log.stats(), core.figures());
         let counts = Counts {
             appended: log.appended,
@@ -88,6 +91,10 @@ impl Report {
             dropped: log.dropped,
             maybe_duplicated: core.maybe_duplicated,
             connects: core.connects,
+            received: core.received,
+            not_received: core.not_received,
+            too_many_hops: core.too_many_hops,
+            subscriptions_refused: refused,
             ..self.state.clone()
         };
         self.sender.send_if_modified(|last| {

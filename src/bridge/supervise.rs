@@ -188,6 +188,7 @@ pub(super) mod tests {
             session_expiry: Duration::from_secs(3600),
             tls: None,
             forward: Vec::new(),
+            receive: Vec::new(),
             will: None,
             inflight: 7,
             ceilings: Default::default(),
@@ -233,7 +234,7 @@ pub(super) mod tests {
         let latest = Arc::new(Latest::default());
         let mut bridge = PreparedBridge::new(options(port), crate::net::TlsTime::default())
             .unwrap()
-            .start(log.clone(), latest, shutdown.stop());
+            .start(log.clone(), latest, None, shutdown.stop());
         let told = bridge.status.wait_for(|status| status.restarts > 0);
         let told = tokio::time::timeout(HANGS, told)
             .await

@@ -10,6 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use super::certificates::{Certificates, Successor, is_refusal};
 use super::core::{Cause, Core};
 use super::dial::Stream;
+use super::down::{Down, Local};
 use super::link::Link;
 use super::report::Report;
 use super::take_overs::TakeOvers;
@@ -38,6 +39,7 @@ pub(super) struct Task {
     core: Core,
     log: Log,
     latest: Arc<Latest>,
+    local: Option<Local>,
     report: Report,
     stop: Stop,
     ticks: Interval,
@@ -64,6 +66,7 @@ impl Task {
         certificates: Certificates,
         log: Log,
         latest: Arc<Latest>,
+        local: Option<Local>,
         report: Report,
         stop: Stop,
     ) -> Self {
@@ -77,6 +80,7 @@ impl Task {
             take_overs: TakeOvers::default(),
             log,
             latest,
+            local,
             report,
             stop,
             ticks,
@@ -196,6 +200,7 @@ impl Task {
             ca: dialler.ca.as_ref(),
             up_since: None,
             progress: self.log.progress(),
+            down: Down::new(self.local.as_ref()),
             out: BytesMut::new(),
         };
         let ended = link.run(stream, address).await;

@@ -25,7 +25,6 @@ const KEYS: &[(&str, &str, &[&str])] = &[
     ("Tag", "invalid", &[]),
     ("Tag", "deadband", &[]),
     ("Tag", "scale_from", &[]),
-    ("Bridge", "receive", &["[]"]),
     ("Route", "live_first", &["false"]),
     ("Backlog", "when_full", &["drop_oldest"]),
 ];

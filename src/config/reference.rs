@@ -48,7 +48,7 @@ fn the_defaults_of_the_reference_are_those_of_the_program() {
     const DEVICE: &str = "connections: [{name: a, modbus_tcp: {host: h, TCP}}]\ndevices: [{name: d, connection: a, \
         unit_id: 1, DEVICE, probe_backoff: {PROBE}, groups: [{name: g, tags: [{name: t, register: coil, address: 0}]}]}]";
     const BRIDGE: &str = "bridges: [{name: b, url: 'mqtts://h', tls: {ca: c}, BRIDGE, backlog: {LOG}, backoff: {WAIT}, \
-        forward: [{filter: a, ROUTE}]}]";
+        forward: [{filter: a, ROUTE}], receive: [{filter: b, DOWN}]}]";
     const LISTENER: &str = "broker: {users_file: u, limits: {LIMITS}, listeners: [{bind: '[::1]:1', LISTENER, tls: \
         {certificate: c, private_key: k, TLS}}]}";
     let text = format!("{DEVICE}\n{BRIDGE}\n{LISTENER}\nstore: {{STORE}}\ndefaults: {{ALL}}\n");
@@ -60,6 +60,7 @@ fn the_defaults_of_the_reference_are_those_of_the_program() {
         ("LOG", "bridges[].backlog"),
         ("WAIT", "bridges[].backoff"),
         ("ROUTE", "bridges[].forward[]"),
+        ("DOWN", "bridges[].receive[]"),
         ("LIMITS", "broker.limits"),
         ("LISTENER", "broker.listeners[]"),
         ("TLS", "broker.listeners[].tls"),

@@ -43,6 +43,15 @@ pub struct BridgeStatus {
     pub maybe_duplicated: u64,
     /// Connections made since the start.
     pub connects: u64,
+    /// Messages of the upstream that came in since the start.
+    pub received: u64,
+    /// Messages of the upstream that went nowhere: refused by the local broker, without room at QoS 0, without a topic here,
+    /// or commands with RETAIN set.
+    pub not_received: u64,
+    /// Messages that bridges sent in a circle, stopped here.
+    pub too_many_hops: u64,
+    /// Subscriptions that the upstream refuses, with the reason; empty where all is well.
+    pub subscriptions_refused: Vec<String>,
     /// Times the bridge had to be started again after a panic.
     pub restarts: u64,
 }

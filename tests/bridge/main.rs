@@ -11,8 +11,10 @@
 
 mod ceilings;
 mod certificates;
+mod down;
 mod faults;
 mod pace;
+mod round;
 mod shell;
 mod sim;
 mod stories;

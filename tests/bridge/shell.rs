@@ -56,7 +56,7 @@ impl Rig {
     fn try_start(&self, options: BridgeOptions) -> Result<BridgeHandle, StartError> {
         let latest = Arc::clone(&self.latest);
         let prepared = PreparedBridge::new(options, TlsTime::default())?;
-        Ok(prepared.start(self.log.clone(), latest, self.shutdown.stop()))
+        Ok(prepared.start(self.log.clone(), latest, None, self.shutdown.stop()))
     }
 }
 

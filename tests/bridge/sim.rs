@@ -10,9 +10,11 @@ use bytestring::ByteString;
 
 use fieldgate::bridge::core::{Cause, Core, Effect};
 use fieldgate::bridge::{Address, Backoff, BridgeOptions, Ceilings, Rate};
+use fieldgate::broker::InletAnswer;
 use fieldgate::clock::WallTime;
 use fieldgate::mqtt::{
     Acknowledge, Connack, Message, Packet, PacketId, ProtocolVersion, Publish, QoS, ReasonCode,
+    Suback, Unsuback,
 };
 use fieldgate::store::{CommitNumber, Entry, Outcome, Progress, Record, Seq};
 use fieldgate::topic::TopicName;
@@ -37,6 +39,7 @@ pub fn options() -> BridgeOptions {
         session_expiry: Duration::from_secs(3600),
         tls: None,
         forward: Vec::new(),
+        receive: Vec::new(),
         will: None,
         inflight: 100,
         ceilings: Ceilings::default(),
@@ -132,9 +135,15 @@ impl ModelLog {
 
     /// The marks of another session are void; of the same one they stay, and a commit that is under way with it counts.
     fn keep_session(&mut self, name: Option<String>) -> CommitNumber {
+        let named = |text: &Option<String>| {
+            let name = text.as_ref().map(|text| text.split('\0').next());
+            name.map(|name| name.map(str::to_owned))
+        };
         if self.session != name {
+            if named(&self.session) != named(&name) {
+                self.ram.values_mut().for_each(|e| e.received = false);
+            }
             self.session = name;
-            self.ram.values_mut().for_each(|e| e.received = false);
             return self.promise();
         }
         let is_stored = self.session == self.stored_session;
@@ -227,6 +236,8 @@ pub struct Upstream {
     pub seen: Vec<Packet>,
     /// Answers of the next PUBACKs and PUBRECs, before Success.
     pub refusals: VecDeque<ReasonCode>,
+    /// Answers of the next SUBSCRIBEs, before what was asked for.
+    pub subacks: VecDeque<ReasonCode>,
 }
 
 impl Default for Upstream {
@@ -240,6 +251,7 @@ impl Default for Upstream {
             delivered: Vec::new(),
             seen: Vec::new(),
             refusals: VecDeque::new(),
+            subacks: VecDeque::new(),
         }
     }
 }
@@ -284,7 +296,22 @@ impl Upstream {
             Packet::Puback(_) | Packet::Pubrec(_) | Packet::Pubcomp(_) | Packet::Disconnect(_) => {
                 None
             }
-            other => panic!("{other:?} from a client that subscribes to nothing"),
+            Packet::Subscribe(subscribe) => {
+                let reason = self.subacks.pop_front().unwrap_or(ReasonCode::Success);
+                Some(Packet::Suback(Suback {
+                    packet_id: subscribe.packet_id,
+                    reasons: vec![reason],
+                    reason_string: None,
+                    user_properties: Vec::new(),
+                }))
+            }
+            Packet::Unsubscribe(unsubscribe) => Some(Packet::Unsuback(Unsuback {
+                packet_id: unsubscribe.packet_id,
+                reasons: vec![ReasonCode::Success],
+                reason_string: None,
+                user_properties: Vec::new(),
+            })),
+            other => panic!("{other:?} from a client"),
         }
     }
 
@@ -353,6 +380,12 @@ pub struct Sim {
     connected: bool,
     pub address: usize,
     pub closed: Vec<Cause>,
+    /// Inlets that were asked for: with Clean Start or not.
+    pub opened: Vec<bool>,
+    /// What the local broker was handed.
+    pub passed: Vec<Packet>,
+    /// What is said of messages and subscriptions that came to nothing.
+    pub told: Vec<String>,
     pub steps: usize,
 }
 
@@ -373,6 +406,9 @@ impl Sim {
             connected: false,
             address: 0,
             closed: Vec::new(),
+            opened: Vec::new(),
+            passed: Vec::new(),
+            told: Vec::new(),
             steps: 0,
         }
     }
@@ -422,6 +458,12 @@ impl Sim {
                 }
                 Effect::Up { .. } => self.core.handle_latest(self.newest.clone()),
                 Effect::Dropped { .. } => {}
+                Effect::OpenInlet { clean_start } => self.opened.push(clean_start),
+                Effect::Pass(packet) => self.passed.push(packet),
+                Effect::NotReceived { topic, why } => self.told.push(format!("{topic}: {why}")),
+                Effect::SubscriptionRefused { filter, reason } => {
+                    self.told.push(format!("{}: {reason:?}", filter.as_str()));
+                }
                 Effect::Close(cause) => {
                     self.closed.push(cause);
                     // Written before the close, so the upstream may read it.
@@ -511,6 +553,23 @@ impl Sim {
     pub fn say(&mut self, packet: Packet) {
         self.core.handle_packet(self.now, packet);
         self.settle();
+    }
+
+    /// The local broker has the session.
+    pub fn open_inlet(&mut self) {
+        self.core.handle_inlet(self.now, QoS::ExactlyOnce);
+        self.settle();
+    }
+
+    /// The local broker answers.
+    pub fn answer(&mut self, answer: &InletAnswer) {
+        self.core.handle_inlet_answer(self.now, answer);
+        self.settle();
+    }
+
+    /// What the bridge has sent and the upstream not read.
+    pub fn sent(&mut self) -> Vec<Packet> {
+        self.up.drain(..).collect()
     }
 
     /// Time passes.

@@ -211,7 +211,7 @@ fn fg012_what_must_be_given_is_missed_at_its_section() {
     );
     one(
         &bridge(&format!("{UP}    forward: []\n")),
-        "5:14 FG012 bridges[0].forward: a bridge without routes sends nothing (add `- filter: \"{gateway}/#\"`)",
+        "5:14 FG012 bridges[0].forward: a bridge without routes carries nothing (add `- filter: \"{gateway}/#\"`)",
     );
     let text = "connections: [{ name: a, modbus_tcp: { host: h } }]\ndevices:\n  - { name: d, connection: a, unit_id: 1 }\n";
     one(
@@ -823,4 +823,110 @@ fn very_many_faults_are_counted_and_the_first_shown() {
     let faults = read(&text).unwrap_err();
     assert_eq!((faults.list.len(), faults.more), (50, 450));
     assert_eq!(faults.summary(), "50 errors, 450 more not shown");
+}
+
+#[test]
+fn routes_down_that_cannot_work() {
+    let down = |route: &str| {
+        faults(&bridge(&format!(
+            "{UP}    forward: []\n    receive:\n      - {{ {route} }}\n"
+        )))
+    };
+    assert_eq!(
+        down("filter: a/+/c, topic: \"{2}/{3}\""),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        down("filter: a/b/#, topic: \"{3..}\""),
+        [
+            "7:33 FG033 bridges[0].receive[0].topic: `a/b/#` also takes `a/b`, which has no level 3 and goes nowhere (use lower levels)"
+        ]
+    );
+    assert_eq!(
+        down("filter: $share/g/a"),
+        [
+            "7:19 FG030 bridges[0].receive[0].filter: a route takes part in no shared subscription (remove `$share/NAME/`)"
+        ]
+    );
+    assert_eq!(
+        down("topic: a"),
+        [
+            "7:9 FG012 bridges[0].receive[0]: `filter` is missing (add `filter: \"site/{gateway}/#\"`)"
+        ]
+    );
+    one(
+        &bridge(&format!(
+            "{UP}    forward: []\n    receive:\n      - filter: a/#\n      - filter: a/b\n"
+        )),
+        "8:17 FG060 bridges[0].receive[1].filter: the route before, `a/#`, takes everything that this one could (put the narrower filter first)",
+    );
+    let long = format!(
+        "{UP}    forward: []\n    receive: [{{ filter: {} }}]\n",
+        "x".repeat(7700)
+    );
+    let fault = &faults(&bridge(&long))[0];
+    assert!(
+        fault.contains("the filters are longer than 7680 bytes together"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn fg033_with_mqtt_3_1_1_nothing_may_come_down_that_went_up() {
+    let both = |protocol: &str, forward: &str, receive: &str| {
+        faults(&bridge(&format!(
+            "{UP}    protocol: {protocol}\n    forward: [{{ {forward} }}]\n    receive: [{{ {receive} }}]\n"
+        )))
+    };
+    let (up, down) = (
+        "filter: g/#, topic: \"site/{topic}\"",
+        "filter: site/g/+/set/+",
+    );
+    assert_eq!(
+        both("3.1.1", up, down),
+        [
+            "7:25 FG033 bridges[0].receive[0].filter: with MQTT 3.1.1 what the forward route `g/#` sends would come down again by `site/g/+/set/+` (add an `except` to the forward route, keep the topics apart, or use `protocol: 5`)"
+        ]
+    );
+    for (protocol, forward, receive) in [
+        ("5", up, down),
+        (
+            "3.1.1",
+            "filter: g/#, topic: \"site/{topic}\", except: [g/+/set/+]",
+            down,
+        ),
+        (
+            "3.1.1",
+            "filter: g/#, topic: \"site/{topic}\"",
+            "filter: cmd/#",
+        ),
+        (
+            "3.1.1",
+            "filter: g/+/x, topic: \"up/{2}\"",
+            "filter: up/y/+",
+        ),
+    ] {
+        let found = both(protocol, forward, receive);
+        assert_eq!(found, Vec::<String>::new(), "{forward} {receive}");
+    }
+    for (forward, receive) in [
+        // The exception is as wide as needed at one level only, or the template makes one topic of several.
+        (
+            "filter: g/#, topic: \"site/{topic}\", except: [g/a/set/+]",
+            down,
+        ),
+        (
+            "filter: g/#, topic: \"site/{1}/x/set/y\", except: [g/+/set/+]",
+            down,
+        ),
+        ("filter: g/#, topic: \"{topic}/x\"", "filter: g/#"),
+    ] {
+        let found = both("3.1.1", forward, receive);
+        assert!(
+            found
+                .iter()
+                .any(|fault| fault.contains("would come down again")),
+            "{found:?}"
+        );
+    }
 }

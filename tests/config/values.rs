@@ -10,6 +10,7 @@ use fieldgate::config::{self, Config};
 use fieldgate::listener::{Bind, Origins};
 use fieldgate::mqtt::{ProtocolVersion, QoS};
 use fieldgate::net::ClientCertificate;
+use fieldgate::topic::TopicName;
 use fieldgate::value::ByteOrder;
 
 use crate::support::{Surroundings, read, read_in};
@@ -372,6 +373,33 @@ fn a_bridge_is_as_fast_as_it_goes_unless_a_rate_is_given() {
 }
 
 #[test]
+fn routes_down_are_built_beside_those_up() {
+    let bridge = |rest: &str| {
+        let text = format!(
+            "gateway: {{ id: g }}\nbridges: [{{ name: b, url: \"mqtts://h\", tls: {{ ca: c }}, {rest} }}]\n"
+        );
+        sound(&text).bridges[0].options.clone()
+    };
+    assert_eq!(bridge("forward: [{ filter: a }]").receive, []);
+    let only = bridge("forward: [], receive: [{ filter: \"site/{gateway}/#\" }]");
+    let route = &only.receive[0];
+    assert_eq!(route.filter.as_str(), "site/g/#");
+    assert_eq!(
+        (route.qos, route.retain),
+        (QoS::ExactlyOnce, RetainPolicy::Keep)
+    );
+    let full =
+        "forward: [], receive: [{ filter: a/+, topic: \"{gateway}/{2}\", qos: 1, retain: never }]";
+    let route = &bridge(full).receive[0];
+    let name = TopicName::try_from("a/x").unwrap();
+    assert_eq!(route.topic.apply(&name).unwrap().as_str(), "g/x");
+    assert_eq!(
+        (route.qos, route.retain),
+        (QoS::AtLeastOnce, RetainPolicy::Never)
+    );
+}
+
+#[test]
 fn what_later_versions_say_is_accepted_where_it_happens_anyway() {
     let text = "\
 console: { bind: \"off\" }
@@ -381,7 +409,6 @@ bridges:
   - name: b
     url: mqtts://h
     tls: { ca: c }
-    receive: []
     backlog: { when_full: drop_oldest }
     forward: [{ filter: a, live_first: false }]
 ";

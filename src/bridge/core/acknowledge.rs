@@ -1,9 +1,9 @@
-//! PUBACK, PUBREC, PUBCOMP: what the upstream says about what was sent. And what it sends without having been asked.
+//! PUBACK, PUBREC, PUBCOMP: what the upstream says about what was sent.
 
 use std::time::Instant;
 
 use super::{Core, Effect, ids};
-use crate::mqtt::{Acknowledge, Packet, PacketId, Publish, QoS, ReasonCode};
+use crate::mqtt::{Acknowledge, Packet, PacketId, ReasonCode};
 use crate::session::{Received, Violation};
 use crate::store::{CommitNumber, Outcome, Seq};
 
@@ -108,25 +108,5 @@ impl Core {
         if !self.due.is_empty() {
             self.due.retain(|(due, _)| *due != id);
         }
-    }
-
-    /// A message that nobody subscribed to in this program: an older one used the same client id. It is answered so that
-    /// the upstream's queue for us empties, and goes nowhere.
-    pub(super) fn handle_unasked_publish(&mut self, now: Instant, publish: &Publish) {
-        self.figures.unexpected += 1;
-        let Some(id) = publish.packet_id else {
-            return;
-        };
-        let answer = Acknowledge::new(id, ReasonCode::Success);
-        match publish.qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => self.send(now, Packet::Puback(answer)),
-            QoS::ExactlyOnce => self.send(now, Packet::Pubrec(answer)),
-        }
-    }
-
-    pub(super) fn handle_unasked_pubrel(&mut self, now: Instant, pubrel: &Acknowledge) {
-        let answer = Acknowledge::new(pubrel.packet_id, ReasonCode::Success);
-        self.send(now, Packet::Pubcomp(answer));
     }
 }

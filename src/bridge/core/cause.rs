@@ -46,6 +46,11 @@ pub enum Cause {
     /// The bridge goes on by another connection, which is there already.
     #[error("moved to another connection")]
     Moved,
+    /// The local broker ended the session that the upstream's messages go to.
+    #[error(
+        "the local broker closed this bridge's way in; the upstream sends again what was under way"
+    )]
+    InletClosed,
     /// We were asked to stop.
     #[error("stopped")]
     Stopped,

@@ -12,8 +12,8 @@ use crate::mqtt::{Connack, Connect, Disconnect, Packet, QoS, ReasonCode, Will};
 use crate::session::Resend;
 use crate::store::{CommitNumber, Outcome, SESSION_NAME_MAX};
 
-/// QoS 1 and 2 messages in flight towards us. Nothing is subscribed to; an old session may hold something.
-const RECEIVE_MAXIMUM: u16 = 20;
+/// QoS 1 and 2 messages in flight towards us. With their PUBRELs fewer than the inlet takes at a time.
+pub(super) const RECEIVE_MAXIMUM: u16 = 20;
 
 /// Largest packet taken from the upstream, in bytes.
 pub const RECEIVED_PACKET_SIZE: u32 = 1 << 20;
@@ -70,7 +70,11 @@ impl Core {
     /// A network connection to the address with this index is there: sends CONNECT, with Clean Start unless the session
     /// that the log has `kept` is at this address.
     pub fn connect(&mut self, now: Instant, address: usize, kept: Option<&str>) {
-        let clean = kept != Some(self.session_name(address).as_str());
+        let name = self.session_name(address);
+        let kept = kept.filter(|kept| kept.split('\0').next() == Some(name.as_str()));
+        let clean = kept.is_none();
+        self.subscriptions.restore(kept);
+        self.address = address;
         self.session_kept = None;
         self.phase = Phase::Connecting { address, clean };
         self.timers = Timers {
@@ -169,6 +173,8 @@ impl Core {
             return self.close(Cause::SessionCleared);
         }
         self.take_limits(connack);
+        self.subscriptions
+            .connected(&self.options.receive, connack.session_present);
         // First, so that the marks of one session never stand beside the name of another.
         self.keep_session(address);
         if connack.session_present {
@@ -194,6 +200,11 @@ impl Core {
                 .session_expiry
                 .map(|seconds| Duration::from_secs(u64::from(seconds))),
         });
+        if !self.options.receive.is_empty() {
+            self.receiving.open();
+            let clean_start = !connack.session_present;
+            self.effects.push_back(Effect::OpenInlet { clean_start });
+        }
     }
 
     fn take_limits(&mut self, connack: &Connack) {
@@ -250,8 +261,8 @@ impl Core {
         self.effects.push_back(Effect::ForgetReceived);
     }
 
-    fn keep_session(&mut self, address: usize) {
-        let name = self.session_name(address);
+    pub(super) fn keep_session(&mut self, address: usize) {
+        let name = self.session_name(address) + &self.subscriptions.note();
         self.effects.push_back(Effect::KeepSession(Some(name)));
     }
 
@@ -272,6 +283,8 @@ impl Core {
         self.phase = Phase::Closed;
         self.timers = Timers::default();
         self.newest.connected();
+        self.subscriptions.closed();
+        self.receiving = super::Receiving::default();
         if std::mem::take(&mut self.is_leaving) {
             return;
         }

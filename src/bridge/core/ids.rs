@@ -10,6 +10,9 @@ use crate::store::Seq;
 /// 1 to 65000 belong to the backlog; the rest to what is not stored.
 const BACKLOG_IDS: u64 = 65_000;
 
+/// The first id of SUBSCRIBE and UNSUBSCRIBE.
+pub(super) const FIRST_SUBSCRIBE: u16 = 65_501;
+
 /// The first id of what is not stored.
 pub(super) const FIRST_UNSTORED: u16 = 65_001;
 

@@ -24,7 +24,7 @@ impl Default for Newest {
         Self {
             waiting: BTreeMap::new(),
             in_flight: BTreeSet::new(),
-            last_id: u16::MAX,
+            last_id: ids::FIRST_SUBSCRIBE - 1,
         }
     }
 }
@@ -60,10 +60,9 @@ impl Newest {
     /// The ids take turns, so that a late acknowledgement does not hit a new message. More of them than may be in flight.
     fn next_id(&mut self) -> Option<PacketId> {
         for _ in 0..=IN_FLIGHT {
-            self.last_id = match self.last_id.checked_add(1) {
-                Some(id) => id.max(ids::FIRST_UNSTORED),
-                None => ids::FIRST_UNSTORED,
-            };
+            let next = self.last_id.saturating_add(1);
+            let is_one = (ids::FIRST_UNSTORED..ids::FIRST_SUBSCRIBE).contains(&next);
+            self.last_id = if is_one { next } else { ids::FIRST_UNSTORED };
             let id = PacketId::new(self.last_id)?;
             if self.in_flight.insert(id) {
                 return Some(id);

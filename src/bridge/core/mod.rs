@@ -11,6 +11,7 @@
 //! - A committed PUBREC is answered by PUBREL alone only while the upstream keeps the session.
 //! - The log knows at which upstream the session is, before the first QoS 2 message is sent in it. Where it does not know,
 //!   or at another upstream, the session is begun with Clean Start.
+//! - What comes from the upstream is acknowledged when the local broker has acknowledged it.
 //! - RAM: the window, one read of the log, the gateway's own topics. It does not grow with the backlog.
 
 mod acknowledge;
@@ -21,28 +22,33 @@ mod ids;
 mod latest;
 mod pace;
 mod publish;
+mod receive;
 mod refused;
 mod send;
 mod stop;
+mod subscribe;
 
 pub use cause::Cause;
 pub use connect::RECEIVED_PACKET_SIZE;
 pub use publish::{DropReason, ID_PROPERTY};
+pub use receive::{HOPS_PROPERTY, NotReceived};
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::BridgeOptions;
-use crate::mqtt::{Packet, PacketId, QoS};
+use crate::mqtt::{Packet, PacketId, QoS, ReasonCode};
 use crate::session::Outbound;
 use crate::store::{CommitNumber, Entry, Outcome, Progress, Seq};
-use crate::topic::TopicName;
+use crate::topic::{TopicFilter, TopicName};
 use alive::Timers;
 use connect::{Limits, Phase};
 use latest::Newest;
 use pace::Pace;
+use receive::Receiving;
 use refused::Retry;
+use subscribe::Subscriptions;
 
 /// Messages taken from the log at a time.
 const READ_MESSAGES: usize = 256;
@@ -82,6 +88,27 @@ pub enum Effect {
         session_present: bool,
         /// It keeps the session for this long, not as long as asked.
         session_expiry: Option<Duration>,
+    },
+    /// Ask the broker for an inlet, and answer with [`Core::handle_inlet`].
+    OpenInlet {
+        /// The upstream's session is a new one.
+        clean_start: bool,
+    },
+    /// Hand a PUBLISH or PUBREL to the inlet; its answers go to [`Core::handle_inlet_answer`].
+    Pass(Packet),
+    /// Say in the log file that a message from the upstream went nowhere.
+    NotReceived {
+        /// The upstream's.
+        topic: TopicName,
+        /// Why.
+        why: NotReceived,
+    },
+    /// Say in the log file that the upstream refused a subscription.
+    SubscriptionRefused {
+        /// To what.
+        filter: TopicFilter,
+        /// Why.
+        reason: ReasonCode,
     },
     /// Write what is to be sent, close the connection, call [`Core::handle_closed`].
     Close(Cause),
@@ -123,6 +150,13 @@ pub struct Figures {
     pub connects: u64,
     /// Acknowledgements of nothing that is in flight, and messages nobody asked for.
     pub unexpected: u64,
+    /// Messages of the upstream that the local broker has taken; QoS 0: that were handed to it.
+    pub received: u64,
+    /// Messages of the upstream that went nowhere: refused by the local broker, without a topic here, or commands with
+    /// RETAIN set.
+    pub not_received: u64,
+    /// Messages that came down from an upstream too often.
+    pub too_many_hops: u64,
 }
 
 /// A message of the log on its way.
@@ -177,6 +211,10 @@ pub struct Core {
     retry: Retry,
     pace: Pace,
     newest: Newest,
+    /// Index of the address of this connection.
+    address: usize,
+    subscriptions: Subscriptions,
+    receiving: Receiving,
     timers: Timers,
     effects: VecDeque<Effect>,
     figures: Figures,
@@ -207,6 +245,9 @@ impl Core {
             committing: VecDeque::new(),
             retry: Retry::default(),
             newest: Newest::default(),
+            address: 0,
+            subscriptions: Subscriptions::default(),
+            receiving: Receiving::default(),
             timers: Timers::default(),
             effects: VecDeque::new(),
             figures: Figures::default(),
@@ -240,6 +281,11 @@ impl Core {
         self.figures
     }
 
+    /// The subscriptions that the upstream refused on this connection.
+    pub fn refused_subscriptions(&self) -> impl Iterator<Item = (&str, ReasonCode)> {
+        self.subscriptions.refused()
+    }
+
     /// QoS 1 and 2 messages on their way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -267,16 +313,16 @@ impl Core {
             Packet::Pubrec(pubrec) => self.handle_pubrec(now, &pubrec),
             Packet::Pubcomp(pubcomp) => self.handle_pubcomp(&pubcomp),
             Packet::Pingresp => self.timers.answered(),
-            Packet::Publish(publish) => self.handle_unasked_publish(now, &publish),
-            Packet::Pubrel(pubrel) => self.handle_unasked_pubrel(now, &pubrel),
+            Packet::Publish(publish) => self.handle_publish(now, publish),
+            Packet::Pubrel(pubrel) => self.handle_pubrel(now, pubrel),
             Packet::Disconnect(disconnect) if self.options.protocol.is_v5() => {
                 self.close(Cause::Disconnected {
                     reason: disconnect.reason,
                     text: disconnect.reason_string.map(|text| text.to_string()),
                 });
             }
-            // Left over from a session that an earlier program had under our name.
-            Packet::Suback(_) | Packet::Unsuback(_) => self.figures.unexpected += 1,
+            Packet::Suback(suback) => self.handle_suback(&suback),
+            Packet::Unsuback(unsuback) => self.handle_unsuback(&unsuback),
             Packet::Connack(_) => self.violation("the upstream sent a second CONNACK"),
             Packet::Connect(_)
             | Packet::Subscribe(_)

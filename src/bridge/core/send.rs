@@ -19,6 +19,7 @@ impl Core {
         }
         let woken = self.retry.wake(now);
         self.requeue(woken);
+        self.ask_for_subscriptions(now);
         let mut room = bytes;
         while room > 0
             && !self.is_paced(now)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::address::{addresses, is_host};
 use super::limits::EXPIRY_MAX;
+use super::receive::receive;
 use super::route::{check_order, route};
 use super::topics::bad_template;
 use super::{Names, below, each, gateway_status, name, profile, seconds, texts, time, wait};
@@ -160,6 +161,7 @@ fn options(
     let rate = profile::rate(context, section, profile);
     let own = client_id.as_deref().unwrap_or_default();
     let forward = forward(context, section, gateway, own);
+    let receive = receive(context, section, &gateway.id, protocol, &forward);
     Some(BridgeOptions {
         name,
         gateway: gateway.id.clone(),
@@ -173,6 +175,7 @@ fn options(
         tls,
         will: will(&gateway.id, &forward),
         forward,
+        receive,
         inflight: inflight.unwrap_or(100),
         ceilings: profile.ceilings(),
         rate,
@@ -306,8 +309,13 @@ fn forward(
         section.raw.forward.as_ref(),
         "[{ filter: \"{gateway}/#\" }]",
     );
-    if routes.is_some_and(Vec::is_empty) {
-        let message = "a bridge without routes sends nothing";
+    let receives = section
+        .raw
+        .receive
+        .as_ref()
+        .is_some_and(|routes| !routes.is_empty());
+    if routes.is_some_and(Vec::is_empty) && !receives {
+        let message = "a bridge without routes carries nothing";
         context.error(
             Code::MissingKey,
             &section.at("forward"),

@@ -10,6 +10,7 @@ mod connection;
 mod device;
 mod limits;
 mod profile;
+mod receive;
 mod route;
 mod tag;
 mod topics;

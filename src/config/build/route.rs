@@ -1,4 +1,4 @@
-//! `forward:`: routes up, and whether they can work.
+//! `forward:`: routes up, and whether they can work; and what routes down have in common with them.
 
 use super::texts;
 use super::topics::bad_template;
@@ -55,7 +55,13 @@ pub(super) fn route(
         }
     }
     let except: Vec<TopicFilter> = except.into_iter().map(|(filter, _)| filter).collect();
-    check_levels(context, section, &filter, &except, &topic);
+    check_levels(
+        context,
+        &section.at("topic"),
+        &filter,
+        Some(&except),
+        &topic,
+    );
     Some(ForwardRoute {
         filter,
         except,
@@ -67,7 +73,7 @@ pub(super) fn route(
 }
 
 /// A filter with `{gateway}` filled in.
-fn filter(
+pub(super) fn filter(
     context: &mut Context<'_>,
     text: &str,
     place: &Place,
@@ -99,7 +105,7 @@ fn filter(
     }
 }
 
-fn template(
+pub(super) fn template(
     context: &mut Context<'_>,
     text: &str,
     place: &Place,
@@ -114,15 +120,15 @@ fn template(
     }
 }
 
-/// Whether the template gives a topic for whatever the filter takes. A message that it cannot map goes nowhere.
-fn check_levels(
+/// Whether the template gives a topic for whatever the filter takes. A message that it cannot map goes nowhere. `except`: what a
+/// route up leaves alone; `None` for one down.
+pub(super) fn check_levels(
     context: &mut Context<'_>,
-    section: &Section<raw::Route>,
+    place: &Place,
     filter: &TopicFilter,
-    except: &[TopicFilter],
+    except: Option<&[TopicFilter]>,
     topic: &Template,
 ) {
-    let place = section.at("topic");
     let Some(shortest) = shortest(filter) else {
         return;
     };
@@ -133,32 +139,42 @@ fn check_levels(
         (Some(error), None) => (error, None),
         // `a/#` takes `a` too, which few who write it have in mind; then everything else can still be mapped.
         (Some(error), Some((parent, sample))) => match lacking(topic, &sample) {
-            None if except.iter().any(|exception| exception.matches(&shortest)) => return,
+            None if except
+                .into_iter()
+                .flatten()
+                .any(|exception| exception.matches(&shortest)) =>
+            {
+                return;
+            }
             None => (error, Some(parent)),
             Some(error) => (error, None),
         },
     };
     match (missing, parent) {
         (TemplateError::NoSuchLevel(level), Some(parent)) => {
-            let message = format!(
-                "`{filter}` also takes `{parent}`, which has no level {level} and stays here"
-            );
-            let remedy =
-                format!("add `except: [\"{parent}\"]` if that is meant, or use lower levels");
-            context.warning(Code::BadRoute, &place, message, remedy);
+            let (stays, remedy) = match except {
+                Some(_) => (
+                    "stays here",
+                    format!("add `except: [\"{parent}\"]` if that is meant, or use lower levels"),
+                ),
+                None => ("goes nowhere", "use lower levels".to_owned()),
+            };
+            let message =
+                format!("`{filter}` also takes `{parent}`, which has no level {level} and {stays}");
+            context.warning(Code::BadRoute, place, message, remedy);
         }
         (TemplateError::NoSuchLevel(level), None) => {
             let message = format!(
                 "`{filter}` takes topics without a level {level}, which could not be mapped"
             );
             let remedy = "use lower levels, or a `filter` with more of them";
-            context.error(Code::BadRoute, &place, message, remedy);
+            context.error(Code::BadRoute, place, message, remedy);
         }
         (TemplateError::Topic(error), _) => {
             let remedy = "write one topic, such as site/{topic}";
-            context.error(Code::BadTopic, &place, error.to_string(), remedy);
+            context.error(Code::BadTopic, place, error.to_string(), remedy);
         }
-        (error, _) => bad_template(context, &error, &place, &["gateway", "topic"]),
+        (error, _) => bad_template(context, &error, place, &["gateway", "topic"]),
     }
 }
 
@@ -187,67 +203,37 @@ pub(super) fn shortest(filter: &TopicFilter) -> Option<TopicName> {
     TopicName::try_from(text).ok()
 }
 
-/// Warns of a route that an earlier one leaves nothing to.
+/// Warns of routes that an earlier one leaves nothing to.
 pub(super) fn check_order(context: &mut Context<'_>, routes: &[(ForwardRoute, Place)]) {
     for (index, (route, place)) in routes.iter().enumerate() {
-        let mut earlier = routes.iter().take(index);
-        let hidden = earlier
-            .find(|(first, _)| first.except.is_empty() && covers(&first.filter, &route.filter));
-        if let Some((first, _)) = hidden {
-            let message = format!(
-                "the route before, `{}`, takes everything that this one could",
-                quoted(first.filter.as_str())
-            );
-            context.warning(
-                Code::NoEffect,
-                &place.key("filter"),
-                message,
-                "put the narrower filter first",
-            );
-        }
+        let earlier = routes.iter().take(index).map(|(first, _)| first);
+        let whole = earlier.filter(|first| first.except.is_empty());
+        covered_before(
+            context,
+            whole.map(|first| &first.filter),
+            &route.filter,
+            place,
+        );
     }
 }
 
-/// Whether every topic that `narrow` takes is taken by `wide`.
-fn covers(wide: &TopicFilter, narrow: &TopicFilter) -> bool {
-    let reserved = |filter: &TopicFilter| filter.as_str().starts_with('$');
-    if reserved(narrow) != reserved(wide) {
-        return false;
-    }
-    let (mut wide, mut narrow) = (wide.levels(), narrow.levels());
-    loop {
-        match (wide.next(), narrow.next()) {
-            (Some("#"), _) | (None, None) => return true,
-            (Some("+"), Some(level)) if level != "#" => {}
-            (Some(one), Some(other)) if one == other => {}
-            _ => return false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wide_filter_covers_a_narrow_one() {
-        let cases = [
-            ("#", "a/b", true),
-            ("a/#", "a", true),
-            ("a/+", "a/b", true),
-            ("a/+", "a/#", false),
-            ("a/b", "a/+", false),
-            ("a/#", "a/+/c/#", true),
-            ("#", "$SYS/#", false),
-            ("a/b/c", "a/b", false),
-        ];
-        for (wide, narrow, expected) in cases {
-            let filter = |text| TopicFilter::try_from(text).unwrap();
-            assert_eq!(
-                covers(&filter(wide), &filter(narrow)),
-                expected,
-                "{wide} {narrow}"
-            );
-        }
+/// Warns where one of the `earlier` filters takes everything that this one could.
+pub(super) fn covered_before<'a>(
+    context: &mut Context<'_>,
+    mut earlier: impl Iterator<Item = &'a TopicFilter>,
+    filter: &TopicFilter,
+    place: &Place,
+) {
+    if let Some(first) = earlier.find(|first| first.covers(filter)) {
+        let message = format!(
+            "the route before, `{}`, takes everything that this one could",
+            quoted(first.as_str())
+        );
+        context.warning(
+            Code::NoEffect,
+            &place.key("filter"),
+            message,
+            "put the narrower filter first",
+        );
     }
 }

@@ -25,6 +25,7 @@ pub(in crate::config) struct Bridge {
     pub(in crate::config) session_expiry: Option<Time>,
     pub(in crate::config) tls: Option<Value>,
     pub(in crate::config) forward: Option<Vec<Value>>,
+    pub(in crate::config) receive: Option<Vec<Value>>,
     pub(in crate::config) backlog: Option<Value>,
     pub(in crate::config) rate: Option<Value>,
     pub(in crate::config) inflight: Option<u16>,
@@ -51,6 +52,16 @@ pub(in crate::config) struct Route {
     pub(in crate::config) topic: Option<String>,
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) raise_qos0: Option<bool>,
+    pub(in crate::config) retain: Option<OneOf<RetainPolicy>>,
+}
+
+/// An entry of `receive`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Receive {
+    pub(in crate::config) filter: Option<String>,
+    pub(in crate::config) topic: Option<String>,
+    pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<OneOf<RetainPolicy>>,
 }
 

@@ -6,7 +6,7 @@ mod broker;
 mod device;
 mod scalar;
 
-pub(super) use bridge::{Backlog, Backoff, Bridge, BridgeTls, Rate, Route};
+pub(super) use bridge::{Backlog, Backoff, Bridge, BridgeTls, Rate, Receive, Route};
 pub(super) use broker::{
     Access, Broker, Limits, Listener, ListenerTls, Store, TlsVersion, UserFrom, WebSocket,
 };
@@ -67,6 +67,7 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
         ("bridges[]", shape::<Bridge>()),
         ("bridges[].tls", shape::<BridgeTls>()),
         ("bridges[].forward[]", shape::<Route>()),
+        ("bridges[].receive[]", shape::<Receive>()),
         ("bridges[].backlog", shape::<Backlog>()),
         ("bridges[].rate", shape::<Rate>()),
         ("bridges[].backoff", shape::<Backoff>()),
