@@ -1,7 +1,8 @@
 """What comes down: Mosquitto as the upstream of bridges with `receive` routes, in MQTT 5 and 3.1.1.
 
 For kill -9 the messages make a round: published at Mosquitto, received by the bridge `cloud`, forwarded by the bridge
-`archive` to the same Mosquitto, where an observer that nobody kills counts them.
+`archive` to the same Mosquitto, where an observer that nobody kills counts them. Every other time the link of `cloud` is cut
+before the kill: then messages are on disk here that Mosquitto knows nothing of, and sends again.
 """
 
 import random
@@ -10,11 +11,25 @@ import time
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from harness import BRIDGE_STATUS, LONG, Authority, Gateway, Mosquitto, add_case, bridge, case, equal, main, newest, wait_until
+from harness import (
+    BRIDGE_STATUS,
+    LONG,
+    Authority,
+    Gateway,
+    Mosquitto,
+    Proxy,
+    add_case,
+    bridge,
+    case,
+    equal,
+    main,
+    newest,
+    wait_until,
+)
 from mqtt_client import V5, V311, Client
 
 PROTOCOLS = {"MQTT 5": "5", "MQTT 3.1.1": '"3.1.1"'}
-KILLS = 40 if LONG else 4
+KILLS = 40 if LONG else 6
 
 
 def in_each_protocol(function):
@@ -25,9 +40,9 @@ def in_each_protocol(function):
     return function
 
 
-def receiving(authority, upstream, routes, name="cloud", forward='{ filter: "up/#" }', **options):
+def receiving(authority, upstream, routes, name="cloud", forward='{ filter: "up/#" }', port=None, **options):
     """A bridge that receives by these routes."""
-    text = bridge(authority, upstream.tls_port, filters=(), **options)
+    text = bridge(authority, port or upstream.tls_port, filters=(), **options)
     text = text.replace("name: cloud", f"name: {name}").replace('"{gateway}"', f'"{{gateway}}-{name}"')
     text = text.rstrip() + f" [{forward}]\n"
     return text + (f"    receive: [{', '.join(routes)}]\n" if routes else "")
@@ -80,13 +95,15 @@ def qos_2_comes_once_and_qos_1_is_not_lost_over_kills(site, protocol):
     upstream = Mosquitto(site, authority)
     observer = Client(site, upstream.port, "observer", clean=False).accepted()
     observer.subscribe("round/#", 2)
-    down = receiving(authority, upstream, ['{ filter: "down/#", topic: "plant/{2..}" }'], protocol=protocol)
+    link = Proxy(site, upstream.tls_port)
+    routes = ['{ filter: "down/#", topic: "plant/{2..}" }']
+    down = receiving(authority, upstream, routes, port=link.port, protocol=protocol)
     archive = receiving(authority, upstream, [], "archive", '{ filter: "plant/#", topic: "round/{2..}" }', protocol=protocol)
     gateway = Gateway(site, down + without_head(archive), store="commit_interval: 50ms\n")
     subscribed(upstream, "g1-cloud", "down/#")
     publishers = {qos: Client(site, upstream.port, f"pub{qos}").accepted() for qos in (1, 2)}
     sent = 0
-    for _ in range(KILLS):
+    for kill in range(KILLS):
         for _ in range(15):  # no more at a time than Mosquitto's window: it refuses what is beyond
             waiting = [client.publish(f"down/q{qos}", str(sent + number), qos=qos, wait=False)
                        for number in range(10) for qos, client in publishers.items()]
@@ -94,8 +111,12 @@ def qos_2_comes_once_and_qos_1_is_not_lost_over_kills(site, protocol):
             sent += 10
         arrived = len(observer.payloads("round/q2"))
         wait_until(lambda a=arrived: len(observer.payloads("round/q2")) > a, "messages make the round")
+        if kill % 2:
+            link.cut()
         time.sleep(chance.uniform(0, 0.2))  # any moment between two commits
         gateway.process.kill()
+        link.cut()
+        link.mend()
         gateway.restart()
     wanted = [str(number) for number in range(sent)]
     for qos in (1, 2):
