@@ -2,10 +2,13 @@
 
 use std::io;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::absent::{Absent, RegainWait};
 use super::control::{self, Backlog};
-use super::stores::Opened;
+use super::report::StoreHealth;
+use super::stores::{Found, Opened};
 use super::{Prepared, memory, report, sys};
 use crate::adapter::{Adapter, PlanError};
 use crate::auth::Authenticator;
@@ -16,6 +19,7 @@ use crate::config;
 use crate::listener::{Listener, PreparedListener};
 use crate::net::TlsTime;
 use crate::shutdown::Shutdown;
+use crate::status::BridgeStatus;
 use crate::store::StoreError;
 use crate::topic::{TopicError, TopicName};
 
@@ -26,6 +30,7 @@ pub struct Gateway {
     listeners: Vec<Listener>,
     bridges: Vec<(String, BridgeHandle)>,
     stores: Opened,
+    absent: Absent,
     tls_time: TlsTime,
     reports: JoinSet<()>,
     stops: Stops,
@@ -50,10 +55,8 @@ pub enum StartError {
     /// It ended again at once.
     #[error(transparent)]
     Ended(#[from] LinkClosed),
-    /// The folder of a bridge's backlog.
-    #[error(
-        "the backlog cannot be kept: {0}; `gateway.data_dir` must be a folder that this user may write to, with room"
-    )]
+    /// Another process has the store.
+    #[error("the store cannot be opened: {0}")]
     Store(#[source] StoreError),
     /// A tag that no request can read.
     #[error(transparent)]
@@ -64,13 +67,19 @@ pub enum StartError {
 }
 
 impl Gateway {
-    /// Starts every part. What was started before a part that fails is stopped again by being dropped.
+    /// Starts every part. What was started before a part that fails is stopped again by being dropped. A store that cannot be
+    /// opened is not such a part: see [`Self::regained`].
     ///
     /// # Errors
     /// Names the part and what to do.
     pub async fn start(prepared: Prepared) -> Result<Self, StartError> {
         let stops = Stops::default();
-        let (opened, stores, bridges) = Opened::open(prepared.sessions, prepared.bridges).await?;
+        let Found {
+            opened,
+            stores,
+            bridges,
+            absent,
+        } = Found::open(prepared.sessions, prepared.bridges).await?;
         if let Some(time) = stores.sessions.as_ref().and_then(|store| store.clock_was) {
             prepared.tls_time.know(time);
         }
@@ -87,6 +96,7 @@ impl Gateway {
             listeners: Vec::new(),
             bridges: Vec::new(),
             stores: opened,
+            absent,
             tls_time: prepared.tls_time,
             reports: JoinSet::new(),
             stops,
@@ -102,6 +112,7 @@ impl Gateway {
                 .start_bridge(&id, number, bridge, attachment)
                 .await?;
         }
+        gateway.tell_absent_bridges(&id).await?;
         for connection in prepared.connections {
             let link = gateway.link(&connection.name, Origin::Device).await?;
             Adapter::start(connection, link, gateway.stops.adapters.stop())?;
@@ -169,6 +180,18 @@ impl Gateway {
         }
     }
 
+    /// Whether a part of the store could not be opened at the start.
+    #[must_use]
+    pub fn lacks_stores(&self) -> bool {
+        !self.absent.is_empty()
+    }
+
+    /// Returns when a part of the store that could not be opened at the start can be: then a gateway that is started anew has
+    /// it. Never returns where nothing is missing. Cancel safe.
+    pub async fn regained(&self, wait: &mut RegainWait) {
+        self.absent.regained(wait).await;
+    }
+
     /// The first step of [`Self::stop`] by itself: nothing new comes in, what came goes on its way.
     pub async fn stop_sources(&self) {
         self.stops.listeners.request();
@@ -204,8 +227,40 @@ impl Gateway {
             topic,
             clock::wall(),
             listeners,
+            StoreHealth {
+                stores: self.stores.clone(),
+                absent: self.absent.error(),
+            },
             self.stops.reports.stop(),
         ));
+        Ok(())
+    }
+
+    /// A bridge without its log says so and does nothing else.
+    async fn tell_absent_bridges(&mut self, gateway: &str) -> Result<(), StartError> {
+        let absent = self.absent.bridges();
+        let absent: Vec<_> = absent
+            .map(|(name, error)| (name.to_owned(), error.to_owned()))
+            .collect();
+        for (name, error) in absent {
+            let topic = TopicName::try_from(format!("{gateway}/$bridge/{name}"))?;
+            let link = self
+                .link(&format!("bridge-{name}"), Origin::Gateway)
+                .await?;
+            let status = BridgeStatus {
+                store_error: Some(error),
+                since: clock::wall(),
+                ..BridgeStatus::default()
+            };
+            let (teller, status) = watch::channel(status);
+            let stop = self.stops.reports.stop();
+            let told = status.clone();
+            self.reports.spawn(async move {
+                report::bridge(link, topic, told, stop).await;
+                drop(teller);
+            });
+            self.bridges.push((name, status));
+        }
         Ok(())
     }
 

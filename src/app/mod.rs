@@ -4,6 +4,7 @@
 //! nothing acknowledged is left behind: listeners (nothing new), adapters (their last readings still go out), broker
 //! (clients are told), bridges (what is in flight gets its acknowledgement), stores (everything left is committed).
 
+mod absent;
 mod control;
 mod export;
 mod gateway;
@@ -15,6 +16,7 @@ mod report;
 mod stores;
 mod sys;
 
+pub use absent::RegainWait;
 pub use export::Export;
 pub use gateway::{Gateway, StartError};
 pub use prepare::{FileFaults, Prepared};

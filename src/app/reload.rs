@@ -11,7 +11,7 @@ use crate::broker::LinkClosed;
 use crate::config::{self, Config, Loaded, SessionStoreOptions};
 use crate::net::TlsTime;
 
-/// What the gateway was started with.
+/// What the gateway was started with; users and access rules as they were read last.
 #[derive(Debug)]
 pub struct Reload {
     file: PathBuf,
@@ -28,15 +28,28 @@ impl Reload {
         }
     }
 
+    /// What the gateway can be started with once more; the files that are named are read again.
+    ///
+    /// # Errors
+    /// Every fault in these files, as `check` prints them.
+    pub async fn prepare_again(&self, gateway: &Gateway) -> Result<Prepared, String> {
+        let (config, time) = (Config::clone(&self.started), gateway.tls_time().clone());
+        let prepared = tokio::task::spawn_blocking(move || Prepared::new(config, time)).await;
+        match prepared {
+            Ok(prepared) => prepared.map_err(|faults| faults.to_string()),
+            Err(fault) => Err(format!("this is a fault of fieldgate: {fault}")),
+        }
+    }
+
     /// Reads the file again and does what can be done at once; logs what was done, what needs a restart, or why nothing was
     /// done. Returns when the broker knows.
-    pub async fn run(&self, gateway: &Gateway) {
+    pub async fn run(&mut self, gateway: &Gateway) {
         let (file, started) = (self.file.clone(), Arc::clone(&self.started));
         let time = gateway.tls_time().clone();
         let read = tokio::task::spawn_blocking(move || read(file, &started, time)).await;
         let read =
             read.unwrap_or_else(|fault| Err(format!("this is a fault of fieldgate: {fault}")));
-        let (prepared, changed) = match read {
+        let (prepared, now, changed) = match read {
             Ok(read) => read,
             Err(faults) => {
                 tracing::error!("reload: nothing was changed, everything runs as before\n{faults}");
@@ -47,6 +60,9 @@ impl Reload {
             let changed = changed.join(", ");
             tracing::warn!("reload: changed, but needs a restart: {changed}");
         }
+        let started = Arc::make_mut(&mut self.started);
+        started.users_file = now.users_file;
+        started.access = now.access;
         let credentials = prepared.credentials;
         match gateway.broker().replace_credentials(credentials).await {
             Ok(()) => tracing::info!("reload: users and access rules count from now on"),
@@ -61,19 +77,19 @@ fn read(
     file: PathBuf,
     started: &Config,
     time: TlsTime,
-) -> Result<(Prepared, Vec<&'static str>), String> {
+) -> Result<(Prepared, Config, Vec<&'static str>), String> {
     let Loaded { config, warnings } = config::load(&file).map_err(|faults| faults.to_string())?;
     if config.gateway.id != started.gateway.id {
         // The rules have it filled in, and would be about topics that there are not yet.
         return Err("gateway.id was changed, which all topics depend on: restart".to_owned());
     }
     let changed = changed(started, &config);
-    match Prepared::new(config, time) {
+    match Prepared::new(config.clone(), time) {
         Ok(prepared) => {
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }
-            Ok((prepared, changed))
+            Ok((prepared, config, changed))
         }
         Err(faults) => {
             let warnings: String = warnings

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::stores::Opened;
 use crate::broker::{Link, LinkClosed};
 use crate::clock::{self, WallTime};
 use crate::mqtt::{Message, QoS};
@@ -25,33 +26,67 @@ const FIGURES_AT_EASE: Duration = Duration::from_secs(60);
 /// Fewer messages than this are in flight, not a backlog.
 const BACKLOG: u64 = 100;
 
-/// Publishes `{gateway}/$status` as online, then every minute for its uptime and when a listener changes, and as offline
-/// at the end.
+/// Between two looks at whether the store of the sessions is well.
+const STORE_LOOK: Duration = Duration::from_secs(1);
+
+/// Whether what should be kept can be.
+#[derive(Debug)]
+pub(super) struct StoreHealth {
+    pub(super) stores: Opened,
+    /// What could not be opened at the start.
+    pub(super) absent: Option<String>,
+}
+
+impl StoreHealth {
+    fn error(&self) -> Option<String> {
+        self.absent.clone().or_else(|| self.stores.error())
+    }
+
+    /// Waits until it is not `known` any more. Cancel safe.
+    async fn changed(&self, known: Option<&str>) {
+        while self.error().as_deref() == known {
+            tokio::time::sleep(STORE_LOOK).await;
+        }
+    }
+}
+
+/// Publishes `{gateway}/$status` as online, then every minute for its uptime and when a listener or the store changes, and
+/// as offline at the end.
 pub(super) async fn gateway(
     mut link: Link,
     topic: TopicName,
     started: WallTime,
     mut listeners: Vec<watch::Receiver<ListenerStatus>>,
+    store: StoreHealth,
     mut stop: Stop,
 ) {
     let mut tick = tokio::time::interval(FIGURES_AT_EASE);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut store_error = store.error();
     loop {
         tokio::select! {
             () = stop.requested() => break,
             _ = tick.tick() => {}
+            () = store.changed(store_error.as_deref()) => {}
             () = any_changed(&mut listeners) => {}
         }
         let now: Vec<_> = listeners
             .iter_mut()
             .map(|listener| listener.borrow_and_update().clone())
             .collect();
-        let body = gateway_body("online", started, clock::wall(), &now);
+        store_error = store.error();
+        let body = gateway_body(
+            "online",
+            started,
+            clock::wall(),
+            &now,
+            store_error.as_deref(),
+        );
         if publish(&mut link, &topic, &body).await.is_err() {
             return;
         }
     }
-    let body = gateway_body("offline", started, clock::wall(), &[]);
+    let body = gateway_body("offline", started, clock::wall(), &[], None);
     if publish(&mut link, &topic, &body).await.is_err() {
         tracing::debug!("the broker ended before it could be told that the gateway stops");
     }
@@ -132,6 +167,7 @@ fn gateway_body(
     started: WallTime,
     now: WallTime,
     listeners: &[ListenerStatus],
+    store_error: Option<&str>,
 ) -> Value {
     let uptime = now.millis_since(started) / 1000;
     json!({
@@ -140,6 +176,7 @@ fn gateway_body(
         "since": started.0,
         "uptime_s": uptime,
         "listeners": listeners,
+        "store_error": store_error,
     })
 }
 
@@ -173,7 +210,7 @@ mod tests {
         let mut listener = ListenerStatus::new("local".to_owned(), &"127.0.0.1:1883");
         listener.opened(&"127.0.0.1:1883");
         let now = WallTime(started.0 + 3_600_000);
-        let gateway = gateway_body("online", started, now, &[listener]);
+        let gateway = gateway_body("online", started, now, &[listener], None);
         let bridge = bridge_body(&BridgeStatus {
             link: LinkState::Up,
             since: started,

@@ -50,7 +50,7 @@ pub use options::{BrokerOptions, Durability, Limits, WhenQueueFull};
 pub use request::{ListedSession, SessionPage};
 pub use route::{ForwardRoute, Latest, RetainPolicy};
 pub use seats::{NoSeat, Seat};
-pub use stores::{Attachment, SessionStore, Stores};
+pub use stores::{Attachment, Missing, SessionStore, Stores};
 pub use traffic::Traffic;
 
 /// Where a message came from: for audit, loop rules, and the rule that the gateway's own `$` topics never enter a backlog.

@@ -114,6 +114,14 @@ impl Shell {
             let next_seq = bridge.log.next_seq();
             core.attach_log(LogId::Bridge(number), next_seq, bridge.routes.clone());
         }
+        for (number, routes) in
+            (stores.bridges.len()..).zip(std::mem::take(&mut stores.missing.bridges))
+        {
+            core.lack_log(LogId::Bridge(number), routes);
+        }
+        if stores.missing.sessions {
+            core.lack_store();
+        }
         let restored = stores.take_restored();
         if let (Some(store), Some((restored, next_session))) = (&stores.sessions, restored) {
             core.attach_store(store.log.next_seq(), next_session);

@@ -11,20 +11,32 @@ use crate::store::{
     Log, SessionLog, SessionLogOptions, SessionNumber, State, StateOptions, StoreError,
 };
 
-/// Where the broker keeps what must outlive it. Without `sessions` every session lives in memory, and ends with the broker.
+/// Where the broker keeps what must outlive it. Without `sessions`, and where they are not missing,
+/// every session lives in memory, and ends with the broker.
 #[derive(Debug, Default)]
 pub struct Stores {
     /// The bridges' logs.
     pub bridges: Vec<Attachment>,
     /// Sessions and retained messages.
     pub sessions: Option<SessionStore>,
+    /// What there should be and is not.
+    pub missing: Missing,
+}
+
+/// What cannot be opened. While anything is missing, what it should keep is not acknowledged.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// What would go into the logs of bridges.
+    pub bridges: Vec<Vec<ForwardRoute>>,
+    /// The session log or the state.
+    pub sessions: bool,
 }
 
 impl From<Vec<Attachment>> for Stores {
     fn from(bridges: Vec<Attachment>) -> Self {
         Self {
             bridges,
-            sessions: None,
+            ..Self::default()
         }
     }
 }

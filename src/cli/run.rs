@@ -1,4 +1,5 @@
-//! `fieldgate run`: the gateway in the foreground.
+//! `fieldgate run`: the gateway in the foreground. Where a part of its store could not be opened it runs without, and starts
+//! anew in this process when it can be.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::EXIT_CONFIG;
-use crate::app::{Gateway, Prepared, Reload, logging};
+use crate::app::{Gateway, Prepared, RegainWait, Reload, logging};
 use crate::config;
 use crate::net::TlsTime;
 
@@ -19,7 +20,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let reload = Reload::new(file.to_owned(), loaded.config.clone());
+    let mut reload = Reload::new(file.to_owned(), loaded.config.clone());
     let prepared = match Prepared::new(loaded.config, TlsTime::default()) {
         Ok(prepared) => prepared,
         Err(faults) => {
@@ -38,10 +39,10 @@ pub(super) fn run(file: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(prepared, &reload))
+    runtime.block_on(serve(prepared, &mut reload))
 }
 
-async fn serve(prepared: Prepared, reload: &Reload) -> ExitCode {
+async fn serve(mut prepared: Prepared, reload: &mut Reload) -> ExitCode {
     // Before anything is started, so that a signal never finds the default: death without a farewell.
     let listening =
         StopSignals::listen().and_then(|stop| Ok((stop, signal(SignalKind::hangup())?)));
@@ -52,27 +53,55 @@ async fn serve(prepared: Prepared, reload: &Reload) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let gateway = match Gateway::start(prepared).await {
-        Ok(gateway) => gateway,
-        Err(error) => {
-            eprintln!("fieldgate: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let mut wait = RegainWait::default();
     loop {
+        let gateway = match Gateway::start(prepared).await {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                eprintln!("fieldgate: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        if !gateway.lacks_stores() {
+            wait = RegainWait::default();
+        }
+        let again = run_until_stopped(&gateway, reload, &mut signals, &mut hangup, &mut wait).await;
         tokio::select! {
-            () = signals.asked() => break,
-            _ = hangup.recv() => {
-                tracing::info!("SIGHUP: reading the configuration again");
-                reload.run(&gateway).await;
+            () = gateway.stop() => {}
+            () = signals.asked() => {
+                eprintln!("fieldgate: asked twice to stop: ends without waiting; what was acknowledged is kept");
+                return ExitCode::FAILURE;
             }
         }
+        match again {
+            Some(again) => prepared = again,
+            None => return ExitCode::SUCCESS,
+        }
     }
-    tokio::select! {
-        () = gateway.stop() => ExitCode::SUCCESS,
-        () = signals.asked() => {
-            eprintln!("fieldgate: asked twice to stop: ends without waiting; what was acknowledged is kept");
-            ExitCode::FAILURE
+}
+
+/// Runs until a signal asks to stop, or the gateway shall start anew: then with what is given.
+async fn run_until_stopped(
+    gateway: &Gateway,
+    reload: &mut Reload,
+    signals: &mut StopSignals,
+    hangup: &mut Signal,
+    wait: &mut RegainWait,
+) -> Option<Prepared> {
+    loop {
+        tokio::select! {
+            () = signals.asked() => return None,
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: reading the configuration again");
+                reload.run(gateway).await;
+            }
+            () = gateway.regained(wait) => match reload.prepare_again(gateway).await {
+                Ok(again) => {
+                    tracing::info!("starting anew, with what could not be opened before");
+                    return Some(again);
+                }
+                Err(faults) => tracing::error!("not starting anew, trying again later\n{faults}"),
+            }
         }
     }
 }

@@ -35,6 +35,27 @@ impl Client {
         login: Option<(&str, &str)>,
         will: Option<Message>,
     ) -> (Self, ReasonCode) {
+        Self::connect_as(
+            address,
+            Connect {
+                user_name: login.map(|(user, _)| user.into()),
+                password: login.map(|(_, password)| Bytes::copy_from_slice(password.as_bytes())),
+                will: will.map(|message| Box::new(Will { message, delay: 0 })),
+                ..Connect::new(V5, client_id.into())
+            },
+        )
+    }
+
+    /// The same with a session that outlives the connection.
+    pub(crate) fn connect_kept(address: &str, client_id: &str) -> (Self, ReasonCode) {
+        let connect = Connect {
+            session_expiry: 3600,
+            ..Connect::new(V5, client_id.into())
+        };
+        Self::connect_as(address, connect)
+    }
+
+    fn connect_as(address: &str, connect: Connect) -> (Self, ReasonCode) {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Self {
@@ -43,10 +64,7 @@ impl Client {
         };
         client.send(Packet::Connect(Box::new(Connect {
             keep_alive: 0,
-            user_name: login.map(|(user, _)| user.into()),
-            password: login.map(|(_, password)| Bytes::copy_from_slice(password.as_bytes())),
-            will: will.map(|message| Box::new(Will { message, delay: 0 })),
-            ..Connect::new(V5, client_id.into())
+            ..connect
         })));
         let Packet::Connack(connack) = client.receive() else {
             panic!("no CONNACK");

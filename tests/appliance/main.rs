@@ -11,6 +11,7 @@
 mod access;
 mod backlog;
 mod client;
+mod media;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

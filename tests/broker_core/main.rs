@@ -21,6 +21,7 @@ mod fake_store;
 mod keep_alive;
 mod kept;
 mod kick;
+mod lacking;
 mod model;
 mod model_kept;
 mod publish;

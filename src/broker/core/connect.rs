@@ -101,6 +101,9 @@ impl Core {
         let known = self.clients.find(&self.sessions, &connect.client_id);
         let known = known.and_then(|key| self.sessions.get(key.0));
         let takes_over = known.is_some_and(|session| session.connection().is_some());
+        if origin == Origin::Client && connect.session_expiry > 0 {
+            self.may_keep_sessions()?;
+        }
         let limits = &self.limits;
         if origin == Origin::Client && !takes_over && self.stats.clients >= limits.connections {
             return Err(ReasonCode::ServerBusy);

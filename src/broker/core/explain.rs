@@ -15,7 +15,8 @@ pub(super) fn explain(packet: PacketType, reason: ReasonCode) -> Option<ByteStri
         }
         (Puback | Pubrec, ReasonCode::TopicNameInvalid) => "the topic has too many levels",
         (Puback | Pubrec, ReasonCode::QuotaExceeded) => {
-            "there is no room: for one more retained message, or in the queue of a receiver"
+            "there is no room: for one more retained message, or in the queue of a receiver; or the disk that should keep it \
+             is out of use"
         }
         (Puback | Pubrec, ReasonCode::PayloadFormatInvalid) => {
             "the payload is not UTF-8, though its payload format indicator says so"
@@ -37,6 +38,9 @@ pub(super) fn explain(packet: PacketType, reason: ReasonCode) -> Option<ByteStri
         (Connack, ReasonCode::ServerBusy) => "there are too many clients, or too many that log in",
         (Connack, ReasonCode::QuotaExceeded) => {
             "there are too many sessions; one with an expiry of 0 is still taken"
+        }
+        (Connack, ReasonCode::ServerUnavailable) => {
+            "the disk that keeps sessions is out of use; a session with an expiry of 0 is still taken"
         }
         (Connack, ReasonCode::PayloadFormatInvalid) => {
             "the will's payload is not UTF-8, though its payload format indicator says so"

@@ -12,7 +12,8 @@
 //! What can be told without taking a packet apart goes the short way, `express`, along the `lanes` that were found before.
 //!
 //! With a store ([`Core::attach_store`]) sessions that outlive their connection are kept: `durable` is what is known of
-//! one, `keep` and `fetch` the way of its messages into the log and back, `rows` what the store is told beside them, `restore` a start with what it knew.
+//! one, `keep` and `fetch` the way of its messages into the log and back, `rows` what the store is told beside them, `restore` a start with what it knew,
+//! `lacking` one without a part of it.
 //!
 //! Invariants. An answer leaves only when all of the store that it depends on is covered, and in the order of what was
 //! asked (P1); nothing leaves before the CONNACK. What takes a message is decided before anyone takes it. What is kept beyond the call that brought
@@ -35,6 +36,7 @@ mod fetch;
 mod groups;
 mod held;
 mod keep;
+mod lacking;
 mod lanes;
 mod publish;
 mod receivers;
@@ -112,6 +114,8 @@ pub struct Core {
     retained: Retained,
     logs: Vec<AttachedLog>,
     store: AttachedStore,
+    /// The session log or the state could not be opened.
+    lacks_store: bool,
     /// Of sessions that were kept and have ended.
     estates: HashMap<SessionNumber, Estate>,
     /// Publishers that are not read because the queue of a receiver is full.
@@ -166,6 +170,7 @@ impl Core {
             lanes: Lanes::default(),
             logs: Vec::new(),
             store: AttachedStore::default(),
+            lacks_store: false,
             estates: HashMap::new(),
             parked: BTreeMap::new(),
             timeouts: Timeouts::default(),

@@ -84,7 +84,7 @@ impl Core {
         if !version.is_v5()
             && !session.inbound.contains(id)
             && session.may_publish(&message.topic)
-            && let Some(full) = self.full_receiver(&source, &message)
+            && let Some(full) = self.obstacle(&source, &message)
         {
             self.park(now, key, full, message.into_publish(Some(id)));
             return Ok(());
@@ -178,9 +178,7 @@ impl Core {
             // One of 3.1.1 that only lacks a place to be retained is still delivered, and counted as dropped from the
             // retained store; a topic too deep has closed the connection before.
         }
-        if version.is_v5()
-            && source.marked.is_empty()
-            && self.full_receiver(source, &message).is_some()
+        if version.is_v5() && source.marked.is_empty() && self.obstacle(source, &message).is_some()
         {
             return (ReasonCode::QuotaExceeded, Tickets::None);
         }
@@ -289,6 +287,10 @@ impl Core {
             };
             let id = log.id;
             if source.marked.contains(&id) {
+                continue;
+            }
+            if log.is_missing() {
+                self.stats.dropped += u64::from(!own);
                 continue;
             }
             if own {

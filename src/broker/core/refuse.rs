@@ -2,6 +2,8 @@
 //! publisher is told so in its answer. One of 3.1.1 has no such answer: it is not read until there is room, and closed where that
 //! takes too long; its message waits here meanwhile and was taken by nobody.
 //!
+//! So it goes too where what should keep the message is missing (`lacking`): for that nobody waits here, so 3.1.1 is closed.
+//!
 //! Beside it, the other reasons not to read a client: it has many answers waiting, or no CONNACK yet.
 
 use std::time::{Duration, Instant};
@@ -20,23 +22,35 @@ use crate::mqtt::{Message, Publish, QoS};
 /// How long a publisher of 3.1.1 is not read before it is closed.
 const PARKED_MAX: Duration = Duration::from_secs(30);
 
+/// Why nobody takes a message now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// The queue of this session is full.
+    Queue(SessionKey),
+    /// A part of the store is missing.
+    Store,
+}
+
 /// A publisher that is not read.
 #[derive(Debug)]
 pub(super) struct Parked {
     publish: Publish,
-    /// The session whose queue is full.
-    full: SessionKey,
+    full: Obstacle,
     due: Instant,
 }
 
 impl Core {
+    /// Why nobody shall take this message at QoS 1 or 2 now, if so.
+    pub(super) fn obstacle(&mut self, source: &Source, message: &Message) -> Option<Obstacle> {
+        if self.lacks_keeper(source.origin, message) {
+            return Some(Obstacle::Store);
+        }
+        self.full_receiver(source, message).map(Obstacle::Queue)
+    }
+
     /// A session that should get this message at QoS 1 or 2 and has no room for it. Only where that is a reason to refuse
     /// it.
-    pub(super) fn full_receiver(
-        &mut self,
-        source: &Source,
-        message: &Message,
-    ) -> Option<SessionKey> {
+    fn full_receiver(&mut self, source: &Source, message: &Message) -> Option<SessionKey> {
         if self.when_queue_full == WhenQueueFull::DropOldest || message.qos == QoS::AtMostOnce {
             return None;
         }
@@ -56,14 +70,8 @@ impl Core {
         full
     }
 
-    /// Reads nothing more from the client until `full` has room for its message, for a while.
-    pub(super) fn park(
-        &mut self,
-        now: Instant,
-        key: SessionKey,
-        full: SessionKey,
-        publish: Publish,
-    ) {
+    /// Reads nothing more from the client until `full` is out of its message's way, for a while.
+    pub(super) fn park(&mut self, now: Instant, key: SessionKey, full: Obstacle, publish: Publish) {
         self.stats.received -= 1; // it comes again
         let due = now.checked_add(PARKED_MAX).unwrap_or(now);
         self.timeouts.set(due, Timeout::QueueFull(key));
@@ -81,7 +89,10 @@ impl Core {
 
     /// `full` may have room now, or is gone: who waits for that tries again.
     pub(super) fn retry_parked(&mut self, now: Instant, full: SessionKey) {
-        let waiting = self.parked.iter().filter(|(_, parked)| parked.full == full);
+        let waiting = self
+            .parked
+            .iter()
+            .filter(|(_, parked)| parked.full == Obstacle::Queue(full));
         let keys: Vec<_> = waiting.map(|(key, _)| *key).collect();
         for key in keys {
             let Some(Parked { publish, due, .. }) = self.unpark(key) else {

@@ -13,6 +13,8 @@ pub(super) struct AttachedLog {
     pub(super) id: LogId,
     pub(super) watermark: Watermark,
     routes: Vec<ForwardRoute>,
+    /// It could not be opened: see [`super::lacking`].
+    is_missing: bool,
     /// A message that a route could not map was logged; the others are only counted.
     pub(super) told_unmapped: bool,
 }
@@ -23,8 +25,21 @@ impl AttachedLog {
             id,
             watermark: Watermark::new(next),
             routes,
+            is_missing: false,
             told_unmapped: false,
         }
+    }
+
+    /// One that could not be opened.
+    pub(super) fn missing(id: LogId, routes: Vec<ForwardRoute>) -> Self {
+        Self {
+            is_missing: true,
+            ..Self::new(id, Seq(1), routes)
+        }
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        self.is_missing
     }
 
     /// The first route that takes a message of this topic. None takes what the same bridge brought in.

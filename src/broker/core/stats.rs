@@ -22,7 +22,7 @@ pub struct CoreStats {
     /// PUBLISH packets handed to receivers.
     pub sent: u64,
     /// Messages dropped by a declared policy: a full queue, a congested client at QoS 0, a packet too large for its
-    /// receiver, no room to retain.
+    /// receiver, no room to retain, a bridge whose log could not be opened.
     pub dropped: u64,
     /// Messages, subscriptions and wills refused because their client may not.
     pub denied: u64,

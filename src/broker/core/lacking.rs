@@ -1,0 +1,52 @@
+//! What of the store could not be opened at the start, and what that means: everything runs but what would have to be kept.
+//!
+//! Nothing is promised that cannot be held. Of a client that can send again, a message at QoS 1 or 2 that such a part should keep
+//! is taken by nobody: told to MQTT 5 (0x97), and one of 3.1.1 is not read and closed after a while, as with a full queue.
+//! What has no sender to refuse (QoS 0, devices, wills, the gateway's own) passes the missing part by and is counted as
+//! dropped; local subscribers get it all the same.
+//!
+//! No session that outlives its connection is served while any part is missing (CONNACK 0x88), be it another part: a missing log may hold
+//! marks of that session's QoS 2 messages. Under a packet id that is free again by the time they are read, they
+//! would swallow another message.
+//!
+//! There is no way back in here. Whoever has opened the missing part starts another broker with all of it: taking files into use
+//! is a start, always, so positions, epochs, marks and sessions come together in one way only.
+
+use super::route::AttachedLog;
+use super::{Core, ForwardRoute, LogId, Origin};
+use crate::mqtt::{Message, QoS, ReasonCode};
+
+impl Core {
+    /// A bridge's log that cannot be opened: nothing goes into it. `log` is a number that no open log has.
+    pub fn lack_log(&mut self, log: LogId, routes: Vec<ForwardRoute>) {
+        self.lanes.forget();
+        self.logs.push(AttachedLog::missing(log, routes));
+    }
+
+    /// The session log or the state cannot be opened: no session is kept, and no retained message.
+    pub fn lack_store(&mut self) {
+        self.lacks_store = true;
+    }
+
+    /// Whether the message would have to be kept where nothing can be.
+    pub(super) fn lacks_keeper(&self, origin: Origin, message: &Message) -> bool {
+        let may_refuse = matches!(origin, Origin::Client | Origin::Bridge(_));
+        if !may_refuse || message.qos == QoS::AtMostOnce {
+            return false;
+        }
+        let mut missing = self.logs.iter().filter(|log| log.is_missing());
+        (self.lacks_store && message.retain)
+            || missing.any(|log| {
+                let route = log.takes(origin, &message.topic);
+                route.is_some_and(|route| route.qos > QoS::AtMostOnce)
+            })
+    }
+
+    /// Whether a session that outlives its connection may be begun or go on.
+    pub(super) fn may_keep_sessions(&self) -> Result<(), ReasonCode> {
+        if self.lacks_store || self.logs.iter().any(AttachedLog::is_missing) {
+            return Err(ReasonCode::ServerUnavailable);
+        }
+        Ok(())
+    }
+}
