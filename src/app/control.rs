@@ -21,7 +21,8 @@ const REQUESTS: usize = 8;
 pub(super) struct Backlog {
     pub(super) bridge: String,
     pub(super) status: watch::Receiver<BridgeStatus>,
-    pub(super) log: Log,
+    /// `None`: it could not be opened.
+    pub(super) log: Option<Log>,
 }
 
 /// Listens at `path`. Where it cannot, the gateway runs without, and says so.
@@ -90,7 +91,14 @@ async fn messages(
     answer: &mpsc::Sender<Line>,
 ) -> Result<Line, String> {
     let backlog = find(backlogs, bridge)?;
-    let mut export = Export::new(backlog.log.clone());
+    let Some(log) = backlog.log.clone() else {
+        let error = backlog.status.borrow().store_error.clone();
+        return Err(format!(
+            "the backlog of `{bridge}` cannot be opened: {}",
+            error.unwrap_or_default()
+        ));
+    };
+    let mut export = Export::new(log);
     loop {
         let items = export.next().await.map_err(|error| error.to_string())?;
         if items.is_empty() {

@@ -29,6 +29,8 @@ pub struct Gateway {
     broker: BrokerHandle,
     listeners: Vec<Listener>,
     bridges: Vec<(String, BridgeHandle)>,
+    /// Those whose logs could not be opened.
+    absent_bridges: Vec<(String, watch::Receiver<BridgeStatus>)>,
     stores: Opened,
     absent: Absent,
     tls_time: TlsTime,
@@ -95,6 +97,7 @@ impl Gateway {
             broker,
             listeners: Vec::new(),
             bridges: Vec::new(),
+            absent_bridges: Vec::new(),
             stores: opened,
             absent,
             tls_time: prepared.tls_time,
@@ -259,7 +262,7 @@ impl Gateway {
                 report::bridge(link, topic, told, stop).await;
                 drop(teller);
             });
-            self.bridges.push((name, status));
+            self.absent_bridges.push((name, status));
         }
         Ok(())
     }
@@ -291,14 +294,18 @@ impl Gateway {
     }
 
     fn backlogs(&self) -> Vec<Backlog> {
-        let logs = self.stores.logs();
-        let bridges = self.bridges.iter().zip(logs);
-        let backlogs = bridges.map(|((bridge, handle), log)| Backlog {
+        let running = self.bridges.iter().zip(self.stores.logs());
+        let running = running.map(|((bridge, handle), log)| Backlog {
             bridge: bridge.clone(),
             status: handle.status.clone(),
-            log: log.clone(),
+            log: Some(log.clone()),
         });
-        backlogs.collect()
+        let absent = self.absent_bridges.iter().map(|(bridge, status)| Backlog {
+            bridge: bridge.clone(),
+            status: status.clone(),
+            log: None,
+        });
+        running.chain(absent).collect()
     }
 
     async fn link(&self, name: &str, origin: Origin) -> Result<Link, LinkClosed> {

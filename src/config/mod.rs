@@ -99,6 +99,8 @@ pub struct StoreSettings {
     pub hold_for_upstream: Duration,
     /// RAM for that, per log, in bytes.
     pub hold_bytes: usize,
+    /// Bytes that stay free on the disk; 0: none.
+    pub free_space_minimum: u64,
 }
 
 /// Where sessions and retained messages are kept.

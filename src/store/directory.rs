@@ -56,6 +56,14 @@ pub trait Directory: Debug + Send {
     /// # Errors
     /// What the file system says.
     fn sync(&self) -> io::Result<()>;
+
+    /// Bytes that are free on the medium, for us.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn free_space(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 /// A folder of the file system.
@@ -133,6 +141,11 @@ impl Directory for Folder {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+
+    fn free_space(&self) -> io::Result<u64> {
+        let told = rustix::fs::statvfs(&self.path)?;
+        Ok(told.f_bavail.saturating_mul(told.f_frsize))
+    }
 }
 
 /// What was given to the medium since the log was opened.
@@ -145,6 +158,7 @@ pub(super) struct Meter {
 struct Counts {
     bytes: AtomicU64,
     syncs: AtomicU64,
+    failed_syncs: AtomicU64,
 }
 
 impl Meter {
@@ -154,6 +168,12 @@ impl Meter {
 
     pub(super) fn syncs(&self) -> u64 {
         self.counts.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Syncs that failed. What was written before one may read as written and never reach the medium: the kernel gives such
+    /// pages up, and a later sync succeeds without them.
+    pub(super) fn failed_syncs(&self) -> u64 {
+        self.counts.failed_syncs.load(Ordering::Relaxed)
     }
 }
 
@@ -187,7 +207,11 @@ impl StorageBackend for Medium {
 
     fn sync_data(&self) -> io::Result<()> {
         self.meter.counts.syncs.fetch_add(1, Ordering::Relaxed);
-        self.inner.sync_data()
+        let synced = self.inner.sync_data();
+        let failed = u64::from(synced.is_err());
+        let counts = &self.meter.counts;
+        counts.failed_syncs.fetch_add(failed, Ordering::Relaxed);
+        synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -56,6 +56,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the medium is full, so that room must be made.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ))
+    }
+
     /// Whether the content is at fault, so that trying again does not help but salvaging may.
     pub(super) fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. })

@@ -166,6 +166,25 @@ impl Front {
         Some(records)
     }
 
+    /// A commit without messages, if it has a reason: what waits goes on to wait. Followed as [`Self::commit`].
+    pub(super) fn commit_rows(&mut self, now: Instant) -> bool {
+        if self.flight.is_some() || !self.pace.has_reason() {
+            return false;
+        }
+        self.pace.begin(now);
+        if self.waiting > 0 {
+            self.pace.hurry(now);
+        }
+        self.flight = Some(Flight {
+            up_to: self.written,
+            last: 0,
+            waiting: 0,
+            waiting_bytes: 0,
+            done: 0,
+        });
+        true
+    }
+
     /// Collects what waits, as much as one commit takes.
     fn take_off(&mut self, now: Instant) -> (Flight, Vec<(u64, Stored)>) {
         let mut flight = Flight {

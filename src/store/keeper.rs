@@ -33,6 +33,9 @@ pub(super) trait Keeper: Debug + Send + 'static {
     /// [`Self::committed`], or else by [`Self::reopened`].
     fn commit(&mut self, now: Instant, all: bool) -> Option<Commit>;
 
+    /// The same of the small rows alone, where no message may be written.
+    fn commit_rows(&mut self, now: Instant) -> Option<Commit>;
+
     /// The commit succeeded; `landed` sums up what it wrote.
     fn committed(&mut self, now: Instant, landed: &Summary);
 
@@ -50,6 +53,10 @@ pub(super) trait Keeper: Debug + Send + 'static {
 
     /// A sealed generation that something must be done about.
     fn chore(&mut self, now: Instant, wall: WallTime) -> Option<Chore>;
+
+    /// A sealed generation whose file goes to make room for what waits, where nothing can be committed before: one that
+    /// nobody wants anything of, though the files may not say so yet; else the oldest, with what is in it.
+    fn relief(&self) -> Option<Relief>;
 
     /// The file of a generation that nothing wants is gone.
     fn unlinked(&mut self, number: u64);
@@ -108,6 +115,15 @@ pub(super) struct Loaded {
     pub(super) gone: Vec<Summary>,
     /// The rows were salvaged: what they say of the messages is not to be relied on.
     pub(super) is_salvaged: bool,
+}
+
+/// A sealed generation that can go to make room.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Relief {
+    /// Nobody wants anything of it.
+    Consumed(u64),
+    /// It goes with what is in it.
+    Oldest(u64),
 }
 
 /// What must be done about a sealed generation.

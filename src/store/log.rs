@@ -41,9 +41,11 @@ impl Log {
     pub fn open_in(options: LogOptions, directory: Box<dyn Directory>) -> Result<Self, StoreError> {
         let dir = options.dir.clone();
         let generation_bytes = options.generation_bytes();
+        let keep_free = options.free_space_minimum;
         let (shared, writer) = prepare(clock::now(), generation_bytes, directory, |loaded, _| {
             Ok(Core::new(options, loaded))
         })?;
+        let writer = writer.keep_free(keep_free);
         let handle = Arc::new(Handle::start(&dir, shared, writer)?);
         Ok(Self { handle })
     }

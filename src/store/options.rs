@@ -18,6 +18,9 @@ pub struct LogOptions {
     pub max_bytes: u64,
     /// Age at which messages are dropped.
     pub max_age: Duration,
+    /// Bytes that stay free on the medium: below, the oldest is dropped for what is new, and where there is none, what is new is
+    /// not covered.
+    pub free_space_minimum: u64,
 }
 
 /// A generation is sealed at this many bytes of segments: its file then stays below redb's next doubling.
@@ -38,6 +41,8 @@ pub struct SessionLogOptions {
     pub hold_bytes: usize,
     /// Size of all files at which the oldest is dropped. The active one is never dropped, so a little more may be used.
     pub queued_bytes_total: u64,
+    /// As [`LogOptions::free_space_minimum`].
+    pub free_space_minimum: u64,
 }
 
 impl SessionLogOptions {
@@ -55,6 +60,7 @@ impl SessionLogOptions {
             hold: Duration::from_millis(500),
             hold_bytes: 4 << 20,
             queued_bytes_total: 256 << 20,
+            free_space_minimum: 64 << 20,
         }
     }
 }
@@ -79,6 +85,7 @@ impl LogOptions {
             hold_bytes: 4 << 20,
             max_bytes: 2 << 30,
             max_age: Duration::from_secs(30 * 24 * 3600),
+            free_space_minimum: 64 << 20,
         }
     }
 }

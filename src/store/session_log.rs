@@ -55,6 +55,7 @@ impl SessionLog {
         let dir = options.dir.clone();
         let now = clock::now();
         let generation_bytes = options.generation_bytes();
+        let keep_free = options.free_space_minimum;
         let (shared, writer) = prepare(now, generation_bytes, directory, |loaded, survey| {
             SessionCore::open(now, options, timeline, known, loaded, survey)
         })?;
@@ -64,6 +65,7 @@ impl SessionLog {
                 .map(|number| (*number, state.core.standing(*number)));
             standings.collect()
         });
+        let writer = writer.keep_free(keep_free);
         let handle = Arc::new(Handle::start(&dir, shared, writer)?);
         Ok((Self { handle }, standings))
     }

@@ -13,6 +13,8 @@
 mod damage;
 mod drain;
 mod drop_oldest;
+mod faulty;
+mod full;
 mod kill;
 mod restart;
 mod session;

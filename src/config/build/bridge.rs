@@ -375,6 +375,7 @@ fn log(
             .unwrap_or(defaults.max_bytes),
         max_age: time(context, &backlog, "max_age", backlog.raw.max_age, age)
             .unwrap_or(defaults.max_age),
+        free_space_minimum: store.free_space_minimum,
         dir: defaults.dir,
     }
 }

@@ -84,6 +84,7 @@ fn sessions(gateway: &Gateway, store: &StoreSettings, total: Option<u64>) -> Ses
             hold: store.hold_for_upstream,
             hold_bytes: store.hold_bytes,
             queued_bytes_total: total.unwrap_or(log.queued_bytes_total),
+            free_space_minimum: store.free_space_minimum,
             ..log
         },
     }
@@ -131,6 +132,7 @@ fn store(context: &mut Context<'_>, root: &Section<raw::Root>) -> StoreSettings 
     let defaults = LogOptions::new(PathBuf::new());
     let hold = Duration::ZERO..=Duration::from_secs(60);
     let commit = Duration::from_millis(1)..=Duration::from_secs(60);
+    let free = section.raw.free_space_minimum.map(|size| size.0);
     StoreSettings {
         commit_interval: time(
             context,
@@ -160,6 +162,9 @@ fn store(context: &mut Context<'_>, root: &Section<raw::Root>) -> StoreSettings 
             64 << 10..=1 << 30,
         )
         .unwrap_or(defaults.hold_bytes),
+        free_space_minimum: section
+            .within(context, "free_space_minimum", free, 0..=1 << 50, show_size)
+            .unwrap_or(defaults.free_space_minimum),
     }
 }
 

@@ -111,6 +111,7 @@ pub(in crate::config) struct Store {
     pub(in crate::config) durability: Option<OneOf<Durability>>,
     pub(in crate::config) hold_for_upstream: Option<Time>,
     pub(in crate::config) hold_bytes: Option<Size>,
+    pub(in crate::config) free_space_minimum: Option<Size>,
 }
 
 impl Words for ClientCertificate {

@@ -4,12 +4,23 @@ use std::time::Instant;
 
 use super::super::keeper::{Commit, Loaded, Rows};
 use super::super::ledger::{Ledger, Summary};
+use super::super::record::Stored;
 use super::Core;
 
 impl Core {
     /// See [`super::super::keeper::Keeper::commit`].
     pub(super) fn next_commit(&mut self, now: Instant, all: bool) -> Option<Commit> {
         let records = self.front.commit(now, all)?;
+        self.commit_of(records)
+    }
+
+    /// See [`super::super::keeper::Keeper::commit_rows`].
+    pub(super) fn next_rows(&mut self, now: Instant) -> Option<Commit> {
+        self.front.commit_rows(now).then_some(())?;
+        self.commit_of(Vec::new())
+    }
+
+    fn commit_of(&mut self, records: Vec<(u64, Stored)>) -> Option<Commit> {
         let up_to = self.front.flight()?.up_to;
         self.cursor_under_way = self.cursor;
         let rows = Rows {

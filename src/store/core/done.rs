@@ -74,12 +74,16 @@ impl Core {
     /// A sealed generation that must go because of `max_bytes` or `max_age`. One with a message that the upstream has
     /// received (PUBREC) stays: its packet id is taken until PUBCOMP.
     pub(super) fn surplus(&self, wall: WallTime) -> Option<u64> {
-        let oldest = self
-            .ledger
-            .oldest_droppable(|summary| self.holds_received(summary))?;
-        let summary = &oldest.summary;
+        let number = self.oldest_droppable()?;
+        let summary = self.ledger.summary(number)?;
         let over = self.ledger.file_bytes() > self.options.max_bytes;
-        (over || Ledger::is_expired(summary, wall, self.options.max_age)).then_some(summary.number)
+        (over || Ledger::is_expired(summary, wall, self.options.max_age)).then_some(number)
+    }
+
+    pub(super) fn oldest_droppable(&self) -> Option<u64> {
+        let ledger = &self.ledger;
+        let oldest = ledger.oldest_droppable(|summary| self.holds_received(summary));
+        oldest.map(|oldest| oldest.summary.number)
     }
 
     fn holds_received(&self, summary: &Summary) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::Entry;
-use super::super::keeper::{Chore, Commit, Keeper, Loaded, Rows};
+use super::super::keeper::{Chore, Commit, Keeper, Loaded, Relief, Rows};
 use super::super::ledger::{Ledger, Summary};
 use super::super::position::Position;
 use super::super::reading::{Ask, Found};
@@ -28,6 +28,10 @@ impl Keeper for Core {
 
     fn commit(&mut self, now: Instant, all: bool) -> Option<Commit> {
         self.next_commit(now, all)
+    }
+
+    fn commit_rows(&mut self, now: Instant) -> Option<Commit> {
+        self.next_rows(now)
     }
 
     fn committed(&mut self, now: Instant, landed: &Summary) {
@@ -60,6 +64,17 @@ impl Keeper for Core {
         let consumed = self.ledger.consumed(self.committed_cursor);
         let consumed = consumed.map(Chore::Unlink);
         consumed.or_else(|| self.surplus(wall).map(Chore::Drop))
+    }
+
+    fn relief(&self) -> Option<Relief> {
+        // Should the power go before this cursor is committed, what was delivered of it is counted as dropped.
+        let consumed = self.ledger.consumed(self.cursor).map(Relief::Consumed);
+        let is_wanted = self.front.waiting().0 > 0;
+        consumed.or_else(|| {
+            self.oldest_droppable()
+                .filter(|_| is_wanted)
+                .map(Relief::Oldest)
+        })
     }
 
     fn unlinked(&mut self, number: u64) {

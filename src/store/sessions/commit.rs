@@ -7,6 +7,7 @@ use super::super::SessionNumber;
 use super::super::keeper::{Commit, Loaded, Rows};
 use super::super::ledger::{Ledger, Summary};
 use super::super::position::Position;
+use super::super::record::Stored;
 use super::SessionCore;
 use super::row::{Open, Part, SessionRow};
 use super::session::{Session, Share};
@@ -16,6 +17,17 @@ impl SessionCore {
     pub(super) fn next_commit(&mut self, now: Instant, all: bool) -> Option<Commit> {
         let from = self.front.written() + 1;
         let records = self.front.commit(now, all)?;
+        self.commit_of(from, records)
+    }
+
+    /// See [`super::super::keeper::Keeper::commit_rows`].
+    pub(super) fn next_rows(&mut self, now: Instant) -> Option<Commit> {
+        let from = self.front.written() + 1;
+        self.front.commit_rows(now).then_some(())?;
+        self.commit_of(from, Vec::new())
+    }
+
+    fn commit_of(&mut self, from: u64, records: Vec<(u64, Stored)>) -> Option<Commit> {
         let up_to = self.front.flight()?.up_to;
         let wants = records.iter().flat_map(|(_, record)| &record.wants);
         let touched: BTreeSet<_> = wants.map(|want| want.session).collect();

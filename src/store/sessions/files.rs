@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::keeper::{Chore, Commit, Keeper, Loaded, Rows};
+use super::super::keeper::{Chore, Commit, Keeper, Loaded, Relief, Rows};
 use super::super::ledger::{Ledger, Summary};
 use super::super::reading::{Ask, Found};
 use super::super::{Progress, SessionEntry};
@@ -27,6 +27,10 @@ impl Keeper for SessionCore {
 
     fn commit(&mut self, now: Instant, all: bool) -> Option<Commit> {
         self.next_commit(now, all)
+    }
+
+    fn commit_rows(&mut self, now: Instant) -> Option<Commit> {
+        self.next_rows(now)
     }
 
     fn committed(&mut self, now: Instant, landed: &Summary) {
@@ -57,6 +61,10 @@ impl Keeper for SessionCore {
 
     fn chore(&mut self, now: Instant, _wall: WallTime) -> Option<Chore> {
         self.next_chore(now)
+    }
+
+    fn relief(&self) -> Option<Relief> {
+        self.next_relief()
     }
 
     fn unlinked(&mut self, number: u64) {

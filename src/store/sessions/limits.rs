@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::SessionNumber;
 use super::super::front::TIDY_DELAY;
-use super::super::keeper::Chore;
+use super::super::keeper::{Chore, Relief};
 use super::super::ledger::{Generation, Summary};
 use super::SessionCore;
 use super::survivors::Survivors;
@@ -35,10 +35,26 @@ impl SessionCore {
         if self.prepare_rewrite(now, share) || !is_over {
             return None;
         }
-        let oldest = self
-            .ledger
-            .oldest_droppable(|summary| self.holds_received(summary));
-        oldest.map(|oldest| Chore::Drop(oldest.summary.number))
+        self.oldest_droppable().map(Chore::Drop)
+    }
+
+    /// See [`super::super::keeper::Keeper::relief`]. Should the power go before the rows say so, what was delivered of a
+    /// generation is counted as dropped.
+    pub(super) fn next_relief(&self) -> Option<Relief> {
+        let mut sealed = self.ledger.sealed().map(|sealed| sealed.summary.number);
+        let dead = sealed.find(|number| self.census.of(*number) == 0);
+        let is_wanted = self.front.waiting().0 > 0;
+        dead.map(Relief::Consumed).or_else(|| {
+            self.oldest_droppable()
+                .filter(|_| is_wanted)
+                .map(Relief::Oldest)
+        })
+    }
+
+    fn oldest_droppable(&self) -> Option<u64> {
+        let ledger = &self.ledger;
+        let oldest = ledger.oldest_droppable(|summary| self.holds_received(summary));
+        oldest.map(|oldest| oldest.summary.number)
     }
 
     /// A generation that nobody wants anything of, and the files say so.

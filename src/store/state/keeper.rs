@@ -40,6 +40,8 @@ pub(super) struct Keeper {
     closing_attempts: u32,
     /// What is being committed.
     batch: Option<Batch>,
+    /// So many failed syncs have no consequence any more.
+    settled_syncs: u64,
 }
 
 impl Keeper {
@@ -62,6 +64,7 @@ impl Keeper {
             retry_delay: RETRY_MIN,
             closing_attempts: CLOSING_ATTEMPTS,
             batch: None,
+            settled_syncs: 0,
         }
     }
 
@@ -136,7 +139,12 @@ impl Keeper {
     }
 
     fn reopen(&mut self) -> Result<bool, StoreError> {
-        let opened = opening::open(&self.place, self.reading, self.epoch)?;
+        let mut opened = opening::open(&self.place, self.reading, self.epoch)?;
+        let failed = self.place.meter.failed_syncs();
+        if failed != self.settled_syncs {
+            opened = opening::anew(&self.place, opened)?;
+            self.settled_syncs = failed;
+        }
         self.file = Some(opened.file);
         tracing::info!(path = %self.place.directory.path().display(), "the state's file is open again");
         self.shared.with(|inner| {

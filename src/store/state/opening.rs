@@ -83,6 +83,23 @@ pub(super) fn shrink(
     Ok(StateFile::open(place)?.0)
 }
 
+/// Makes the file anew, every page of it: after a sync that failed, what reads as written may never reach the medium, and a
+/// commit would stand on it.
+pub(super) fn anew(place: &Place, opened: Opened) -> Result<Opened, StoreError> {
+    opened
+        .file
+        .copy(place, TEMPORARY)?
+        .close(place, TEMPORARY)?;
+    drop(opened.file);
+    publish(place)?;
+    let (file, head) = StateFile::open(place)?;
+    Ok(Opened {
+        file,
+        head,
+        lost: opened.lost,
+    })
+}
+
 fn create(place: &Place, reading: ClockReading, epoch: u32) -> Result<(), StoreError> {
     let clock = ClockMark {
         timeline: 0,

@@ -128,6 +128,26 @@ impl Files {
         Ok(landed)
     }
 
+    pub(in crate::store) fn is_active(&self, number: u64) -> bool {
+        self.active.number() == number
+    }
+
+    /// Copies the active generation to a new file, every page of it; then [`Self::publish_copy`].
+    pub(in crate::store) fn copy_active(&self, place: &Place) -> Result<Generation, StoreError> {
+        rewrite::copy(place, &self.active)
+    }
+
+    /// The copy takes the place of the active generation. After an error the names must be looked at again.
+    pub(in crate::store) fn publish_copy(
+        &mut self,
+        place: &Place,
+        copy: Generation,
+    ) -> Result<(), StoreError> {
+        rewrite::publish(place, copy.number())?;
+        self.active = copy;
+        Ok(())
+    }
+
     /// Begins the next generation with the live rows. Gives its number and the size of the file that is sealed by it.
     pub(in crate::store) fn roll(
         &mut self,
@@ -231,26 +251,9 @@ impl Files {
         Ok(())
     }
 
-    /// Removes the file of a sealed generation. Not made durable: one that comes back is removed again.
-    pub(in crate::store) fn unlink(
-        &mut self,
-        place: &Place,
-        number: u64,
-    ) -> Result<(), StoreError> {
-        if self
-            .reader
-            .as_ref()
-            .is_some_and(|reader| reader.number() == number)
-        {
-            self.reader = None;
-        }
-        let name = file_name(number);
-        match place.directory.remove(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(place.io(&name, error))
-            }
-            _ => Ok(()),
-        }
+    /// Lets go of a sealed generation whose file is about to go.
+    pub(in crate::store) fn forget(&mut self, number: u64) {
+        self.reader.take_if(|reader| reader.number() == number);
     }
 
     /// Ends the active generation in order.

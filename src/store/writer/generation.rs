@@ -194,6 +194,11 @@ impl Generation {
         })
     }
 
+    /// Everything but the messages.
+    pub(in crate::store) fn contents(&self, place: &Place) -> Result<Contents, StoreError> {
+        tables::contents(place, self.number, &self.database)
+    }
+
     /// Appends to `found` what it has from `from` to `until`, as far as `allowance` goes. False: there was more.
     pub(in crate::store) fn read(
         &self,

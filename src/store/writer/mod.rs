@@ -2,11 +2,17 @@
 //!
 //! It sleeps until the next commit is due, commits, rolls, unlinks what is consumed or surplus, and reads for the reader
 //! what is no longer in RAM. After any error, or panic, in a file operation it lets go of the files and opens them again
-//! with back-off: what was appended stays in RAM meanwhile, and nothing is reported as covered.
+//! with back-off: what was appended stays in RAM meanwhile, and nothing is reported as covered. The reader is served as soon as
+//! they are open, whether they can be written or not: what it takes away is what makes room on a full medium, where
+//! files are unlinked that nothing in RAM wants any more.
+//!
+//! After a sync that failed, what reads as written may never reach the medium: nothing of it counts, and nothing is built on
+//! it, before the active file has been copied to a new one (`rewrite`).
 
 mod files;
 mod generation;
 mod place;
+mod recover;
 mod rewrite;
 mod rows;
 mod salvage;
@@ -21,7 +27,7 @@ use self::files::FoundOrSalvaged;
 pub(super) use self::place::Place;
 pub(super) use self::salvage::put_aside;
 use super::error::StoreError;
-use super::keeper::{Chore, Commit, Keeper};
+use super::keeper::{Chore, Commit, Keeper, Loaded};
 use super::reading::Found;
 use super::shared::{Phase, Shared};
 use crate::clock::{self, WallTime};
@@ -31,6 +37,8 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Files are looked at for their age at least this often.
 const NAP: Duration = Duration::from_secs(60);
+/// What a commit takes besides its messages, about.
+const COMMIT_COST: u64 = 25 << 10;
 /// Attempts to write when the log is closed and the files fail.
 const CLOSING_ATTEMPTS: u32 = 3;
 
@@ -47,12 +55,25 @@ pub(super) enum Step {
 pub(super) struct Writer<K: Keeper> {
     shared: Arc<Shared<K>>,
     place: Place,
-    /// `None` after an error.
+    /// `None` after an error, until they are open again.
     files: Option<Files>,
     epoch: u32,
     generation_bytes: u64,
-    retry_at: Instant,
+    /// When they are opened again.
+    open_at: Instant,
+    /// Nothing is written before.
+    write_at: Instant,
     retry_delay: Duration,
+    /// The medium was full the last time.
+    is_full: bool,
+    /// On the medium this much must stay free.
+    free_space_minimum: u64,
+    /// So much was taken off because of that, and not written since.
+    room: u64,
+    /// What the files say, while it is not sure that the medium has it.
+    unsure: Option<Loaded>,
+    /// So many failed syncs have no consequence any more.
+    settled_syncs: u64,
     closing_attempts: u32,
 }
 
@@ -71,10 +92,22 @@ impl<K: Keeper> Writer<K> {
             files: Some(files),
             epoch,
             generation_bytes,
-            retry_at: now,
+            open_at: now,
+            write_at: now,
             retry_delay: RETRY_MIN,
+            is_full: false,
+            free_space_minimum: 0,
+            room: 0,
+            unsure: None,
+            settled_syncs: 0,
             closing_attempts: CLOSING_ATTEMPTS,
         }
+    }
+
+    /// What waits is written only where so many bytes stay free on the medium.
+    pub(super) fn keep_free(mut self, bytes: u64) -> Self {
+        self.free_space_minimum = bytes;
+        self
     }
 
     /// The thread.
@@ -104,10 +137,13 @@ impl<K: Keeper> Writer<K> {
         }
         let is_closing = phase == Phase::Closing;
         let done = match self.files.take() {
-            None if is_closing || now >= self.retry_at => self.reopen(now),
+            None if is_closing || now >= self.open_at => self.reopen(now),
             None => {
                 self.refuse_reads();
-                return Step::Sleep(self.retry_at);
+                if self.is_full && self.make_room(now, None).unwrap_or(false) {
+                    return Step::Again;
+                }
+                return Step::Sleep(self.open_at.min(now + RETRY_MIN));
             }
             Some(mut files) => {
                 let done = self.work(now, wall, &mut files, is_closing);
@@ -118,10 +154,7 @@ impl<K: Keeper> Writer<K> {
         match done {
             Ok(true) => Step::Again,
             Ok(false) if is_closing => self.end(),
-            Ok(false) => {
-                let due = self.shared.lock().core.due();
-                Step::Sleep(due.map_or(now + NAP, |due| due.min(now + NAP)))
-            }
+            Ok(false) => Step::Sleep(self.next_look(now)),
             Err(error) => {
                 self.fail(now, &error);
                 if is_closing {
@@ -144,14 +177,40 @@ impl<K: Keeper> Writer<K> {
         files: &mut Files,
         is_closing: bool,
     ) -> Result<bool, StoreError> {
+        let mut has_worked = if is_closing || now >= self.write_at {
+            self.write(now, wall, files, is_closing)?
+        } else {
+            self.is_full && self.make_room(now, Some(files))?
+        };
+        has_worked |= self.read(now, wall, files)?;
+        Ok(has_worked)
+    }
+
+    fn write(
+        &mut self,
+        now: Instant,
+        wall: WallTime,
+        files: &mut Files,
+        is_closing: bool,
+    ) -> Result<bool, StoreError> {
+        self.make_sure(now, files)?;
+        let is_short = !is_closing && self.is_short(now) && !self.make_room(now, Some(files))?;
         let mut has_worked = self.roll_if_full(files)?;
         has_worked |= self.do_chore(now, wall, files)?;
-        let commit = self.shared.with(|state| state.core.commit(now, is_closing));
+        let commit = self.shared.with(|state| match is_short {
+            true => state.core.commit_rows(now),
+            false => state.core.commit(now, is_closing),
+        });
         if let Some(commit) = commit {
             self.commit(now, files, &commit)?;
             has_worked = true;
+            if !is_short {
+                self.is_well();
+            }
         }
-        has_worked |= self.read(now, wall, files)?;
+        if is_short {
+            self.hold_back(now);
+        }
         Ok(has_worked)
     }
 
@@ -163,11 +222,20 @@ impl<K: Keeper> Writer<K> {
     ) -> Result<(), StoreError> {
         let landed = files.commit(&self.place, commit)?;
         self.retry_delay = RETRY_MIN;
+        self.room = self.room.saturating_sub(landed.bytes + COMMIT_COST);
         self.shared.with(|state| {
             state.commits += 1;
             state.core.committed(now, &landed);
         });
         Ok(())
+    }
+
+    /// All that was to be written was.
+    fn is_well(&mut self) {
+        self.is_full = false;
+        if self.shared.with(|state| state.error.take()).is_some() {
+            tracing::info!(path = %self.place.directory.path().display(), "files are written again");
+        }
     }
 
     fn roll_if_full(&mut self, files: &mut Files) -> Result<bool, StoreError> {
@@ -200,20 +268,13 @@ impl<K: Keeper> Writer<K> {
         match chore {
             None => return Ok(false),
             Some(Chore::Unlink(number)) => {
-                files.unlink(&self.place, number)?;
+                self.remove(Some(files), number)?;
                 self.shared.with(|state| state.core.unlinked(number));
             }
             Some(Chore::Drop(number)) => {
                 // Unlinked first: the disk may be full. A start after a crash finds the gap and counts it.
-                files.unlink(&self.place, number)?;
-                let dropped = self
-                    .shared
-                    .with(|state| state.core.dropped_file(now, number));
-                tracing::warn!(
-                    dropped,
-                    "{} is over its limit: dropped its oldest messages",
-                    K::NAME
-                );
+                self.remove(Some(files), number)?;
+                self.dropped(now, number);
             }
             Some(Chore::Rewrite(number, survivors)) => {
                 let (left, bytes) = files.rewrite(&self.place, number, &survivors)?;
@@ -222,6 +283,25 @@ impl<K: Keeper> Writer<K> {
             }
         }
         Ok(true)
+    }
+
+    fn remove(&self, files: Option<&mut Files>, number: u64) -> Result<(), StoreError> {
+        if let Some(files) = files {
+            files.forget(number);
+        }
+        self.place.unlink(number)
+    }
+
+    /// The file of a generation went with what was in it.
+    fn dropped(&self, now: Instant, number: u64) {
+        let dropped = self
+            .shared
+            .with(|state| state.core.dropped_file(now, number));
+        tracing::warn!(
+            dropped,
+            "{} is over its limit: dropped its oldest messages",
+            K::NAME
+        );
     }
 
     /// Reads from one file for the request that has waited longest.
@@ -261,37 +341,16 @@ impl<K: Keeper> Writer<K> {
             Err(error) => {
                 let reason = error.to_string();
                 request.answer(Err(StoreError::Unavailable { reason }));
+                if holding.is_some_and(|(number, _)| !files.is_active(number)) {
+                    // What is written does not depend on it.
+                    tracing::error!(%error, "a file of {} cannot be read now", K::NAME);
+                    return Ok(true);
+                }
                 return Err(error);
             }
         }
         self.shared.with(|state| state.reads.push_front(request));
         Ok(true)
-    }
-
-    fn reopen(&mut self, now: Instant) -> Result<bool, StoreError> {
-        let (files, loaded) = Files::open(&self.place, Some(self.epoch))?;
-        self.files = Some(files);
-        tracing::info!(path = %self.place.directory.path().display(), "files are open again");
-        self.shared.with(|state| {
-            state.error = None;
-            state.core.reopened(now, loaded);
-        });
-        Ok(true)
-    }
-
-    /// Lets go of the files, to be opened again later.
-    fn fail(&mut self, now: Instant, error: &StoreError) {
-        tracing::error!(%error, retry_in = ?self.retry_delay, "the files of {} are out of use", K::NAME);
-        let files = self.files.take();
-        if panic::catch_unwind(AssertUnwindSafe(|| drop(files))).is_err() {
-            tracing::error!("redb panicked while closing a file");
-        }
-        self.retry_at = now + self.retry_delay;
-        self.retry_delay = (self.retry_delay * 2).min(RETRY_MAX);
-        self.shared.with(|state| {
-            state.error = Some(error.to_string());
-        });
-        self.refuse_reads();
     }
 
     fn refuse_reads(&self) {

@@ -59,6 +59,15 @@ impl Place {
         Ok(file.map_or(0, |(_, bytes)| *bytes))
     }
 
+    /// Removes the file of a sealed generation. Not made durable: one that comes back is removed again.
+    pub(in crate::store) fn unlink(&self, number: u64) -> Result<(), StoreError> {
+        let name = file_name(number);
+        match self.directory.remove(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.io(&name, error)),
+            _ => Ok(()),
+        }
+    }
+
     pub(in crate::store) fn medium(&self, name: &str, create: bool) -> Result<Medium, StoreError> {
         let backend = self.directory.open(name, create);
         let backend = backend.map_err(|error| self.io(name, error))?;
