@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -403,7 +404,7 @@ class Proxy:
         self.target = target
         self.port = free_port()
         self._lock = threading.Lock()
-        self._open = set()
+        self._open = []  # (near, far)
         self._listener = None
         self.mend()
         site.on_end(self.cut)
@@ -416,8 +417,8 @@ class Proxy:
     def cut(self):
         with self._lock:
             listener, self._listener = self._listener, None
-            sockets, self._open = self._open, set()
-        for one in [listener, *sockets] if listener else sockets:
+            pairs, self._open = self._open, []
+        for one in [listener, *chain(*pairs)] if listener else chain(*pairs):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
             one.close()
@@ -435,7 +436,7 @@ class Proxy:
                 with self._lock:
                     live = self._listener is listener
                     if live:
-                        self._open |= {near, far}
+                        self._open.append((near, far))
                 if not live:
                     near.close()
                     far.close()

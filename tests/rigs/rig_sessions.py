@@ -18,10 +18,7 @@ RIG_SEED=N repeats a run; its seed is part of its name.
 
 import os
 import random
-import threading
 import time
-from array import array
-from collections import Counter
 
 from harness import (
     DEADLINE,
@@ -36,6 +33,7 @@ from harness import (
     main,
     wait_until,
 )
+from load import FOR_EVER, Publisher, Tally, faults
 from mqtt_client import V5, V311, Client
 
 ROUNDS = 200 if LONG else 40
@@ -45,103 +43,9 @@ MOST = 100 if LONG else 300
 # From some acknowledgements to the kill, in seconds: at most about as long as the publishers have something to send.
 LONGEST_LIFE = MOST / 1500
 LATE_SESSIONS = 5
-FOR_EVER = 0xFFFF_FFFF
 KEPT_TOPICS = 8
 # The clients are threads of one Python: under load one may take long between connecting and its CONNECT.
 LIMITS = "limits: { connect_timeout: 60s, queued_messages: 1000000, queued_bytes: 512MiB, queued_bytes_total: 512MiB }\n"
-
-
-def faults(acknowledged, sent, received, once):
-    """What is wrong with the numbers that a session received, of those of a publisher that it should have."""
-    found = []
-    lost = sorted(set(acknowledged) - set(received))
-    if lost:
-        found.append(f"lost {len(lost)} of {len(acknowledged)} acknowledged: {lost[:10]}")
-    invented = sorted(set(received) - set(sent))
-    if invented:
-        found.append(f"never sent: {invented[:10]}")
-    firsts = list(dict.fromkeys(received))
-    if firsts != sorted(firsts):
-        place = next(place for place in range(1, len(firsts)) if firsts[place] < firsts[place - 1])
-        found.append(f"out of order: {firsts[max(0, place - 3) : place + 2]}")
-    if once and len(firsts) != len(received):
-        twice = sorted(number for number, times in Counter(received).items() if times > 1)
-        found.append(f"{len(received) - len(firsts)} came twice: {twice[:10]}")
-    return found
-
-
-class Publisher:
-    """Publishes numbers, as fast as its window lets it; goes on with its session after each resumption."""
-
-    WINDOW = 20
-    def __init__(self, site, broker, name, qos, version, retain=False):
-        self.name, self.qos, self.retain = name, qos, retain
-        self.client = Client(site, broker.port, f"publisher-{name}", version, clean=False, expiry=FOR_EVER).accepted()
-        self.acknowledged, self.waiting, self.next, self.limit = [], {}, 0, MOST
-        self.running, self.ending = True, False
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def topic(self, number):
-        return f"keep/{number % KEPT_TOPICS}" if self.retain else f"load/{self.name}"
-
-    def pause(self):
-        """Sends nothing new until it is resumed."""
-        self.running = False
-
-    def resume(self):
-        self.client.resume()
-        self.running = True
-
-    def finish(self):
-        """Waits until all that was sent is acknowledged."""
-        self.ending = True
-        self.thread.join(DEADLINE * 2)
-        check(not self.thread.is_alive(), f"{self.name}: the last acknowledgements do not come")
-
-    def until_acknowledged(self, more):
-        self.limit = self.next + MOST
-        wanted = len(self.acknowledged) + more
-        wait_until(lambda: len(self.acknowledged) >= wanted, f"{self.name}: acknowledgements")
-
-    def _may_publish(self):
-        may = self.running and not self.ending and self.client.closed is None
-        return may and len(self.waiting) < self.WINDOW and self.next < self.limit
-
-    def _run(self):
-        while not self.ending or self.waiting:
-            while self._may_publish():
-                number, self.next = self.next, self.next + 1
-                handle = self.client.publish(self.topic(number), str(number), self.qos, self.retain, wait=False)
-                self.waiting[handle.mid] = number
-            for mid in self.client.acknowledged() & self.waiting.keys():
-                self.acknowledged.append(self.waiting.pop(mid))
-                self.client.forget(mid)
-            time.sleep(0.001)
-
-
-class Tally:
-    """What a session received of one publisher; compact, because all of them together are millions of numbers."""
-
-    def __init__(self):
-        self.numbers = array("I")  # in order of arrival
-        self._seen = bytearray()  # at each number's place: whether it has come
-        self._whole = 0  # so many of the first wanted ones have come
-
-    def add(self, number):
-        self.numbers.append(number)
-        if number >= len(self._seen):
-            self._seen.extend(bytes(number + 1000 - len(self._seen)))
-        self._seen[number] = 1
-
-    def has_all(self, wanted):
-        """Goes on where it stopped the last time: `wanted` must be the same, or longer."""
-        while self._whole < len(wanted):
-            number = wanted[self._whole]
-            if number >= len(self._seen) or not self._seen[number]:
-                return False
-            self._whole += 1
-        return True
 
 
 class Session:
@@ -194,12 +98,14 @@ class Run:
     def __init__(self, site, broker, crash, chance, only=""):
         self.site, self.broker, self.crash, self.chance, self.only = site, broker, crash, chance, only
         self.load = [
-            Publisher(site, broker, "q1-v3", 1, V311),
-            Publisher(site, broker, "q1-v5", 1, V5),
-            Publisher(site, broker, "q2-v3", 2, V311),
-            Publisher(site, broker, "q2-v5", 2, V5),
+            self.publisher("q1-v3", 1, V311),
+            self.publisher("q1-v5", 1, V5),
+            self.publisher("q2-v3", 2, V311),
+            self.publisher("q2-v5", 2, V5),
         ]
-        self.keeper = Publisher(site, broker, "keeper", 1, V5, retain=True)
+        self.keeper = Publisher(
+            site, broker.port, "keeper", 1, V5, lambda number: f"keep/{number % KEPT_TOPICS}", MOST, retain=True
+        )
         self.publishers = [*self.load, self.keeper]
         self.sessions = [
             Session(self, "there-v3", 2, V311),
@@ -212,6 +118,9 @@ class Run:
         ]
         self.gone = []  # (session, topic): unsubscribed
         self.cut_off = 0  # ends that met messages without their acknowledgement
+
+    def publisher(self, name, qos, version):
+        return Publisher(self.site, self.broker.port, name, qos, version, lambda _: f"load/{name}", MOST)
 
     def rounds(self, count):
         for number in range(count):
