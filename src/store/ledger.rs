@@ -141,10 +141,13 @@ impl Ledger {
         let mut ledger = Self {
             generations: generations.collect(),
         };
-        // The position may be older than the files only where it was salvaged; what it has passed is done.
+        // The position may be older than the files only where it was salvaged, and newer where a cut brought back a file
+        // that was dropped; what it has passed is done.
         for generation in &mut ledger.generations {
-            if generation.summary.last <= position.cursor {
-                generation.done = generation.summary.count;
+            let summary = &generation.summary;
+            let end = position.done.end_of(summary.first.max(position.cursor + 1));
+            if summary.last <= position.cursor || end.is_some_and(|end| summary.last <= end) {
+                generation.done = summary.count;
             }
         }
         ledger
@@ -363,6 +366,22 @@ mod tests {
         let summary = summary(4, 1000, 2000, 900);
         assert_eq!(Summary::decode(4, &summary.encode()), Some(summary));
         assert_eq!(Summary::decode(4, &summary.encode()[..5]), None);
+    }
+
+    #[test]
+    fn nothing_is_wanted_of_a_file_whose_drop_was_committed_and_whose_name_a_cut_brought_back() {
+        let mut position = Position {
+            cursor: 5,
+            ..Position::default()
+        };
+        position.done.insert(12, 20);
+        let files = vec![
+            (summary(1, 1, 10, 8), 1000),
+            (summary(2, 12, 20, 9), 1000),
+            (summary(3, 21, 22, 2), 500),
+        ];
+        let ledger = Ledger::new(files, &position);
+        assert_eq!(ledger.messages(), 8 + 2);
     }
 
     #[test]
