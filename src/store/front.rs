@@ -141,6 +141,15 @@ impl Front {
         self.pace.promise(now, self.flight.is_some())
     }
 
+    /// The commit that holds what became done: the last one, unless some of it still waits for the next.
+    pub(super) fn settled(&mut self, now: Instant) -> u64 {
+        if self.flight.is_some() || self.pace.is_tidy_due() {
+            self.promise(now)
+        } else {
+            self.pace.commits()
+        }
+    }
+
     /// When the next commit is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let oldest = self.tail.get(self.covered + 1);

@@ -61,7 +61,8 @@ impl Core {
     /// QoS 2: PUBREC has come. The commit that makes it durable.
     pub(crate) fn received(&mut self, now: Instant, seq: u64) -> CommitNumber {
         if seq <= self.cursor || self.done.contains(seq) || seq >= self.front.tail.next() {
-            return CommitNumber(self.front.pace.commits());
+            // Perhaps dropped with its file, which a power cut brings back: it would be sent again after its PUBREL.
+            return CommitNumber(self.front.settled(now));
         }
         let number = match self.received.get(&seq) {
             Some(number) => *number,

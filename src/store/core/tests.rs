@@ -363,6 +363,26 @@ fn a_received_mark_names_the_commit_that_holds_it() {
 }
 
 #[test]
+fn a_pubrec_of_a_message_that_was_dropped_waits_until_no_power_cut_brings_it_back() {
+    let mut bench = bench();
+    bench.append(ExactlyOnce);
+    bench.now += INTERVAL;
+    bench.commit();
+    bench.core.rolled(2, 1000);
+    assert_eq!(bench.core.drop_generation(bench.now, 1), 1);
+    let number = bench.core.received(bench.now, 1);
+    assert_eq!(
+        number,
+        CommitNumber(2),
+        "its PUBREL would end the handshake"
+    );
+    bench.now += INTERVAL;
+    assert_eq!(bench.commit(), Some(vec![]));
+    assert_eq!(bench.progress().commits, number);
+    assert_eq!(bench.core.received(bench.now, 1), number, "nothing waits");
+}
+
+#[test]
 fn a_session_names_the_commit_that_holds_it_however_often_it_is_asked() {
     let mut bench = bench();
     bench.append(ExactlyOnce);

@@ -69,13 +69,13 @@ impl SessionCore {
         number: SessionNumber,
         seq: u64,
     ) -> CommitNumber {
-        let commits = CommitNumber(self.front.pace.commits());
         let Some(session) = self.sessions.get_mut(&number) else {
-            return commits;
+            return CommitNumber(self.front.settled(now));
         };
         let promised = session.received(seq, &self.ledger, || self.front.promise(now));
         let Some(promised) = promised else {
-            return commits;
+            // Perhaps dropped with its file, which a power cut brings back: it would be sent again after its PUBREL.
+            return CommitNumber(self.front.settled(now));
         };
         self.dirty.insert(number);
         CommitNumber(promised)
