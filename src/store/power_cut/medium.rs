@@ -1,5 +1,5 @@
 //! A simulated medium: a folder whose files and names reach the medium only when they are synced, and whose power goes
-//! at a chosen operation.
+//! at a chosen operation. A [`Witness`] keeps what a cut would leave at many operations of one run.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,16 +8,22 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
+use tokio::sync::watch;
 
-use super::super::Directory;
+use super::super::{Directory, Progress};
 
-/// What becomes of the operations that were not synced when the power went.
+/// What a medium writes whole or not at all.
+const SECTOR: usize = 512;
+
+/// What becomes of the operations that were not synced when the power went. Numbers are seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Unsynced {
     Dropped,
     Kept,
-    /// Of each file a random subset, in any order; of the names a random first part.
-    Random(u64),
+    /// Of each file a random subset, in any order; of what was done to names a random subset.
+    Reordered(u64),
+    /// The same, and of each write a random subset of its sectors.
+    Torn(u64),
 }
 
 /// What the medium does when it is told to sync.
@@ -56,27 +62,138 @@ impl Change {
             Self::SetLen(len) => bytes.resize(*len, 0),
         }
     }
+
+    /// Of a write, whole or some of its sectors.
+    fn apply_torn(&self, bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+        let Self::Write(at, data) = self else {
+            return self.apply(bytes);
+        };
+        let mut from = *at;
+        let mut data = data.as_slice();
+        while !data.is_empty() {
+            let (sector, rest) = data.split_at(data.len().min(SECTOR - from % SECTOR));
+            if random.bool() {
+                Self::Write(from, sector.to_vec()).apply(bytes);
+            }
+            from += sector.len();
+            data = rest;
+        }
+    }
+}
+
+impl Contents {
+    fn after_cut(&self, unsynced: Unsynced) -> Vec<u8> {
+        let (seed, is_torn) = match unsynced {
+            Unsynced::Dropped => return self.durable.clone(),
+            Unsynced::Kept => return self.live.clone(),
+            Unsynced::Reordered(seed) => (seed, false),
+            Unsynced::Torn(seed) => (seed, true),
+        };
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut bytes = self.durable.clone();
+        let mut landed: Vec<_> = self.pending.iter().collect();
+        landed.retain(|_| random.bool());
+        random.shuffle(&mut landed);
+        for change in landed {
+            if is_torn {
+                change.apply_torn(&mut bytes, &mut random);
+            } else {
+                change.apply(&mut bytes);
+            }
+        }
+        bytes
+    }
 }
 
 type Names = BTreeMap<String, usize>;
 
-/// See the head of this file.
-#[derive(Debug)]
-struct Disk {
+/// What one operation does to names: each then means that file, or none.
+type Naming = Vec<(String, Option<usize>)>;
+
+fn name(names: &mut Names, naming: &Naming) {
+    for (name, file) in naming {
+        match file {
+            Some(file) => names.insert(name.clone(), *file),
+            None => names.remove(name),
+        };
+    }
+}
+
+/// Files and their names, as programs see them and as the medium has them.
+#[derive(Clone, Debug, Default)]
+struct Media {
     files: Vec<Contents>,
     names: Names,
     durable_names: Names,
-    pending_names: Vec<Names>,
+    pending_names: Vec<Naming>,
+}
+
+impl Media {
+    fn after_cut(&self, unsynced: Unsynced) -> Self {
+        let names = match unsynced {
+            Unsynced::Dropped => self.durable_names.clone(),
+            Unsynced::Kept => self.names.clone(),
+            Unsynced::Reordered(seed) | Unsynced::Torn(seed) => {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let mut names = self.durable_names.clone();
+                let landed = self.pending_names.iter().filter(|_| random.bool());
+                landed.for_each(|naming| name(&mut names, naming));
+                names
+            }
+        };
+        let mut files = vec![Contents::default(); self.files.len()];
+        for file in names.values() {
+            let bytes = self.files[*file].after_cut(unsynced);
+            files[*file] = Contents {
+                live: bytes.clone(),
+                durable: bytes,
+                pending: Vec::new(),
+            };
+        }
+        Self {
+            files,
+            durable_names: names.clone(),
+            names,
+            pending_names: Vec::new(),
+        }
+    }
+}
+
+/// What a cut at some operation would find.
+#[derive(Debug)]
+pub(in crate::store) struct Sight {
+    pub(in crate::store) folder: SimulatedFolder,
+    /// What had been said when the power went.
+    pub(in crate::store) progress: Progress,
+}
+
+/// Keeps a [`Sight`] now and then, before an operation.
+#[derive(Debug)]
+struct Witness {
+    random: fastrand::Rng,
+    /// At every so manieth operation on average.
+    every: u64,
+    next: u64,
+    progress: Option<watch::Receiver<Progress>>,
+    seen: Vec<Sight>,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+struct Disk {
+    media: Media,
     honesty: Honesty,
     operations: u64,
     cut_at: u64,
     /// These operations fail; those after them work again.
     failing: Range<u64>,
+    witness: Option<Witness>,
 }
 
 impl Disk {
     /// Every operation that changes something comes through here.
     fn operate(&mut self) -> io::Result<()> {
+        self.be_witnessed();
         if self.operations >= self.cut_at {
             return Err(io::Error::other("the power is gone"));
         }
@@ -87,18 +204,38 @@ impl Disk {
         Ok(())
     }
 
+    fn be_witnessed(&mut self) {
+        let Some(witness) = &mut self.witness else {
+            return;
+        };
+        if self.operations < witness.next {
+            return;
+        }
+        witness.next = self.operations + witness.random.u64(1..witness.every * 2);
+        let progress = witness.progress.as_ref();
+        witness.seen.push(Sight {
+            folder: SimulatedFolder::with(self.media.clone(), self.honesty),
+            progress: progress.map(|told| *told.borrow()).unwrap_or_default(),
+        });
+    }
+
     fn change(&mut self, file: usize, change: Change) -> io::Result<()> {
         self.operate()?;
-        let contents = &mut self.files[file];
+        let contents = &mut self.media.files[file];
         change.apply(&mut contents.live);
         contents.pending.push(change);
         Ok(())
     }
 
-    fn rename(&mut self, change: impl FnOnce(&mut Names) -> io::Result<()>) -> io::Result<()> {
+    fn file(&self, name: &str) -> io::Result<usize> {
+        let file = self.media.names.get(name);
+        Ok(*file.ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    fn rename(&mut self, naming: Naming) -> io::Result<()> {
         self.operate()?;
-        change(&mut self.names)?;
-        self.pending_names.push(self.names.clone());
+        name(&mut self.media.names, &naming);
+        self.media.pending_names.push(naming);
         Ok(())
     }
 }
@@ -111,16 +248,18 @@ pub(in crate::store) struct SimulatedFolder {
 
 impl SimulatedFolder {
     pub(in crate::store) fn new(honesty: Honesty) -> Self {
+        Self::with(Media::default(), honesty)
+    }
+
+    fn with(media: Media, honesty: Honesty) -> Self {
         Self {
             disk: Arc::new(Mutex::new(Disk {
-                files: Vec::new(),
-                names: Names::new(),
-                durable_names: Names::new(),
-                pending_names: Vec::new(),
+                media,
                 honesty,
                 operations: 0,
                 cut_at: u64::MAX,
                 failing: 0..0,
+                witness: None,
             })),
         }
     }
@@ -145,52 +284,35 @@ impl SimulatedFolder {
         disk.operations >= disk.cut_at
     }
 
+    /// From now on a [`Sight`] is kept at every so manieth operation, at random; `progress`: what is being said.
+    pub(in crate::store) fn witness(
+        &self,
+        seed: u64,
+        every: u64,
+        progress: Option<watch::Receiver<Progress>>,
+    ) {
+        let mut disk = self.disk.lock().unwrap();
+        let mut random = fastrand::Rng::with_seed(seed);
+        disk.witness = Some(Witness {
+            next: disk.operations + random.u64(0..every),
+            random,
+            every,
+            progress,
+            seen: Vec::new(),
+        });
+    }
+
+    /// What was kept since the last time.
+    pub(in crate::store) fn seen(&self) -> Vec<Sight> {
+        let mut disk = self.disk.lock().unwrap();
+        let witness = disk.witness.as_mut();
+        witness.map_or_else(Vec::new, |witness| std::mem::take(&mut witness.seen))
+    }
+
     /// The folder as it is found after the power is back.
     pub(in crate::store) fn after_cut(&self, unsynced: Unsynced) -> Self {
         let disk = self.disk.lock().unwrap();
-        let mut random = match unsynced {
-            Unsynced::Random(seed) => fastrand::Rng::with_seed(seed),
-            _ => fastrand::Rng::with_seed(0),
-        };
-        let files = disk.files.iter().map(|contents| {
-            let bytes = match unsynced {
-                Unsynced::Dropped => contents.durable.clone(),
-                Unsynced::Kept => contents.live.clone(),
-                Unsynced::Random(_) => {
-                    let mut bytes = contents.durable.clone();
-                    let mut kept: Vec<_> = contents.pending.iter().collect();
-                    kept.retain(|_| random.bool());
-                    random.shuffle(&mut kept);
-                    for change in kept {
-                        change.apply(&mut bytes);
-                    }
-                    bytes
-                }
-            };
-            Contents {
-                live: bytes.clone(),
-                durable: bytes,
-                pending: Vec::new(),
-            }
-        });
-        let files = files.collect();
-        let names = match unsynced {
-            Unsynced::Dropped => disk.durable_names.clone(),
-            Unsynced::Kept => disk.names.clone(),
-            Unsynced::Random(_) => {
-                let reached = random.usize(0..=disk.pending_names.len());
-                let last = reached.checked_sub(1).map(|last| &disk.pending_names[last]);
-                last.unwrap_or(&disk.durable_names).clone()
-            }
-        };
-        let after = Self::new(disk.honesty);
-        {
-            let mut disk = after.disk.lock().unwrap();
-            disk.files = files;
-            disk.durable_names = names.clone();
-            disk.names = names;
-        }
-        after
+        Self::with(disk.media.after_cut(unsynced), disk.honesty)
     }
 }
 
@@ -200,25 +322,22 @@ impl Directory for SimulatedFolder {
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        let disk = self.disk.lock().unwrap();
-        let names = disk.names.iter();
+        let media = &self.disk.lock().unwrap().media;
+        let names = media.names.iter();
         Ok(names
-            .map(|(name, file)| (name.clone(), disk.files[*file].live.len() as u64))
+            .map(|(name, file)| (name.clone(), media.files[*file].live.len() as u64))
             .collect())
     }
 
     fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn StorageBackend>> {
         let mut disk = self.disk.lock().unwrap();
         let file = if create {
-            let file = disk.files.len();
-            disk.files.push(Contents::default());
-            disk.rename(|names| {
-                names.insert(name.to_owned(), file);
-                Ok(())
-            })?;
+            let file = disk.media.files.len();
+            disk.media.files.push(Contents::default());
+            disk.rename(vec![(name.to_owned(), Some(file))])?;
             file
         } else {
-            *disk.names.get(name).ok_or(io::ErrorKind::NotFound)?
+            disk.file(name)?
         };
         Ok(Box::new(SimulatedFile {
             disk: Arc::clone(&self.disk),
@@ -228,31 +347,28 @@ impl Directory for SimulatedFolder {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let disk = self.disk.lock().unwrap();
-        let file = disk.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(disk.files[*file].live.clone())
+        Ok(disk.media.files[disk.file(name)?].live.clone())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.lock().unwrap().rename(|names| {
-            let file = names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-            names.insert(to.to_owned(), file);
-            Ok(())
-        })
+        let mut disk = self.disk.lock().unwrap();
+        let file = disk.file(from)?;
+        disk.rename(vec![(from.to_owned(), None), (to.to_owned(), Some(file))])
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.lock().unwrap().rename(|names| {
-            names.remove(name).ok_or(io::ErrorKind::NotFound)?;
-            Ok(())
-        })
+        let mut disk = self.disk.lock().unwrap();
+        disk.file(name)?;
+        disk.rename(vec![(name.to_owned(), None)])
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk.lock().unwrap();
         disk.operate()?;
         if disk.honesty != Honesty::LiesAboutNames {
-            disk.durable_names = disk.names.clone();
-            disk.pending_names.clear();
+            let media = &mut disk.media;
+            media.durable_names.clone_from(&media.names);
+            media.pending_names.clear();
         }
         Ok(())
     }
@@ -266,13 +382,13 @@ struct SimulatedFile {
 
 impl StorageBackend for SimulatedFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.lock().unwrap().files[self.file].live.len() as u64)
+        Ok(self.disk.lock().unwrap().media.files[self.file].live.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let disk = self.disk.lock().unwrap();
         let from = index(offset);
-        let bytes = disk.files[self.file].live.get(from..from + out.len());
+        let bytes = disk.media.files[self.file].live.get(from..from + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
@@ -286,9 +402,10 @@ impl StorageBackend for SimulatedFile {
         let mut disk = self.disk.lock().unwrap();
         disk.operate()?;
         if disk.honesty != Honesty::LiesAboutData {
-            let contents = &mut disk.files[self.file];
-            contents.durable.clone_from(&contents.live);
-            contents.pending.clear();
+            let contents = &mut disk.media.files[self.file];
+            for change in contents.pending.drain(..) {
+                change.apply(&mut contents.durable);
+            }
         }
         Ok(())
     }

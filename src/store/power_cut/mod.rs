@@ -2,7 +2,9 @@
 //! and not done is there, in order, as it was appended; nothing is invented; what was durably done or received still is.
 //!
 //! The script drives the writer step by step, without its thread and with a clock of its own, so that each run is the same.
+//! [`lives`] does the same at random, by the thousands.
 
+pub(super) mod lives;
 mod medium;
 mod sessions;
 
@@ -39,6 +41,14 @@ impl Rig {
             hold_bytes: 24 << 10,
             ..LogOptions::new("simulated".into())
         };
+        Self::open_with(folder, start, options)
+    }
+
+    fn open_with(
+        folder: &SimulatedFolder,
+        start: Instant,
+        options: LogOptions,
+    ) -> Result<Self, StoreError> {
         let (shared, writer) = prepare(
             start,
             GENERATION_BYTES,
@@ -346,7 +356,7 @@ fn a_power_cut_at_any_operation_loses_nothing_that_is_covered() {
             if cut.is_multiple_of(4) {
                 Unsynced::Kept
             } else {
-                Unsynced::Random(cut)
+                Unsynced::Reordered(cut)
             },
         ];
         let checked = cut_at(cut, Honesty::Honest, &fates, start);

@@ -22,10 +22,10 @@ use crate::clock::Timeline;
 use crate::mqtt::{PacketId, QoS, SubscriptionIds};
 
 /// A session log without its thread.
-struct Rig {
-    shared: Arc<Shared<SessionCore>>,
-    writer: Writer<SessionCore>,
-    now: Instant,
+pub(super) struct Rig {
+    pub(super) shared: Arc<Shared<SessionCore>>,
+    pub(super) writer: Writer<SessionCore>,
+    pub(super) now: Instant,
     folder: SimulatedFolder,
 }
 
@@ -40,13 +40,22 @@ impl Rig {
             hold_bytes: 16 << 10,
             ..SessionLogOptions::new("simulated".into())
         };
-        let known: BTreeSet<_> = (1..=4).map(SessionNumber).collect();
+        let known = (1..=4).map(SessionNumber).collect();
+        Self::open_with(folder, start, options, &known)
+    }
+
+    pub(super) fn open_with(
+        folder: &SimulatedFolder,
+        start: Instant,
+        options: SessionLogOptions,
+        known: &BTreeSet<SessionNumber>,
+    ) -> Result<Self, StoreError> {
         let timeline = Timeline::new(start, 0);
         let (shared, writer) = prepare(
             start,
             GENERATION_BYTES,
             Box::new(folder.clone()),
-            |loaded, survey| SessionCore::open(start, options, timeline, &known, loaded, survey),
+            |loaded, survey| SessionCore::open(start, options, timeline, known, loaded, survey),
         )?;
         Ok(Self {
             shared,
@@ -56,21 +65,21 @@ impl Rig {
         })
     }
 
-    fn core<T>(&self, call: impl FnOnce(&mut SessionCore) -> T) -> T {
+    pub(super) fn core<T>(&self, call: impl FnOnce(&mut SessionCore) -> T) -> T {
         self.shared.with(|state| call(&mut state.core))
     }
 
-    fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> Progress {
         *self.shared.progress.borrow()
     }
 
     /// Lets time pass, and the writer do what is due by then.
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
         while !self.folder.is_cut() && self.writer.step(self.now, WALL) == Step::Again {}
     }
 
-    fn read_all(&mut self, session: u64) -> Vec<SessionEntry> {
+    pub(super) fn read_all(&mut self, session: u64) -> Vec<SessionEntry> {
         let mut all: Vec<SessionEntry> = Vec::new();
         loop {
             let after = all.last().map_or(0, |entry| entry.seq.0);
@@ -83,7 +92,7 @@ impl Rig {
     }
 
     /// As the handle does it; nothing, and all, when the power is gone.
-    fn read(&mut self, session: u64, after: u64) -> (Vec<SessionEntry>, bool) {
+    pub(super) fn read(&mut self, session: u64, after: u64) -> (Vec<SessionEntry>, bool) {
         loop {
             let now = self.now;
             let reading = self.core(|core| core.read(now, number(session), after, 7, 40_000));
@@ -485,7 +494,7 @@ fn a_power_cut_at_any_operation_takes_nothing_from_any_session() {
             if cut.is_multiple_of(4) {
                 Unsynced::Kept
             } else {
-                Unsynced::Random(cut)
+                Unsynced::Reordered(cut)
             },
         ];
         let checked = cut_at(cut, Honesty::Honest, &fates, start);

@@ -9,6 +9,8 @@
 
 mod file;
 mod keeper;
+#[cfg(test)]
+pub(super) mod lives;
 mod opening;
 mod pending;
 #[cfg(test)]

@@ -13,11 +13,11 @@ use super::tests::{Rig, begun, mark, reading, retained, session, subscribed, top
 
 /// What was put under each key, in order; `None`: it ended.
 #[derive(Clone, Default)]
-struct Story {
+pub(super) struct Story {
     keys: BTreeMap<Key, Vec<Put>>,
-    covered: Seq,
-    committed: Seq,
-    numbers: Vec<SessionNumber>,
+    pub(super) covered: Seq,
+    pub(super) committed: Seq,
+    pub(super) numbers: Vec<SessionNumber>,
 }
 
 #[derive(Clone)]
@@ -28,7 +28,7 @@ struct Put {
 }
 
 impl Story {
-    fn put(&mut self, rig: &mut Rig, change: StateChange, urgent: bool) {
+    pub(super) fn put(&mut self, rig: &mut Rig, change: StateChange, urgent: bool) {
         let seq = rig.put(change.clone(), urgent);
         let ended = |seq, urgent| Put {
             seq,
@@ -62,7 +62,7 @@ impl Story {
         self.committed = rig.committed();
     }
 
-    fn check(&self, restored: &Restored) -> Result<(), String> {
+    pub(super) fn check(&self, restored: &Restored) -> Result<(), String> {
         if let Some(lost) = restored.lost {
             return Err(format!("the file was damaged, {lost} rows lost"));
         }
@@ -91,7 +91,7 @@ impl Story {
     }
 
     /// What was found is what stands, now that it has been looked at.
-    fn settle(&mut self, restored: &Restored) {
+    pub(super) fn settle(&mut self, restored: &Restored) {
         let found = found_in(restored);
         self.covered = Seq(0);
         self.committed = Seq(0);
@@ -128,7 +128,7 @@ fn found_in(restored: &Restored) -> BTreeMap<Key, StateChange> {
 }
 
 /// Which of its versions a session has shows in its expiry.
-fn version(client: u64, version: u32) -> StoredSession {
+pub(super) fn version(client: u64, version: u32) -> StoredSession {
     let presence = if version.is_multiple_of(2) {
         StoredPresence::Connected
     } else {
@@ -199,7 +199,7 @@ fn play(rig: &mut Rig) -> Story {
     story
 }
 
-fn clocks() -> crate::clock::ClockReading {
+pub(super) fn clocks() -> crate::clock::ClockReading {
     reading(1_800_000_000_000, 1, 1000)
 }
 
@@ -272,7 +272,7 @@ fn a_power_cut_at_any_operation_loses_nothing_that_is_covered() {
             if cut.is_multiple_of(4) {
                 Unsynced::Kept
             } else {
-                Unsynced::Random(cut)
+                Unsynced::Reordered(cut)
             },
         ];
         let checked = cut_at(cut, Honesty::Honest, &fates, start);
@@ -358,7 +358,7 @@ fn a_large_file_with_little_in_it_is_made_anew_and_loses_nothing_at_any_cut() {
     let (operations, after) = (whole.operations(), size(&whole));
     assert!(after * 4 < before, "{before} to {after} bytes");
     for cut in 0..=operations {
-        for fate in [Unsynced::Dropped, Unsynced::Random(cut), Unsynced::Kept] {
+        for fate in [Unsynced::Dropped, Unsynced::Reordered(cut), Unsynced::Kept] {
             let disk = folder.after_cut(Unsynced::Kept);
             disk.cut_after(cut);
             drop(Rig::open(&disk, start, clocks()));
