@@ -6,6 +6,7 @@ before the kill: then messages are on disk here that Mosquitto knows nothing of,
 """
 
 import random
+import re
 import time
 
 from paho.mqtt.packettypes import PacketTypes
@@ -63,6 +64,17 @@ def subscribed(upstream, client_id, text):
     """Waits until Mosquitto has taken the bridge's subscription."""
     wait_until(lambda: f"{client_id} 0 {text}" in upstream.process.log() or f"{client_id} 1 {text}" in upstream.process.log()
                or f"{client_id} 2 {text}" in upstream.process.log(), f"{client_id} subscribes to {text}")
+
+
+def order_of_sending(upstream, client, topic):
+    """How Mosquitto first sent a topic's messages, by their numbers: with a full window 2.0.11 lets a new one overtake.
+
+    It gives packet ids in the order in which messages came.
+    """
+    sent = re.findall(rf"Sending PUBLISH to {client} \(d\d, q\d, r\d, m(\d+), '{topic}'", upstream.process.log())
+    ids = list(dict.fromkeys(int(packet_id) for packet_id in sent))
+    numbers = {packet_id: number for number, packet_id in enumerate(sorted(ids))}
+    return [numbers[packet_id] for packet_id in ids]
 
 
 @in_each_protocol
@@ -123,7 +135,10 @@ def qos_2_comes_once_and_qos_1_is_not_lost_over_kills(site, protocol):
         topic = f"round/q{qos}"
         wait_until(lambda t=topic: set(wanted) <= set(observer.payloads(t)), f"everything makes the round at QoS {qos}", 120)
         firsts = list(dict.fromkeys(observer.payloads(topic)))
-        equal(firsts, wanted, f"order of first arrivals at QoS {qos}")
+        to_observer = order_of_sending(upstream, "observer", topic)
+        if to_observer == sorted(to_observer):
+            due = [wanted[number] for number in order_of_sending(upstream, "g1-cloud", f"down/q{qos}")]
+            equal([pair for pair in zip(firsts, due) if pair[0] != pair[1]], [], f"first arrivals at QoS {qos} out of order")
     equal(len(observer.payloads("round/q2")), sent, "messages at QoS 2, none lost and none twice")
 
 
