@@ -1,7 +1,8 @@
 //! The way down during one connection: the inlet at the local broker, and what waits for it. It decides nothing.
 //!
-//! While something waits, nothing is read from the upstream ([`Down::is_crowded`]), so this holds what one read brought at
-//! most.
+//! While something waits that is to be acknowledged, nothing is read from the upstream ([`Down::is_crowded`]), so of that this
+//! holds what one read brought. QoS 0 messages do not hold back the others, nor the acknowledgements of what goes up:
+//! beyond [`UNACKNOWLEDGED_BYTES`] they are dropped and counted.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,6 +11,9 @@ use std::pin::Pin;
 use super::BridgeOptions;
 use crate::broker::{BrokerHandle, Inlet, InletAnswer, InletOptions, LinkClosed};
 use crate::mqtt::{Packet, QoS};
+
+/// What may wait at QoS 0.
+const UNACKNOWLEDGED_BYTES: usize = 1 << 20;
 
 /// The local broker, for a bridge that receives.
 #[derive(Clone, Debug)]
@@ -25,8 +29,21 @@ pub(super) struct Down<'a> {
     local: Option<&'a Local>,
     inlet: State,
     waiting: VecDeque<Packet>,
-    /// QoS 0 messages that the broker had no room for.
+    /// Of these, the bytes at QoS 0, about, and how many are not.
+    unacknowledged: usize,
+    acknowledged: usize,
+    /// QoS 0 messages that there was no room for.
     dropped: u64,
+}
+
+/// The bytes of a QoS 0 message, about; `None` for all else.
+fn unacknowledged(packet: &Packet) -> Option<usize> {
+    match packet {
+        Packet::Publish(publish) if publish.packet_id.is_none() => {
+            Some(publish.payload.len() + 128)
+        }
+        _ => None,
+    }
 }
 
 enum State {
@@ -40,6 +57,8 @@ pub(super) enum DownEvent {
     /// The broker has the session.
     Opened(QoS),
     Answer(InletAnswer),
+    /// Some of what waited is on its way.
+    Passed,
     /// True where the broker has ended altogether.
     Ended(bool),
 }
@@ -50,6 +69,8 @@ impl<'a> Down<'a> {
             local,
             inlet: State::None,
             waiting: VecDeque::new(),
+            unacknowledged: 0,
+            acknowledged: 0,
             dropped: 0,
         }
     }
@@ -76,6 +97,14 @@ impl<'a> Down<'a> {
 
     /// Hands a packet to the broker, now or as soon as there is room.
     pub(super) fn pass(&mut self, packet: Packet) {
+        match unacknowledged(&packet) {
+            Some(bytes) if self.unacknowledged + bytes > UNACKNOWLEDGED_BYTES => {
+                self.dropped += 1;
+                return;
+            }
+            Some(bytes) => self.unacknowledged += bytes,
+            None => self.acknowledged += 1,
+        }
         self.waiting.push_back(packet);
         self.flush();
     }
@@ -84,26 +113,26 @@ impl<'a> Down<'a> {
         let State::Open(inlet) = &mut self.inlet else {
             return;
         };
-        while let Some(packet) = self.waiting.pop_front() {
-            let passed = match &packet {
-                Packet::Publish(publish) if publish.packet_id.is_none() => {
-                    let passed = inlet.publish(publish.clone());
-                    self.dropped += u64::from(!passed);
-                    true
-                }
+        while let Some(packet) = self.waiting.front() {
+            let passed = match packet {
                 Packet::Publish(publish) => inlet.publish(publish.clone()),
                 Packet::Pubrel(pubrel) => inlet.release(pubrel.clone()),
                 _ => true,
             };
             if !passed {
-                return self.waiting.push_front(packet);
+                return;
             }
+            match unacknowledged(packet) {
+                Some(bytes) => self.unacknowledged -= bytes,
+                None => self.acknowledged -= 1,
+            }
+            self.waiting.pop_front();
         }
     }
 
     /// Whether nothing more is to be read from the upstream for now.
     pub(super) fn is_crowded(&self) -> bool {
-        !self.waiting.is_empty()
+        self.acknowledged > 0
     }
 
     /// What comes next; never, where nothing is received. Cancel safe.
@@ -118,14 +147,18 @@ impl<'a> Down<'a> {
                 }
                 Err(LinkClosed) => None,
             },
-            State::Open(inlet) => inlet.answer().await.ok(),
+            State::Open(inlet) if !self.waiting.is_empty() && inlet.is_congested() => {
+                inlet.answer_or_room().await.ok()
+            }
+            State::Open(inlet) => inlet.answer().await.ok().map(Some),
         };
-        if let Some(answer) = event {
+        if let Some(event) = event {
             self.flush();
-            return DownEvent::Answer(answer);
+            return event.map_or(DownEvent::Passed, DownEvent::Answer);
         }
         self.inlet = State::None;
         self.waiting.clear();
+        (self.unacknowledged, self.acknowledged) = (0, 0);
         let local = self.local.as_ref();
         DownEvent::Ended(local.is_none_or(|local| local.broker.has_ended()))
     }

@@ -239,7 +239,7 @@ impl Link<'_> {
                 self.core.stop(now, now + DRAIN);
             }
             Event::LogClosed => return Err(LinkError::Closed(Cause::Stopped)),
-            Event::Written | Event::Progress => {}
+            Event::Written | Event::Progress | Event::Down(DownEvent::Passed) => {}
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::mqtt::{Acknowledge, Packet, PacketId, ProtocolVersion, Publish, QoS};
 
 /// PUBLISHes and PUBRELs that the broker has not answered.
 pub(super) const STEPS: usize = 64;
-/// Packets on their way to the broker's thread. QoS 0 messages get at most what the others leave.
+/// Packets on their way to the broker's thread, QoS 0 messages among them.
 pub(super) const PASSING: usize = 2 * STEPS;
 
 /// Which bridge, and which session.
@@ -104,12 +104,10 @@ impl Inlet {
         self.unanswered.len() < STEPS && self.commands.capacity() > 0
     }
 
-    /// Publishes, with the packet id that the upstream gave. False: there is no room, and it was not published; at QoS 0 it
-    /// is lost by that. Above [`Self::maximum_qos`] the broker ends the inlet.
+    /// Publishes, with the packet id that the upstream gave. False: there is no room, and it was not published. Above [`Self::maximum_qos`] the broker ends the inlet.
     pub fn publish(&mut self, mut publish: Publish) -> bool {
         publish.retain &= self.terms.retain_available;
         match publish.packet_id {
-            None if self.commands.capacity() <= STEPS => false,
             None => self.pass(Packet::Publish(publish)),
             Some(id) => {
                 self.has_room() && self.pass(Packet::Publish(publish)) && {
@@ -129,6 +127,12 @@ impl Inlet {
         }
     }
 
+    /// Whether the broker's thread has not taken enough for one more packet of any kind.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.commands.capacity() == 0
+    }
+
     fn pass(&self, packet: Packet) -> bool {
         self.commands.try_send(Command::Pass(packet)).is_ok()
     }
@@ -141,5 +145,18 @@ impl Inlet {
         let answer = self.answers.recv().await.ok_or(LinkClosed)?;
         self.unanswered.remove(&answer.step());
         Ok(answer)
+    }
+
+    /// The next answer, or `None` when it is congested no more. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub async fn answer_or_room(&mut self) -> Result<Option<InletAnswer>, LinkClosed> {
+        let answer = tokio::select! {
+            answer = self.answers.recv() => answer.ok_or(LinkClosed)?,
+            room = self.commands.reserve() => return room.map(|_| None).map_err(|_| LinkClosed),
+        };
+        self.unanswered.remove(&answer.step());
+        Ok(Some(answer))
     }
 }

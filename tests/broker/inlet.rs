@@ -67,6 +67,21 @@ async fn an_inlet_takes_a_bounded_number_and_goes_on_when_answers_are_taken() {
 }
 
 #[tokio::test]
+async fn qos_0_waits_for_the_brokers_thread() {
+    let gateway = Gateway::start();
+    let mut inlet = gateway.broker.inlet(options(V5)).await.unwrap();
+    let mut congested = 0;
+    for _ in 0..20_000 {
+        while !inlet.publish(publish("x".to_owned(), QOS0, 0)) {
+            assert!(inlet.is_congested());
+            assert_eq!(soon(inlet.answer_or_room()).await, Ok(None));
+            congested += 1;
+        }
+    }
+    assert!(congested > 0);
+}
+
+#[tokio::test]
 async fn an_inlet_ends_with_the_next_one_and_with_the_broker() {
     let gateway = Gateway::start();
     let mut first = gateway.broker.inlet(options(V5)).await.unwrap();

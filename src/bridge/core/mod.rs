@@ -96,7 +96,7 @@ pub enum Effect {
     },
     /// Hand a PUBLISH or PUBREL to the inlet; its answers go to [`Core::handle_inlet_answer`].
     Pass(Packet),
-    /// Say in the log file that a message from the upstream went nowhere.
+    /// Say in the log file that a message from the upstream went nowhere; of the first ones of a connection.
     NotReceived {
         /// The upstream's.
         topic: TopicName,

@@ -25,6 +25,9 @@ pub const HOPS_PROPERTY: &str = "fieldgate-hops";
 /// How often it may.
 const HOPS_MAX: u32 = 4;
 
+/// Messages that came to nothing and are told of, in one connection; the others are only counted.
+const TOLD_MAX: u32 = 20;
+
 /// Why a message from the upstream went nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReceived {
@@ -55,6 +58,8 @@ pub(super) struct Receiving {
     early: VecDeque<Packet>,
     /// Handed to the broker and not answered by it, with the upstream's QoS and topic.
     unanswered: BTreeMap<PacketId, (QoS, TopicName)>,
+    /// How many were told of.
+    told: u32,
     /// QoS 2 of the upstream that the broker has no part in any more: their PUBREL is answered at once.
     apart: BTreeSet<PacketId>,
 }
@@ -165,7 +170,7 @@ impl Core {
                     NotReceived::TooManyHops => self.figures.too_many_hops += 1,
                     _ => self.figures.not_received += 1,
                 }
-                self.effects.push_back(Effect::NotReceived { topic, why });
+                self.tell(topic, why);
             }
             Ok(publish) => {
                 if let Some(id) = id {
@@ -271,7 +276,7 @@ impl Core {
         if ack.reason.is_error() {
             self.figures.not_received += 1;
             let why = NotReceived::Refused(ack.reason);
-            self.effects.push_back(Effect::NotReceived { topic, why });
+            self.tell(topic, why);
         } else {
             self.figures.received += 1;
         }
@@ -284,6 +289,13 @@ impl Core {
             self.send(now, Packet::Pubrec(Acknowledge::new(id, reason)));
         } else {
             self.answer(now, id, sent, reason);
+        }
+    }
+
+    fn tell(&mut self, topic: TopicName, why: NotReceived) {
+        if self.receiving.told < TOLD_MAX {
+            self.receiving.told += 1;
+            self.effects.push_back(Effect::NotReceived { topic, why });
         }
     }
 
