@@ -3,34 +3,30 @@
 //! All packets of a read go through the core before anything is written, and what they caused leaves in one write. While
 //! the write buffer is full the log is not read.
 
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::{Interval, sleep_until, timeout};
 
 use super::certificates::{Certificates, Looking, News, Successor};
-use super::core::{Cause, Core, Demand, Effect, RECEIVED_PACKET_SIZE};
+use super::core::{Cause, Core, Demand, Effect};
 use super::dial::Stream;
 use super::down::{Down, DownEvent};
 use super::report::Report;
+use super::wire::{Reading, Wire, read_some, write_some};
 use super::{BridgeOptions, LinkError};
 use crate::broker::Latest;
 use crate::clock;
-use crate::mqtt::Decoder;
 use crate::shutdown::Stop;
 use crate::status::LinkState;
 use crate::store::{Entry, LinkHealth, Log, Progress, StoreError};
 
 /// Bytes that may wait to be written before no more are made.
 const WRITE_BUFFER: usize = 256 << 10;
-/// Bytes read at a time.
-const READ_BUFFER: usize = 16 << 10;
 /// What the last packets get to leave, when a connection is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// What messages in flight get to be acknowledged, when the program stops.
@@ -39,8 +35,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 const MOVE: Duration = Duration::from_secs(10);
 /// Wait after the log could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-
-type Reading = Pin<Box<dyn Future<Output = (Demand, Result<Vec<Entry>, StoreError>)> + Send>>;
 
 /// What a connection needs from the bridge.
 pub(super) struct Link<'a> {
@@ -63,25 +57,6 @@ pub(super) struct Link<'a> {
     pub(super) out: BytesMut,
 }
 
-/// The connection itself, and what is under way on it.
-struct Wire {
-    reader: ReadHalf<Box<dyn Stream>>,
-    writer: WriteHalf<Box<dyn Stream>>,
-    decoder: Decoder,
-    input: BytesMut,
-    /// Which of the addresses it goes to.
-    address: usize,
-    /// TLS may hold back bytes that were taken from `out`.
-    unflushed: bool,
-    /// A read of the log that is under way.
-    reading: Option<Reading>,
-    /// No read before, because the last one failed.
-    read_after: Option<Instant>,
-    /// A look at the certificate files that is under way.
-    looking: Option<Looking>,
-    stopping: bool,
-}
-
 /// What happened.
 enum Event {
     Read(usize),
@@ -101,19 +76,7 @@ enum Event {
 impl Link<'_> {
     /// Runs the connection until it ends, and says why.
     pub(super) async fn run(&mut self, stream: Box<dyn Stream>, address: usize) -> LinkError {
-        let (reader, writer) = tokio::io::split(stream);
-        let mut wire = Wire {
-            reader,
-            writer,
-            decoder: Decoder::new(Some(self.options.protocol), RECEIVED_PACKET_SIZE),
-            input: BytesMut::with_capacity(READ_BUFFER),
-            address,
-            unflushed: false,
-            reading: None,
-            read_after: None,
-            looking: None,
-            stopping: false,
-        };
+        let mut wire = Wire::new(stream, self.options.protocol, address);
         let kept = self.log.session();
         self.core.connect(clock::now(), address, kept.as_deref());
         let ended = self.exchange(&mut wire).await;
@@ -127,7 +90,7 @@ impl Link<'_> {
                 wire.writer.shutdown().await?;
                 if let LinkError::Closed(Cause::Moved) = ended {
                     // Else a CONNECT on the other connection might overtake the DISCONNECT.
-                    until_end(&mut wire).await?;
+                    wire.until_end().await?;
                 }
                 Ok::<_, io::Error>(())
             };
@@ -150,7 +113,7 @@ impl Link<'_> {
             let event = match self.event(wire).await {
                 Ok(event) => event,
                 Err(error) => {
-                    let error = last_word(wire, error).await;
+                    let error = wire.last_word(FAREWELL, error).await;
                     return LinkError::io(error, self.ca, clock::wall());
                 }
             };
@@ -343,46 +306,6 @@ impl Link<'_> {
             (demand, read)
         })
     }
-}
-
-/// A write that fails hides what the upstream said before it closed, such as the TLS alert about our certificate.
-async fn last_word(wire: &mut Wire, error: io::Error) -> io::Error {
-    match timeout(FAREWELL, read_some(&mut wire.reader, &mut wire.input)).await {
-        Ok(Err(said)) if said.get_ref().is_some() => said,
-        _ => error,
-    }
-}
-
-/// Reads until the upstream has closed the connection, too.
-async fn until_end(wire: &mut Wire) -> io::Result<()> {
-    while read_some(&mut wire.reader, &mut wire.input).await? > 0 {
-        wire.input.clear();
-    }
-    Ok(())
-}
-
-/// Cancel safe: what was read is in `input`.
-async fn read_some(
-    reader: &mut ReadHalf<Box<dyn Stream>>,
-    input: &mut BytesMut,
-) -> io::Result<usize> {
-    input.reserve(READ_BUFFER);
-    reader.read_buf(input).await
-}
-
-/// One write, and whatever TLS holds back. Cancel safe: what was written is gone from `out`.
-async fn write_some(
-    writer: &mut WriteHalf<Box<dyn Stream>>,
-    out: &mut BytesMut,
-    unflushed: &mut bool,
-) -> io::Result<()> {
-    if !out.is_empty() {
-        writer.write_buf(out).await?;
-        *unflushed = true;
-    }
-    writer.flush().await?;
-    *unflushed = false;
-    Ok(())
 }
 
 /// Waits for the read under way; for ever, if there is none. Cancel safe.

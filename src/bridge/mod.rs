@@ -1,6 +1,6 @@
 //! The bridge: a client of an upstream broker that drains one backlog.
 //!
-//! [`core`] decides (no I/O), `dial` makes connections stage by stage, `link` moves bytes between a connection and the
+//! [`core`] decides (no I/O), `dial` makes connections stage by stage, `wire` has their bytes, `link` moves them to and from the
 //! core, `task` is what happens between connections, `certificates` takes new ones up, `take_overs` sees when another
 //! client has our name, `profile` knows the large providers, and `supervise` starts it again after a panic. Messages come
 //! from the log and nowhere else; live traffic is a short backlog (invariant 2). Routes up are applied before a message
@@ -21,6 +21,7 @@ mod report;
 mod supervise;
 mod take_overs;
 mod task;
+mod wire;
 
 pub use backoff::next_wait;
 pub use core::{HOPS_PROPERTY, ID_PROPERTY};

@@ -90,6 +90,18 @@ impl Keeping {
         }
     }
 
+    /// Whether the files of the log cannot be written at the moment.
+    pub(super) fn is_out_of_use(&self, log: LogId) -> bool {
+        let sessions = self.sessions.as_ref().map(|kept| &kept.store);
+        match log {
+            LogId::Bridge(_) => self
+                .bridge(log)
+                .is_some_and(|kept| kept.store.log.error().is_some()),
+            LogId::Sessions => sessions.is_some_and(|store| store.log.error().is_some()),
+            LogId::State => sessions.is_some_and(|store| store.state.error().is_some()),
+        }
+    }
+
     /// Waits until the log has room.
     pub(super) fn room(&self, log: LogId) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         let sessions = self.sessions.as_ref().map(|kept| &kept.store);
@@ -235,6 +247,9 @@ impl Shell {
         let sessions = self.keeping.sessions.as_ref();
         self.turn(self.moment(), |core, at| {
             if let Some(kept) = self.keeping.bridge(log) {
+                if kept.store.log.has_room() {
+                    core.pass_by(log, false);
+                }
                 kept.known.set(progress.commits);
                 while let Some(what) = kept.next_committed() {
                     what.tell(log, core, at);
@@ -244,6 +259,9 @@ impl Shell {
                 kept.known.set(progress.commits);
                 while let Some(what) = kept.next_committed() {
                     what.tell(log, core, at);
+                }
+                if kept.store.log.has_room() {
+                    core.pass_by(log, false);
                 }
                 for (session, messages, bytes) in kept.store.log.take_dropped() {
                     core.dropped(at.now, session, messages, bytes);

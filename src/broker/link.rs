@@ -4,7 +4,8 @@
 //! This file is the client's side and what goes between the threads; `link_task` is the broker's side. Bounded
 //! throughout: commands and deliveries by their channels, QoS 1 and 2 publishes by credits (the broker's Receive
 //! Maximum), acknowledgements by the window of the link. The broker never waits for a link: one that does not take its deliveries
-//! gets no more QoS 1 and 2 messages than its window, and loses QoS 0 ones, counted.
+//! gets no more QoS 1 and 2 messages than its window, and loses QoS 0 ones, counted. Devices and the gateway are answered when
+//! a message is taken: what is to be kept is kept, but nobody waits for that who could not send it again.
 
 use std::sync::Arc;
 

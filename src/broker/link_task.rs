@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::core::LogId;
 use super::encoded::Delivery as CoreDelivery;
@@ -23,6 +25,8 @@ use crate::topic::TopicFilter;
 
 /// Commands carried out in one turn.
 const COMMANDS_AT_ONCE: usize = 128;
+/// Between two looks at whether a full log will have room soon.
+const LOOK_AT_FULL: Duration = Duration::from_secs(1);
 
 /// What stands behind a link's connection number.
 pub(super) struct LinkSide {
@@ -259,6 +263,7 @@ pub(super) async fn serve(shell: Rc<Shell>, joining: Joining, ends: LinkEnds) {
         woken: Notify::new(),
     };
     let peer = shell.join(Side::Link(side));
+    let waits = !joining.origin.has_no_resender();
     let told = shell.guarded(|| {
         shell.turn(shell.moment(), |core, at| {
             let origin = joining.origin;
@@ -275,6 +280,7 @@ pub(super) async fn serve(shell: Rc<Shell>, joining: Joining, ends: LinkEnds) {
             commands,
             deliveries,
             taken,
+            waits,
             full: None,
         };
         serving.run().await;
@@ -292,6 +298,8 @@ struct Serving<'a> {
     commands: mpsc::Receiver<Command>,
     deliveries: mpsc::Sender<Delivery>,
     taken: mpsc::Receiver<PacketId>,
+    /// A log that will have no room soon is waited for; otherwise it is passed by.
+    waits: bool,
     /// A log that this link feeds is full: it is not heard until there is room.
     full: Option<LogId>,
 }
@@ -323,6 +331,14 @@ impl Serving<'_> {
 
     /// What the link says next, as packets; none where only the state has changed. `None`: the link is gone.
     async fn next(&mut self) -> Option<Vec<Packet>> {
+        if let Some(log) = self.full
+            && !self.waits
+            && self.shell.keeping.is_out_of_use(log)
+        {
+            self.shell.core.borrow_mut().pass_by(log, true);
+            self.full = None;
+        }
+        let may_pass = self.full.is_some() && !self.waits;
         let room = self.full.and_then(|log| self.shell.keeping.room(log));
         let room = async {
             match room {
@@ -334,6 +350,7 @@ impl Serving<'_> {
         tokio::select! {
             () = self.link.woken.notified() => {}
             () = room => self.full = None,
+            () = sleep(LOOK_AT_FULL), if may_pass => {}
             eased = self.deliveries.reserve_many(UNACKNOWLEDGED_MAX), if self.peer.congested.get() => {
                 drop(eased);
                 self.shell.guarded(|| {

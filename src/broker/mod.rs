@@ -65,3 +65,10 @@ pub enum Origin {
     /// fieldgate itself.
     Gateway,
 }
+
+impl Origin {
+    /// Whether nobody is there who could send a message again, or wait with it.
+    fn has_no_resender(self) -> bool {
+        matches!(self, Self::Device | Self::Gateway)
+    }
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use fieldgate::broker::{Attachment, ForwardRoute, Latest, RetainPolicy};
+use fieldgate::broker::{Attachment, ForwardRoute, Latest, LinkOptions, Origin, RetainPolicy};
 use fieldgate::clock;
 use fieldgate::mqtt::{Acknowledge, Packet, QoS, ReasonCode};
 use fieldgate::store::{Directory, Folder, Log, LogOptions, Outcome, Seq};
@@ -83,7 +83,11 @@ async fn a_commit_acknowledges_what_clients_and_links_published() {
     }
     let mut link = gateway
         .broker
-        .link(crate::link::options("$link"))
+        .link(LinkOptions {
+            // Devices are answered before.
+            origin: Origin::Bridge(9),
+            ..crate::link::options("$link")
+        })
         .await
         .unwrap();
     for _ in 0..200 {

@@ -3,6 +3,7 @@
 use fieldgate::broker::Origin;
 use fieldgate::broker::core::LogId;
 use fieldgate::mqtt::{Connect, Packet, Publish};
+use fieldgate::store::Seq;
 
 use crate::story::{QOS0, QOS1, QOS2, Story, publish, route, v5, v311, with_will};
 
@@ -73,6 +74,34 @@ fn what_cannot_be_refused_reaches_local_subscribers_and_is_counted() {
         ]
     );
     assert_eq!(story.core.stats().dropped, 3, "but not what is no backlog");
+}
+
+#[test]
+fn a_log_that_is_full_and_out_of_use_is_passed_by_by_devices_until_it_has_room() {
+    let mut story = Story::new();
+    let log = LogId::Bridge(0);
+    story.core.attach_log(log, Seq(1), vec![route("up/#")]);
+    let all = story.connect_with(unkept("all"));
+    story.subscribe(all, "#", QOS0);
+    let device = story.connect_as(Origin::Device, unkept("$device"));
+    let publisher = story.connect_with(unkept("p"));
+    story.told();
+    // A device does not wait for what is kept.
+    story.publish(device, "up/1", "1", QOS1);
+    let told = ["log0 @1 up/up/1=1 q1", "1 PUBLISH up/1=1 q0", "2 PUBACK 1"];
+    assert_eq!(story.told(), told);
+    story.core.pass_by(log, true);
+    story.publish(device, "up/1", "2", QOS1);
+    assert_eq!(story.told(), ["1 PUBLISH up/1=2 q0", "2 PUBACK 2"]);
+    assert_eq!(story.core.stats().dropped, 1);
+    story.publish(publisher, "up/1", "3", QOS1);
+    assert_eq!(
+        story.told(),
+        ["log0 @2 up/up/1=3 q1", "1 PUBLISH up/1=3 q0"]
+    );
+    story.core.pass_by(log, false);
+    story.publish(device, "up/1", "4", QOS1);
+    assert_eq!(story.told()[0], "log0 @3 up/up/1=4 q1");
 }
 
 #[test]

@@ -100,6 +100,7 @@ fn the_gateways_own_dollar_topics_never_enter_a_log() {
             "log0 latest site/gw/plc/$status=ok q1",
             "2 PUBACK 1",
             "log0 @1 site/gw/plc/fast={} q1",
+            "2 PUBACK 2",
             "log0 @2 site/gw/$status=said a client q0"
         ]
     );

@@ -43,7 +43,8 @@ QUOTA_EXCEEDED = 0x97
 SERVER_UNAVAILABLE = 0x88
 # Generations of 2 MiB, so that a few hundred messages fill several.
 BACKLOG = "backlog: { max_bytes: 16MiB }\n"
-STORE = "commit_interval: 20ms\nhold_for_upstream: 0ms\nfree_space_minimum: 0B\n"
+# Little in RAM, so that a log whose files are out of use is full at once.
+STORE = "commit_interval: 20ms\nhold_for_upstream: 0ms\nhold_bytes: 256KiB\nfree_space_minimum: 0B\n"
 FLIPS = 8 if LONG else 2
 
 
@@ -137,7 +138,7 @@ class Plant:
         self.link.cut()
         self.field = Device(site)
         rest = device(self.field.port, COUNTING, more="response_timeout: 5s\n")
-        rest += bridge(authority, self.link.port, filters=["plant/#"], more=BACKLOG)
+        rest += bridge(authority, self.link.port, filters=["plant/#", "g1/dev1/counter"], more=BACKLOG)
         self.gateway = Gateway(site, rest, store=store)
         self.observer = Client(site, self.upstream.port, "observer", clean=False).accepted()
         self.observer.subscribe("site/#", 2)
@@ -175,7 +176,7 @@ class Plant:
         wait_until(lambda: len(self.field.reads()) > reads + 5, "the device is polled")
         readings = len(self.local.payloads("g1/dev1/counter"))
         wait_until(
-            lambda: len(self.local.payloads("g1/dev1/counter")) > readings + 5, "readings reach local subscribers"
+            lambda: len(self.local.payloads("g1/dev1/counter")) > readings + 20, "readings reach local subscribers"
         )
 
     def dropped(self):

@@ -9,9 +9,14 @@
 //! marks of that session's QoS 2 messages. Under a packet id that is free again by the time they are read, they
 //! would swallow another message.
 //!
+//! A part whose files are out of use later, while it runs, takes messages until it is full; then clients are not read. Devices
+//! and the gateway's own go on: they are answered when the message is taken, not when it is kept, since they have no way to
+//! send it again, and what they say passes that part by until it has room ([`Core::pass_by`]).
+//!
 //! There is no way back in here. Whoever has opened the missing part starts another broker with all of it: taking files into use
 //! is a start, always, so positions, epochs, marks and sessions come together in one way only.
 
+use super::receivers::Receiver;
 use super::route::AttachedLog;
 use super::{Core, ForwardRoute, LogId, Origin};
 use crate::mqtt::{Message, QoS, ReasonCode};
@@ -28,10 +33,34 @@ impl Core {
         self.lacks_store = true;
     }
 
+    /// A part of the store is full and its files are out of use: what has no sender to hold back goes to everybody else. Or it
+    /// has room again.
+    pub fn pass_by(&mut self, log: LogId, is_passed_by: bool) {
+        match log {
+            LogId::Sessions => self.passes_sessions_by = is_passed_by,
+            // What waits there is one value a topic, and the topics are limited.
+            LogId::State => {}
+            LogId::Bridge(_) => {
+                let known = self.logs.iter_mut().find(|known| known.id == log);
+                if let Some(known) = known {
+                    known.is_passed_by = is_passed_by;
+                }
+            }
+        }
+    }
+
+    /// Takes the sessions off whose messages the session log would have to keep, where it is passed by.
+    pub(super) fn pass_sessions_by(&mut self, origin: Origin, receivers: &mut Vec<Receiver>) {
+        if self.passes_sessions_by && origin.has_no_resender() {
+            let before = receivers.len();
+            receivers.retain(|receiver| !receiver.is_kept());
+            self.stats.dropped += (before - receivers.len()) as u64;
+        }
+    }
+
     /// Whether the message would have to be kept where nothing can be.
     pub(super) fn lacks_keeper(&self, origin: Origin, message: &Message) -> bool {
-        let may_refuse = matches!(origin, Origin::Client | Origin::Bridge(_));
-        if !may_refuse || message.qos == QoS::AtMostOnce {
+        if origin.has_no_resender() || message.qos == QoS::AtMostOnce {
             return false;
         }
         let mut missing = self.logs.iter().filter(|log| log.is_missing());

@@ -116,6 +116,8 @@ pub struct Core {
     store: AttachedStore,
     /// The session log or the state could not be opened.
     lacks_store: bool,
+    /// The session log has no room, nor will have soon.
+    passes_sessions_by: bool,
     /// Of sessions that were kept and have ended.
     estates: HashMap<SessionNumber, Estate>,
     /// Publishers that are not read because the queue of a receiver is full.
@@ -171,6 +173,7 @@ impl Core {
             logs: Vec::new(),
             store: AttachedStore::default(),
             lacks_store: false,
+            passes_sessions_by: false,
             estates: HashMap::new(),
             parked: BTreeMap::new(),
             timeouts: Timeouts::default(),

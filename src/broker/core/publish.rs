@@ -118,9 +118,10 @@ impl Core {
                 }
                 let (reason, tickets) = self.take(now, key, &source, message, version);
                 self.note_marks(key, &source, &tickets);
-                match self.durability {
-                    Durability::Strict => (reason, tickets),
-                    Durability::Interval => (reason, Tickets::None),
+                if origin.has_no_resender() || self.durability == Durability::Interval {
+                    (reason, Tickets::None)
+                } else {
+                    (reason, tickets)
                 }
             }
         };
@@ -224,6 +225,7 @@ impl Core {
         if !self.groups.is_empty() {
             self.share_out(&message, &mut receivers);
         }
+        self.pass_sessions_by(source.origin, &mut receivers);
         let routed = self
             .logs
             .iter()
@@ -289,7 +291,7 @@ impl Core {
             if source.marked.contains(&id) {
                 continue;
             }
-            if log.is_missing() {
+            if log.is_missing() || (log.is_passed_by && source.origin.has_no_resender()) {
                 self.stats.dropped += u64::from(!own);
                 continue;
             }

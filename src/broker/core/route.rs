@@ -15,6 +15,8 @@ pub(super) struct AttachedLog {
     routes: Vec<ForwardRoute>,
     /// It could not be opened: see [`super::lacking`].
     is_missing: bool,
+    /// It has no room, nor will have soon: see [`super::lacking`].
+    pub(super) is_passed_by: bool,
     /// A message that a route could not map was logged; the others are only counted.
     pub(super) told_unmapped: bool,
 }
@@ -26,6 +28,7 @@ impl AttachedLog {
             watermark: Watermark::new(next),
             routes,
             is_missing: false,
+            is_passed_by: false,
             told_unmapped: false,
         }
     }
