@@ -27,6 +27,8 @@ struct Disk {
     writes_fail: bool,
     /// Every write finds it full until a file is removed.
     is_full: bool,
+    /// A file that cannot be read.
+    unreadable: Option<usize>,
     /// What it says is free, in bytes.
     free: Option<u64>,
 }
@@ -65,6 +67,12 @@ impl FaultyFolder {
     /// It says that so much is free; what it does is another matter.
     pub fn say_free(&self, bytes: u64) {
         self.disk.lock().unwrap().free = Some(bytes);
+    }
+
+    /// This file cannot be read from now on; `None`: every file can be.
+    pub fn fail_reads(&self, name: Option<&str>) {
+        let mut disk = self.disk.lock().unwrap();
+        disk.unreadable = name.map(|name| disk.names[name]);
     }
 
     /// There is room again.
@@ -198,6 +206,9 @@ impl StorageBackend for OpenFile {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let disk = self.disk.lock().unwrap();
+        if disk.unreadable == Some(self.file) {
+            return Err(io::Error::other("input/output error"));
+        }
         let from = index(offset);
         let bytes = disk.files[self.file].cached.get(from..from + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);

@@ -171,6 +171,26 @@ async fn a_read_only_medium_is_read_and_is_written_when_it_can_be() {
 }
 
 #[tokio::test]
+async fn a_sealed_file_that_cannot_be_read_now_does_not_keep_the_others_from_being_written() {
+    let folder = FaultyFolder::default();
+    let log = open(&folder);
+    fill(&log, 1000).await;
+    let first = folder.names()[0].clone();
+    folder.fail_reads(Some(&first));
+    let error = log.read(Seq(0), 10, SIZE).await.unwrap_err();
+    assert!(error.to_string().contains("input/output error"), "{error}");
+    fill(&log, 10).await;
+    assert_eq!(log.error(), None);
+    folder.fail_reads(None);
+    let entries = read_all(&log).await;
+    assert_run(&entries, 1, 1010);
+    assert!(
+        folder.names().contains(&first),
+        "what cannot be read is not damaged"
+    );
+}
+
+#[tokio::test]
 async fn what_a_failed_sync_gave_up_is_written_again_before_it_counts() {
     let folder = FaultyFolder::default();
     let log = open(&folder);
