@@ -437,9 +437,10 @@ fn a_store_without_its_syncs_is_caught() {
         (Honesty::LiesAboutData, "of its files"),
         (Honesty::LiesAboutNames, "of its folder"),
     ] {
+        println!("\n    without the sync {what} redb may panic; that is caught, too:");
         let tally = lives(seed, cuts.min(CUTS), honesty);
         println!(
-            "\n    a store without the sync {what}: {} of {} cuts are caught, as they should be",
+            "    a store without the sync {what}: {} of {} cuts are caught, as they should be",
             tally.faults, tally.cuts
         );
         print!("{}", tally.told_faults());
