@@ -94,13 +94,18 @@ impl SessionCore {
             return false;
         };
         let sessions = self.sessions.iter();
-        let survivors = Survivors::new(sessions.filter(|(_, session)| {
+        let concerned = sessions.filter(|(_, session)| {
             session.shares.contains_key(&number)
                 || session
                     .open
                     .values()
                     .any(|held| held.generation == Some(number))
-        }));
+        });
+        let concerned: Vec<_> = concerned.collect();
+        // What was to be skipped and has been come by is not kept, so the rows must not count it any more.
+        self.dirty
+            .extend(concerned.iter().map(|(number, _)| **number));
+        let survivors = Survivors::new(concerned);
         self.rewritten.insert(number, self.census.of(number));
         self.front.pace.tidy_by(now + TIDY_DELAY);
         self.rewrite = Some((number, self.next_commit_number(), survivors));
