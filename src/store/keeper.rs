@@ -117,6 +117,16 @@ pub(super) struct Loaded {
     pub(super) is_salvaged: bool,
 }
 
+impl Loaded {
+    /// The highest position that a file has or had. What was dropped with its file may still be told of in the rows, so
+    /// its positions are not given out again.
+    pub(super) fn last_position(&self) -> u64 {
+        let there = self.files.iter().map(|(summary, _)| summary);
+        let held = there.chain(&self.gone).filter(|summary| summary.count > 0);
+        held.map(|summary| summary.last).max().unwrap_or(0)
+    }
+}
+
 /// A sealed generation that can go to make room.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Relief {

@@ -71,11 +71,15 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(options: LogOptions, loaded: Loaded) -> Self {
+        let used = loaded.last_position();
         let position = loaded.position;
         let ledger = Ledger::new(loaded.files, &position);
         // What is done may lie above what is in the files: those positions were used.
-        let used = ledger.last().max(position.cursor).max(position.done.last());
-        let received = position.received.iter();
+        let used = used.max(position.cursor).max(position.done.last());
+        let received = position
+            .received
+            .iter()
+            .flat_map(|(first, last)| first..=last);
         let pace = Pace::new(options.commit_interval, options.hold_for_upstream);
         Self {
             front: Front::new(pace, options.hold_bytes, ledger.last(), used),
@@ -85,8 +89,9 @@ impl Core {
             committed_cursor: position.cursor,
             cursor_under_way: position.cursor,
             read_to: position.cursor,
+            // That of a message which went with its file, because it was done, is void.
             received: received
-                .flat_map(|(first, last)| first..=last)
+                .filter(|seq| ledger.generation_of(*seq).is_some())
                 .map(|seq| (seq, 0))
                 .collect(),
             marks: Marks::new(loaded.marks),

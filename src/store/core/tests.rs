@@ -489,6 +489,29 @@ fn loaded(ledger: &Ledger) -> Loaded {
 }
 
 #[test]
+fn what_went_with_its_file_before_that_was_committed_gives_nothing_to_the_next_message() {
+    let mut position = Position {
+        cursor: 5,
+        ..Position::default()
+    };
+    position.received.insert(17, 17);
+    let loaded = Loaded {
+        epoch: 2,
+        position,
+        files: vec![(Summary::empty(3), 0)],
+        gone: vec![Summary {
+            number: 2,
+            ..summary(&[4, 17, 50])
+        }],
+        ..Loaded::default()
+    };
+    let core = Core::new(LogOptions::new("none".into()), loaded);
+    assert_eq!(core.next_seq(), Seq(51));
+    assert!(core.position().received.iter().next().is_none());
+    assert_eq!(core.stats().dropped, 3);
+}
+
+#[test]
 fn a_cursor_without_files_needs_no_commit_to_stand() {
     let mut bench = bench().up();
     for _ in 0..100_000_u64 {

@@ -28,10 +28,10 @@ impl SessionCore {
         known: &BTreeSet<SessionNumber>,
         loaded: Loaded,
     ) -> Self {
-        let ledger = Ledger::new(loaded.files, &loaded.position);
         let highest = loaded.sessions.values().map(SessionRow::highest).max();
-        let used = ledger.last().max(loaded.position.cursor);
+        let used = loaded.last_position().max(loaded.position.cursor);
         let used = used.max(highest.unwrap_or(0));
+        let ledger = Ledger::new(loaded.files, &loaded.position);
         let pace = Pace::new(options.commit_interval, options.hold);
         let mut core = Self {
             front: Front::new(pace, options.hold_bytes, ledger.last(), used),
