@@ -18,14 +18,7 @@ const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 /// the user), where it is in an encoding other than UTF-8 or ASCII, or where it holds a control character.
 #[must_use]
 pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
-    let mut certificate = Der::new(certificate.as_ref()).open(SEQUENCE)?;
-    let mut signed = certificate.open(SEQUENCE)?;
-    if signed.next_is(VERSION) {
-        signed.open(VERSION)?;
-    }
-    signed.open(INTEGER)?; // serialNumber
-    signed.open(SEQUENCE)?; // signature
-    signed.open(SEQUENCE)?; // issuer
+    let mut signed = from_validity(certificate)?;
     signed.open(SEQUENCE)?; // validity
     let mut subject = signed.open(SEQUENCE)?;
 
@@ -42,6 +35,19 @@ pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
         }
     }
     found.filter(|name| !name.is_empty() && !name.chars().any(char::is_control))
+}
+
+/// What is signed in a certificate, from its `validity` on (RFC 5280 section 4.1).
+pub(super) fn from_validity<'a>(certificate: &'a CertificateDer<'_>) -> Option<Der<'a>> {
+    let mut certificate = Der::new(certificate.as_ref()).open(SEQUENCE)?;
+    let mut signed = certificate.open(SEQUENCE)?;
+    if signed.next_is(VERSION) {
+        signed.open(VERSION)?;
+    }
+    signed.open(INTEGER)?; // serialNumber
+    signed.open(SEQUENCE)?; // signature
+    signed.open(SEQUENCE)?; // issuer
+    Some(signed)
 }
 
 /// A string in one of the encodings that are UTF-8 already.

@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateDer;
 
-use super::der::{Der, INTEGER, SEQUENCE};
+use super::certificate::from_validity;
+use super::der::SEQUENCE;
 use super::time::time;
 use crate::clock::WallTime;
-
-/// `version` of TBSCertificate; absent in v1.
-const VERSION: u8 = 0xA0;
 
 /// From so many days before the end on, it is told.
 const TOLD_AHEAD_DAYS: u64 = 30;
@@ -66,15 +64,7 @@ fn counted(days: u64) -> Option<String> {
 }
 
 fn not_after(certificate: &CertificateDer<'_>) -> Option<WallTime> {
-    let mut certificate = Der::new(certificate.as_ref()).open(SEQUENCE)?;
-    let mut signed = certificate.open(SEQUENCE)?;
-    if signed.next_is(VERSION) {
-        signed.open(VERSION)?;
-    }
-    signed.open(INTEGER)?; // serialNumber
-    signed.open(SEQUENCE)?; // signature
-    signed.open(SEQUENCE)?; // issuer
-    let mut validity = signed.open(SEQUENCE)?;
+    let mut validity = from_validity(certificate)?.open(SEQUENCE)?;
     time(&mut validity)?; // notBefore
     time(&mut validity)
 }

@@ -7,14 +7,21 @@ use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Bound;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::StorageBackend;
 use redb::backends::FileBackend;
+use rustix::io::Errno;
 
 use super::error::StoreError;
+
+/// What a medium gives or does not.
+const BLOCK_BYTES: usize = 4096;
+/// What is read at once where it is good; a multiple of [`BLOCK_BYTES`].
+const READ_BYTES: usize = 64 * BLOCK_BYTES;
 
 /// A folder of flat files.
 pub trait Directory: Debug + Send {
@@ -33,10 +40,10 @@ pub trait Directory: Debug + Send {
     /// What the file system says.
     fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn StorageBackend>>;
 
-    /// All bytes of a file.
+    /// All bytes of a file; where the medium does not give them, zeroes.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says, unless it is that the medium is bad.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
 
     /// Gives a file another name, in place of any that has it. Durable after [`Self::sync`].
@@ -79,6 +86,11 @@ impl Folder {
             path: path.to_owned(),
             source,
         })
+    }
+
+    /// As it is, there or not.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path }
     }
 
     /// Makes the folder if it is absent.
@@ -127,7 +139,9 @@ impl Directory for Folder {
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.path.join(name))
+        let file = File::open(self.path.join(name))?;
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        read_around_bad_blocks(length, |bytes, at| file.read_exact_at(bytes, at))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -146,6 +160,39 @@ impl Directory for Folder {
         let told = rustix::fs::statvfs(&self.path)?;
         Ok(told.f_bavail.saturating_mul(told.f_frsize))
     }
+}
+
+/// Whether the medium itself is at fault: a block that cannot be read or written, or what the file system keeps about it.
+pub(super) fn is_bad_medium(error: &io::Error) -> bool {
+    let known = [Errno::IO, Errno::UCLEAN, Errno::BADMSG];
+    Errno::from_io_error(error).is_some_and(|errno| known.contains(&errno))
+}
+
+/// Reads `length` bytes by `read`, and where the medium is bad block by block: those that it does not give are zeroes.
+fn read_around_bad_blocks(
+    length: usize,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
+    let mut all = vec![0; length];
+    let mut at = 0;
+    for blocks in all.chunks_mut(READ_BYTES) {
+        let mut tried = read(blocks, at);
+        if tried.as_ref().is_err_and(is_bad_medium) {
+            tried = Ok(());
+            let mut at = at;
+            for block in blocks.chunks_mut(BLOCK_BYTES) {
+                let mut once = || read(block, at);
+                match once().or_else(|_| once()) {
+                    Err(error) if is_bad_medium(&error) => block.fill(0),
+                    given => given?,
+                }
+                at += block.len() as u64;
+            }
+        }
+        tried?;
+        at += blocks.len() as u64;
+    }
+    Ok(all)
 }
 
 /// What was given to the medium since the log was opened.
@@ -246,5 +293,36 @@ impl StorageBackend for Medium {
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock<bool> {
         self.inner.query_lock_range(start, end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_bad_medium_does_not_give_is_zeroes_and_the_rest_is_read() {
+        let length = READ_BYTES * 2 + 100;
+        let written: Vec<u8> = (1..=251).cycle().take(length).collect();
+        let bad = [BLOCK_BYTES * 3, READ_BYTES * 2];
+        let read = |bytes: &mut [u8], at: u64| {
+            let at = usize::try_from(at).unwrap();
+            if bad.iter().any(|bad| (at..at + bytes.len()).contains(bad)) {
+                return Err(Errno::IO.into());
+            }
+            bytes.copy_from_slice(&written[at..at + bytes.len()]);
+            Ok(())
+        };
+        let mut expected = written.clone();
+        expected[bad[0]..bad[0] + BLOCK_BYTES].fill(0);
+        expected[bad[1]..].fill(0);
+        assert!(read_around_bad_blocks(length, read).unwrap() == expected);
+    }
+
+    #[test]
+    fn another_error_than_of_the_medium_ends_the_read() {
+        let read = |_: &mut [u8], _| Err(io::ErrorKind::PermissionDenied.into());
+        let error = read_around_bad_blocks(10, read).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::directory::is_bad_medium;
+
 /// What went wrong in the store; the disk or the file is to blame unless it says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -64,8 +66,13 @@ impl StoreError {
         ))
     }
 
-    /// Whether the content is at fault, so that trying again does not help but salvaging may.
+    /// Whether the content or the blocks under it are at fault, so that trying again does not help but salvaging may: what
+    /// can be read goes to a new file, and the old one stays beside it. Where the whole medium is gone that fails too.
     pub(super) fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Io { source, .. } => is_bad_medium(source),
+            _ => false,
+        }
     }
 }

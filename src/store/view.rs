@@ -4,7 +4,6 @@
 //! touched: not its content, not its owner. RAM: the files that are open, about 16 MiB each.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
-use super::Directory;
+use super::directory::{Directory, Folder};
 
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct View {
-    path: PathBuf,
+    folder: Folder,
     /// What differs from the folder: files that were opened or made, and names that are gone.
     own: Mutex<BTreeMap<String, Option<Copy>>>,
 }
@@ -25,7 +24,7 @@ pub(super) struct View {
 impl View {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
-            path,
+            folder: Folder::at(path),
             own: Mutex::default(),
         }
     }
@@ -39,26 +38,18 @@ impl View {
         match self.own().get(name) {
             Some(Some(copy)) => Ok(copy.clone()),
             Some(None) => Err(io::ErrorKind::NotFound.into()),
-            None => Copy::of(&fs::read(self.path.join(name))?),
+            None => Copy::of(&self.folder.read(name)?),
         }
     }
 }
 
 impl Directory for View {
     fn path(&self) -> &Path {
-        &self.path
+        self.folder.path()
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        let mut files = BTreeMap::new();
-        for file in fs::read_dir(&self.path)? {
-            let file = file?;
-            if let (Ok(name), metadata) = (file.file_name().into_string(), file.metadata()?)
-                && metadata.is_file()
-            {
-                files.insert(name, metadata.len());
-            }
-        }
+        let mut files: BTreeMap<_, _> = self.folder.list()?.into_iter().collect();
         for (name, copy) in self.own().iter() {
             match copy {
                 Some(copy) => files.insert(name.clone(), copy.len()?),

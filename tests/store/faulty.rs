@@ -10,6 +10,8 @@ use fieldgate::store::Directory;
 use redb::StorageBackend;
 
 const PAGE: usize = 4096;
+/// What Linux says of a block that cannot be read.
+const EIO: i32 = 5;
 
 /// Clones are the same folder.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +29,12 @@ struct Disk {
     writes_fail: bool,
     /// Every write finds it full until a file is removed.
     is_full: bool,
-    /// A file that cannot be read.
+    /// A file that cannot be read now.
     unreadable: Option<usize>,
+    /// A file, and a page of it that can never be read.
+    bad: Option<(usize, usize)>,
+    /// The next removal of a file panics.
+    panics: bool,
     /// What it says is free, in bytes.
     free: Option<u64>,
 }
@@ -73,6 +79,23 @@ impl FaultyFolder {
     pub fn fail_reads(&self, name: Option<&str>) {
         let mut disk = self.disk.lock().unwrap();
         disk.unreadable = name.map(|name| disk.names[name]);
+    }
+
+    /// The block under a page of this file is worn out.
+    pub fn wear_out(&self, name: &str, page: usize) {
+        let mut disk = self.disk.lock().unwrap();
+        disk.bad = Some((disk.names[name], page));
+    }
+
+    /// Size of a file, in pages.
+    pub fn pages(&self, name: &str) -> usize {
+        let disk = self.disk.lock().unwrap();
+        disk.files[disk.names[name]].cached.len().div_ceil(PAGE)
+    }
+
+    /// The next removal of a file panics, as a bug in it would.
+    pub fn panic_once(&self) {
+        self.disk.lock().unwrap().panics = true;
     }
 
     /// There is room again.
@@ -158,8 +181,15 @@ impl Directory for FaultyFolder {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let disk = self.disk.lock().unwrap();
-        let file = disk.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(disk.files[*file].cached.clone())
+        let file = *disk.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let mut bytes = disk.files[file].cached.clone();
+        if let Some((_, page)) = disk.bad.filter(|(bad, _)| *bad == file) {
+            bytes[page * PAGE..]
+                .iter_mut()
+                .take(PAGE)
+                .for_each(|byte| *byte = 0);
+        }
+        Ok(bytes)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -171,6 +201,8 @@ impl Directory for FaultyFolder {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        let panics = std::mem::take(&mut self.disk.lock().unwrap().panics);
+        assert!(!panics, "planted by the test");
         self.rename_in(|names| {
             names.remove(name).ok_or(io::ErrorKind::NotFound)?;
             Ok(())
@@ -210,6 +242,13 @@ impl StorageBackend for OpenFile {
             return Err(io::Error::other("input/output error"));
         }
         let from = index(offset);
+        let pages = from / PAGE..(from + out.len()).div_ceil(PAGE);
+        if disk
+            .bad
+            .is_some_and(|(file, page)| file == self.file && pages.contains(&page))
+        {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         let bytes = disk.files[self.file].cached.get(from..from + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())

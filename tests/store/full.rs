@@ -191,6 +191,24 @@ async fn a_sealed_file_that_cannot_be_read_now_does_not_keep_the_others_from_bei
 }
 
 #[tokio::test]
+async fn a_panic_in_the_logs_thread_is_told_and_costs_nothing() {
+    let folder = FaultyFolder::default();
+    let log = open(&folder);
+    fill(&log, 1000).await;
+    let first = folder.names()[0].clone();
+    folder.panic_once();
+    done(&log, 1..=500);
+    told(&log, true).await;
+    let error = log.error().unwrap_or_default();
+    assert!(error.contains("panicked"), "{error}");
+    append(&log, QoS::AtLeastOnce, SIZE);
+    covered(&log, Seq(1001)).await;
+    gone(&folder, &first).await;
+    told(&log, false).await;
+    assert_run(&read_all(&log).await, 501, 1001);
+}
+
+#[tokio::test]
 async fn what_a_failed_sync_gave_up_is_written_again_before_it_counts() {
     let folder = FaultyFolder::default();
     let log = open(&folder);

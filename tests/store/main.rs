@@ -10,6 +10,7 @@
     missing_docs
 )]
 
+mod bad_blocks;
 mod damage;
 mod drain;
 mod drop_oldest;
