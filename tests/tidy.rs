@@ -15,6 +15,8 @@
 
 #[path = "tidy/file.rs"]
 mod file;
+#[path = "tidy/promises.rs"]
+mod promises;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -573,4 +575,23 @@ fn a_fault_names_its_line() {
         .map(|(_, fault)| fault.place.as_str())
         .collect();
     assert_eq!(places, ["src/net/mod.rs:7"]);
+}
+
+#[test]
+fn every_test_that_a_promise_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let mut there = HashSet::new();
+    promises::tests(&root.join("src"), &mut there);
+    promises::tests(&root.join("tests"), &mut there);
+    let named = promises::named(&page);
+    assert!(named.len() > 20, "{named:?}");
+    let missing: Vec<_> = named.iter().filter(|name| !there.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let planted = page.replacen("`tests/run kill`", "`tests/run nothing`", 1);
+    assert!(
+        promises::named(&planted)
+            .iter()
+            .any(|name| !there.contains(name))
+    );
 }
