@@ -30,6 +30,19 @@ def faults(acknowledged, sent, received, once):
     return found
 
 
+def wait_for_all(waits, received):
+    """Waits until each tally has all that is wanted of it, or nothing has come for a long time: the judge says what is
+    missing then. `received` counts all that came."""
+    most, deadline = -1, 0.0
+    while waits := [(tally, wanted) for tally, wanted in waits if not tally.has_all(wanted)]:
+        count = received()
+        if count > most:
+            most, deadline = count, time.monotonic() + DEADLINE
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
+
+
 class Publisher:
     """Publishes numbers, as fast as its window lets it; goes on with its session after each resumption.
 

@@ -21,7 +21,6 @@ import random
 import time
 
 from harness import (
-    DEADLINE,
     LONG,
     Failed,
     Gateway,
@@ -33,7 +32,7 @@ from harness import (
     main,
     wait_until,
 )
-from load import FOR_EVER, Publisher, Tally, faults
+from load import FOR_EVER, Publisher, Tally, faults, wait_for_all
 from mqtt_client import V5, V311, Client
 
 ROUNDS = 200 if LONG else 40
@@ -198,20 +197,12 @@ class Run:
         check(self.cut_off, "no end met a message on its way")
 
     def wait_for_the_rest(self):
-        """Until nothing is missing, or nothing has come for a long time: the judge says what is missing then."""
         waits = [
             (session.tally(publisher), session.wanted(publisher))
             for session in self.sessions
             for publisher in self.load
         ]
-        most, deadline = -1, 0.0
-        while waits := [(tally, wanted) for tally, wanted in waits if not tally.has_all(wanted)]:
-            received = sum(session.received() for session in self.sessions)
-            if received > most:
-                most, deadline = received, time.monotonic() + DEADLINE
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.2)
+        wait_for_all(waits, lambda: sum(session.received() for session in self.sessions))
 
     def judge(self, session, publisher):
         once = min(session.qos, publisher.qos) == 2
