@@ -81,7 +81,7 @@ impl<'a> Down<'a> {
             return;
         };
         let options = InletOptions {
-            client_id: format!("$fieldgate/upstream/{}", options.name).into(),
+            client_id: InletOptions::client_id_of(&options.name),
             bridge: number,
             version: options.protocol,
             clean_start,

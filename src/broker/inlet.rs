@@ -38,6 +38,14 @@ pub struct InletOptions {
     pub session_expiry: u32,
 }
 
+impl InletOptions {
+    /// The ClientId of the bridge of this name.
+    #[must_use]
+    pub fn client_id_of(bridge: &str) -> ByteString {
+        format!("$fieldgate/upstream/{bridge}").into()
+    }
+}
+
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Inlet {

@@ -5,7 +5,8 @@
 //!
 //! - `handle`: how others start and hold the broker, `request`: what they ask of it while it runs; `thread`: what runs
 //!   on it; `shell`: what its tasks share; `round`: when they write; `carry_out`: what becomes of the core's effects,
-//!   `refused`: what the log says of those about rights; `stores` and `keeping`: what outlives the broker;
+//!   `refused`: what the log says of those about rights; `stores` and `keeping`: what outlives the broker,
+//!   `new_routes`: what a route takes that was there before it;
 //! - `express`: the short way of packets whose fate is known;
 //! - `greeting` and `connection`: a client on a socket, `peer` and `outbox`: its other side for those who publish to it, `encoded`: a
 //!   message encoded once for all its receivers, `topic_aliases`: which topics a client knows by number;
@@ -28,6 +29,7 @@ mod inlet;
 mod keeping;
 mod link;
 mod link_task;
+mod new_routes;
 mod options;
 mod outbox;
 mod peer;

@@ -25,6 +25,14 @@ pub struct ForwardRoute {
     pub retain: RetainPolicy,
 }
 
+impl ForwardRoute {
+    /// Tells it from the other routes of its bridge, over restarts: by what it takes and where that goes.
+    #[must_use]
+    pub(super) fn fingerprint(&self) -> u32 {
+        crc32c::crc32c(format!("{}\0{}", self.filter, self.topic).as_bytes())
+    }
+}
+
 /// What becomes of the retain flag on the way up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RetainPolicy {

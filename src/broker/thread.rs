@@ -17,7 +17,7 @@ use super::handle::Arrival;
 use super::link_task;
 use super::request;
 use super::shell::Shell;
-use super::{BrokerOptions, Stores, keeping};
+use super::{BrokerOptions, Stores, keeping, new_routes};
 use crate::auth::Authenticator;
 use crate::shutdown::Stop;
 
@@ -134,6 +134,9 @@ fn spawn_own_tasks(shell: &Rc<Shell>) {
     spawn_local(keep_time(Rc::clone(shell)));
     for log in shell.keeping.logs() {
         spawn_local(keeping::follow(Rc::clone(shell), log));
+    }
+    for bridge in 0..shell.keeping.bridges.len() {
+        spawn_local(new_routes::send_retained(Rc::clone(shell), bridge));
     }
     spawn_local(keeping::fetch(Rc::clone(shell)));
     shell.guarded(|| {

@@ -97,6 +97,18 @@ impl Log {
         self.with_core(|core| core.marks())
     }
 
+    /// What [`Self::keep_routes`] was told last, in this start or an earlier one. None in a new log, and where it was lost to
+    /// damage.
+    #[must_use]
+    pub fn routes(&self) -> Vec<u32> {
+        self.with_core(|core| core.routes())
+    }
+
+    /// The appender has begun with these routes, which it knows by a number each. Committed within about a second.
+    pub fn keep_routes(&self, now: Instant, routes: Vec<u32>) {
+        self.with_core(|core| core.keep_routes(now, routes));
+    }
+
     /// Whether the bytes that wait for a commit are below their limit.
     #[must_use]
     pub fn has_room(&self) -> bool {

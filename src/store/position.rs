@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! epoch:u32 | cursor:u64 | done above the cursor | received (QoS 2) | generations touched: count, (number, done)*
-//! | session: length, text; length 0: none
+//! | session: length, text; length 0: none | routes: count, fingerprint:u32*; not there in older files
 //! ```
 //!
 //! It is [`framed`], so it can be found in a damaged file.
@@ -33,6 +33,8 @@ pub(super) struct Position {
     pub(super) touched: Vec<(u64, u64)>,
     /// What the reader calls its session at the upstream; the marks of `received` were made in it.
     pub(super) session: Option<String>,
+    /// What the appender calls its routes; see [`super::Log::keep_routes`].
+    pub(super) routes: Vec<u32>,
 }
 
 impl Position {
@@ -49,6 +51,10 @@ impl Position {
         }
         let session = self.session.as_deref().unwrap_or_default();
         varint::put_bytes(&mut body, session.as_bytes());
+        varint::put(&mut body, self.routes.len() as u64);
+        for route in &self.routes {
+            body.extend_from_slice(&route.to_le_bytes());
+        }
         framed::seal(MAGIC, VERSION, &body)
     }
 
@@ -60,14 +66,16 @@ impl Position {
             cursor: input.u64()?,
             done: Ranges::decode(&mut input)?,
             received: Ranges::decode(&mut input)?,
-            touched: Vec::new(),
-            session: None,
+            ..Self::default()
         };
         for _ in 0..input.varint()? {
             position.touched.push((input.varint()?, input.varint()?));
         }
         let session = String::from_utf8(input.bytes()?.to_vec()).ok()?;
         position.session = Some(session).filter(|session| !session.is_empty());
+        for _ in 0..input.varint().unwrap_or(0) {
+            position.routes.push(input.u32()?);
+        }
         Some(position)
     }
 }
@@ -82,6 +90,7 @@ mod tests {
             cursor: 1000,
             touched: vec![(1, 5), (2, 900)],
             session: Some("cloud:8883 gw".to_owned()),
+            routes: vec![7, u32::MAX],
             ..Position::default()
         };
         position.done.insert(1002, 1004);
@@ -104,6 +113,18 @@ mod tests {
             ..position()
         };
         assert_eq!(Position::decode(position.encode().into()), Some(position));
+    }
+
+    #[test]
+    fn a_position_from_before_there_were_routes_comes_back() {
+        let position = Position {
+            routes: Vec::new(),
+            ..position()
+        };
+        let encoded = position.encode();
+        let body = encoded.get(16..encoded.len() - 1).unwrap();
+        let older = framed::seal(MAGIC, VERSION, body);
+        assert_eq!(Position::decode(older.into()), Some(position));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Topic templates: `site/berlin/{topic}`, `{gateway}/{device}/{group}`, `{3..}`.
 
+use std::fmt;
+
 use super::{TopicError, TopicName};
 
 /// A text with placeholders, checked when it is made. `{topic}` stands for the whole topic of a message, `{1}` `{2}`
@@ -113,6 +115,19 @@ impl Template {
     }
 }
 
+impl fmt::Display for Template {
+    /// As it was written.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => formatter.write_str(text),
+            Part::Whole => formatter.write_str("{topic}"),
+            Part::Level(n) => write!(formatter, "{{{n}}}"),
+            Part::LevelsFrom(n) => write!(formatter, "{{{n}..}}"),
+            Part::Named(name) => write!(formatter, "{{{name}}}"),
+        })
+    }
+}
+
 impl Part {
     fn placeholder(name: &str, named: &[&str], levels: bool) -> Result<Self, TemplateError> {
         if named.contains(&name) {
@@ -183,6 +198,14 @@ mod tests {
         assert_eq!(applied("{topic}", "a").unwrap(), "a");
         assert_eq!(applied("{3..}", "a/b"), Err(TemplateError::NoSuchLevel(3)));
         assert_eq!(applied("{0}", "a"), Err(TemplateError::LevelZero));
+    }
+
+    #[test]
+    fn a_template_is_shown_as_it_was_written() {
+        for text in ["site/{topic}", "{2}/{1}/x{gateway}", "a/{3..}"] {
+            let template = Template::parse(text, &["gateway"], true).unwrap();
+            assert_eq!(template.to_string(), text);
+        }
     }
 
     #[test]

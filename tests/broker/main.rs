@@ -15,6 +15,7 @@ mod inlet;
 mod limits;
 mod link;
 mod login;
+mod new_routes;
 mod requests;
 mod slow;
 mod support;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fieldgate::auth::{Authenticator, Credentials, Users};
-use fieldgate::broker::{Attachment, Broker, BrokerHandle, BrokerOptions};
+use fieldgate::broker::{Broker, BrokerHandle, BrokerOptions, Stores};
 use fieldgate::listener::{Bind, Listener, ListenerOptions, PreparedListener};
 use fieldgate::mqtt::{
     Acknowledge, Connack, Connect, Decoder, Disconnect, Message, Packet, PacketId, ProtocolVersion,
@@ -59,18 +59,18 @@ impl Gateway {
 
     pub(crate) fn with_logs(
         change: impl FnOnce(&mut BrokerOptions),
-        attachments: Vec<Attachment>,
+        stores: impl Into<Stores>,
     ) -> Self {
         let anonymous = ListenerOptions {
             anonymous: true,
             ..listener()
         };
-        Self::full(change, attachments, Users::default(), anonymous)
+        Self::full(change, stores, Users::default(), anonymous)
     }
 
     pub(crate) fn full(
         change: impl FnOnce(&mut BrokerOptions),
-        attachments: Vec<Attachment>,
+        stores: impl Into<Stores>,
         credentials: impl Into<Credentials>,
         listener: ListenerOptions,
     ) -> Self {
@@ -78,7 +78,7 @@ impl Gateway {
         change(&mut options);
         let shutdown = Shutdown::default();
         let authenticator = Authenticator::new(credentials);
-        let broker = Broker::start(options, attachments, authenticator, shutdown.stop()).unwrap();
+        let broker = Broker::start(options, stores, authenticator, shutdown.stop()).unwrap();
         let kept = listener.clone();
         let listener = PreparedListener::new(listener, &TlsTime::default()).unwrap();
         let listener = listener.start(broker.clone(), shutdown.stop());

@@ -24,6 +24,7 @@ mod kick;
 mod lacking;
 mod model;
 mod model_kept;
+mod new_routes;
 mod publish;
 mod random;
 mod reasons;

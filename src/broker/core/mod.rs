@@ -13,7 +13,7 @@
 //!
 //! With a store ([`Core::attach_store`]) sessions that outlive their connection are kept: `durable` is what is known of
 //! one, `keep` and `fetch` the way of its messages into the log and back, `rows` what the store is told beside them, `restore` a start with what it knew,
-//! `lacking` one without a part of it.
+//! `lacking` one without a part of it, `new_routes` what a bridge is sent of the past.
 //!
 //! Invariants. An answer leaves only when all of the store that it depends on is covered, and in the order of what was
 //! asked (P1); nothing leaves before the CONNACK. What takes a message is decided before anyone takes it. What is kept beyond the call that brought
@@ -38,6 +38,7 @@ mod held;
 mod keep;
 mod lacking;
 mod lanes;
+mod new_routes;
 mod publish;
 mod receivers;
 mod recent;
@@ -64,6 +65,7 @@ mod will;
 pub use connect::AuthRefusal;
 pub use effect::{Act, CloseCause, ConnId, Effect, FETCH_BYTES, FETCH_MESSAGES, LogId, Refused};
 pub use express::{ExpressDelivery, Expressed};
+pub use new_routes::NewRoutes;
 pub use restore::{Restored, RestoredRetained, RestoredSession};
 pub use stats::CoreStats;
 pub use table::{ConnectionRow, SessionRow};

@@ -356,7 +356,11 @@ pub(super) fn is_as_told(message: &Message) -> bool {
     !is_text || std::str::from_utf8(&message.payload).is_ok()
 }
 
-fn tell_unmapped(log: &mut AttachedLog, message: &Message, error: &crate::topic::TemplateError) {
+pub(super) fn tell_unmapped(
+    log: &mut AttachedLog,
+    message: &Message,
+    error: &crate::topic::TemplateError,
+) {
     if !mem::replace(&mut log.told_unmapped, true) {
         tracing::warn!(
             topic = %message.topic,

@@ -12,7 +12,7 @@ use crate::topic::{TemplateError, TopicName};
 pub(super) struct AttachedLog {
     pub(super) id: LogId,
     pub(super) watermark: Watermark,
-    routes: Vec<ForwardRoute>,
+    pub(super) routes: Vec<ForwardRoute>,
     /// It could not be opened: see [`super::lacking`].
     is_missing: bool,
     /// It has no room, nor will have soon: see [`super::lacking`].
@@ -47,10 +47,15 @@ impl AttachedLog {
 
     /// The first route that takes a message of this topic. None takes what the same bridge brought in.
     pub(super) fn takes(&self, origin: Origin, topic: &TopicName) -> Option<&ForwardRoute> {
+        self.routes.get(self.place_of(origin, topic)?)
+    }
+
+    /// Where that route stands among the routes.
+    pub(super) fn place_of(&self, origin: Origin, topic: &TopicName) -> Option<usize> {
         if matches!(origin, Origin::Bridge(number) if self.id == LogId::Bridge(number)) {
             return None;
         }
-        self.routes.iter().find(|route| {
+        self.routes.iter().position(|route| {
             route.filter.matches(topic) && !route.except.iter().any(|except| except.matches(topic))
         })
     }

@@ -58,6 +58,8 @@ pub(super) struct Core {
     marks: Marks,
     /// What the reader calls its session at the upstream.
     session: Option<String>,
+    /// What the appender calls its routes.
+    routes: Vec<u32>,
     /// The commit that holds the session as it is, and no mark of an earlier one.
     session_commit: u64,
     /// As many of `lost` were known when the session was last doubted.
@@ -97,6 +99,7 @@ impl Core {
             marks: Marks::new(loaded.marks),
             dropped: files::dropped_before(&loaded.gone, &position),
             session: position.session,
+            routes: position.routes,
             session_commit: 0,
             lost_known: 0,
             done: position.done,
@@ -151,6 +154,18 @@ impl Core {
 
     pub(super) fn marks(&self) -> Vec<Mark> {
         self.marks.all()
+    }
+
+    pub(super) fn routes(&self) -> Vec<u32> {
+        self.routes.clone()
+    }
+
+    /// See [`super::Log::keep_routes`].
+    pub(super) fn keep_routes(&mut self, now: Instant, routes: Vec<u32>) {
+        if self.routes != routes {
+            self.routes = routes;
+            self.front.pace.tidy_by(now + TIDY_DELAY);
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -249,6 +264,7 @@ impl Core {
             received,
             touched: self.ledger.touched(),
             session: self.session.clone(),
+            routes: self.routes.clone(),
         }
     }
 }

@@ -1,0 +1,121 @@
+//! Routes that a bridge did not have before: what is retained already and would have gone up by them is appended to its log
+//! once, in steps, as if it were published now.
+//!
+//! Each message goes by the route that would take it, so not where an older route does. It is of QoS 1 at least, because
+//! the link is down at a start, when QoS 0 goes nowhere; a route with `qos: 0` therefore brings nothing up in this way.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytestring::ByteString;
+
+use super::held::Held;
+use super::publish::tell_unmapped;
+use super::retained::Cursor;
+use super::route::mapped;
+use super::{Core, Effect, LogId, Origin};
+use crate::mqtt::{Message, QoS, SubscriptionIds};
+use crate::store::Record;
+
+/// Messages appended in one step.
+const STEP_APPENDED: usize = 128;
+/// Messages looked at in one step.
+const STEP_SEEN: usize = 1024;
+
+/// How far a bridge's log has got with its new routes.
+#[derive(Debug)]
+pub struct NewRoutes {
+    log: LogId,
+    /// Their places among the routes of the log; the last one is under way.
+    routes: Vec<usize>,
+    cursor: Cursor,
+    /// What was retained after that many has gone up as it came.
+    since: u64,
+    /// As who the bridge publishes here: that does not go up again.
+    inlet: ByteString,
+}
+
+impl Core {
+    /// Begins with the routes of `log` at these places. `inlet`: the ClientId as which its bridge publishes here.
+    #[must_use]
+    pub fn new_routes(&self, log: LogId, routes: Vec<usize>, inlet: ByteString) -> NewRoutes {
+        NewRoutes {
+            log,
+            routes,
+            cursor: Cursor::start(),
+            since: self.retained.changes(),
+            inlet,
+        }
+    }
+
+    /// Appends a step of what is retained and goes up by `new`; false: that was the last one.
+    pub fn append_retained(&mut self, now: Instant, new: &mut NewRoutes) -> bool {
+        let stamped = self.wall(now);
+        let Some(log) = self.logs.iter_mut().find(|log| log.id == new.log) else {
+            return false;
+        };
+        let (mut seen, mut appended) = (STEP_SEEN, STEP_APPENDED);
+        while let Some(&place) = new.routes.last() {
+            let Some(route) = log.routes.get(place).cloned() else {
+                new.routes.pop();
+                continue;
+            };
+            while appended > 0
+                && let Some(kept) = self
+                    .retained
+                    .next(&route.filter, &mut new.cursor, &mut seen)
+            {
+                let is_known = kept.change >= new.since || kept.publisher == new.inlet;
+                let topic = &kept.message.topic;
+                if is_known || log.place_of(Origin::Client, topic) != Some(place) {
+                    continue;
+                }
+                let Some(message) = as_published_now(&kept.message, kept.arrived, now) else {
+                    continue;
+                };
+                let message = match mapped(&route, &message) {
+                    Ok(message) => message,
+                    Err(error) => {
+                        self.stats.unmapped += 1;
+                        tell_unmapped(log, &message, &error);
+                        continue;
+                    }
+                };
+                if message.qos == QoS::AtMostOnce {
+                    continue;
+                }
+                appended -= 1;
+                self.effects.push(Effect::Append {
+                    log: new.log,
+                    seq: log.watermark.take(),
+                    record: Record { message, stamped },
+                    mark: None,
+                });
+            }
+            if !new.cursor.is_done() {
+                return true;
+            }
+            new.routes.pop();
+            new.cursor = Cursor::start();
+        }
+        false
+    }
+}
+
+/// The message with what is left of its expiry; `None`: nothing is.
+fn as_published_now(message: &Message, arrived: Instant, now: Instant) -> Option<Message> {
+    let held = Held {
+        message: Rc::new(message.clone()),
+        qos: message.qos,
+        retain: true,
+        subscription_ids: SubscriptionIds::default(),
+        share: None,
+        arrived,
+        place: None,
+    };
+    let message = held.message_at(now, false)?;
+    drop(held);
+    let mut message = Rc::unwrap_or_clone(message);
+    message.qos = message.qos.max(QoS::AtLeastOnce);
+    Some(message)
+}
