@@ -1,6 +1,7 @@
 //! What the control socket is answered.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -8,10 +9,11 @@ use tokio::task::JoinSet;
 
 use super::export::Export;
 use super::report::bridge_body;
+use crate::clock;
 use crate::control::{Asked, ControlSocket, Line, Request};
 use crate::shutdown::Stop;
 use crate::status::BridgeStatus;
-use crate::store::Log;
+use crate::store::{Log, Purged};
 
 /// Requests that wait to be looked at.
 const REQUESTS: usize = 8;
@@ -44,12 +46,21 @@ pub(super) async fn serve(socket: ControlSocket, backlogs: Vec<Backlog>, stop: S
 async fn answer_all(mut requests: mpsc::Receiver<Asked>, backlogs: &[Backlog]) {
     // As many as the socket has connections.
     let mut answers = JoinSet::new();
-    while let Some(Asked { request, answer }) = requests.recv().await {
+    while let Some(asked) = requests.recv().await {
+        let Asked {
+            request,
+            user,
+            answer,
+        } = asked;
         let backlogs = backlogs.to_vec();
         answers.spawn(async move {
             let last = match request {
                 Request::Backlog { bridge } => standings(&backlogs, bridge, &answer).await,
                 Request::Export { bridge } => messages(&backlogs, &bridge, &answer).await,
+                Request::Purge { bridge, older_ms } => {
+                    let age = Duration::from_millis(older_ms);
+                    purge(&backlogs, &bridge, age, user, &answer).await
+                }
             };
             // The peer may have gone; then nobody misses it.
             let told = answer.send(last.unwrap_or_else(Line::Fault)).await;
@@ -90,15 +101,7 @@ async fn messages(
     bridge: &str,
     answer: &mpsc::Sender<Line>,
 ) -> Result<Line, String> {
-    let backlog = find(backlogs, bridge)?;
-    let Some(log) = backlog.log.clone() else {
-        let error = backlog.status.borrow().store_error.clone();
-        return Err(format!(
-            "the backlog of `{bridge}` cannot be opened: {}",
-            error.unwrap_or_default()
-        ));
-    };
-    let mut export = Export::new(log);
+    let mut export = Export::new(find_log(backlogs, bridge)?);
     loop {
         let items = export.next().await.map_err(|error| error.to_string())?;
         if items.is_empty() {
@@ -110,6 +113,51 @@ async fn messages(
             }
         }
     }
+}
+
+/// Tells who did what in the log, since what is gone cannot tell.
+async fn purge(
+    backlogs: &[Backlog],
+    bridge: &str,
+    age: Duration,
+    user: u32,
+    answer: &mpsc::Sender<Line>,
+) -> Result<Line, String> {
+    let log = find_log(backlogs, bridge)?;
+    if !clock::wall().is_plausible() {
+        return Err("the clock of this machine is not set, so no age is known".to_owned());
+    }
+    tracing::warn!(bridge, user, older_than = ?age, "purging the backlog, as asked on the control socket");
+    let done = log.purge(age).await.map_err(|error| error.to_string())?;
+    let Purged {
+        purged,
+        kept,
+        commit,
+    } = done;
+    tracing::warn!(bridge, user, purged, kept, "purged the backlog");
+    let item = json!({ "purged": purged, "kept": kept });
+    if answer.send(Line::Item(item)).await.is_err() {
+        return Ok(Line::End); // to nobody
+    }
+    let mut progress = log.progress();
+    tokio::select! {
+        waited = progress.wait_for(|progress| progress.commits >= commit) => match waited {
+            Ok(_) => Ok(Line::End),
+            Err(_) => Err("the gateway stops".to_owned()),
+        },
+        () = answer.closed() => Ok(Line::End),
+    }
+}
+
+fn find_log(backlogs: &[Backlog], bridge: &str) -> Result<Log, String> {
+    let backlog = find(backlogs, bridge)?;
+    backlog.log.clone().ok_or_else(|| {
+        let error = backlog.status.borrow().store_error.clone();
+        format!(
+            "the backlog of `{bridge}` cannot be opened: {}",
+            error.unwrap_or_default()
+        )
+    })
 }
 
 fn find<'a>(backlogs: &'a [Backlog], bridge: &str) -> Result<&'a Backlog, String> {

@@ -38,7 +38,7 @@ impl Export {
         if self.from >= self.end {
             return Ok(Vec::new());
         }
-        let read = self.log.read(self.from, READ_MESSAGES, READ_BYTES);
+        let read = self.log.look(self.from, READ_MESSAGES, READ_BYTES);
         let entries = read.await?;
         self.from = entries
             .last()

@@ -89,6 +89,7 @@ impl Report {
             flow: self.rates.take(clock::now(), counts),
             delivered: core.delivered,
             dropped: log.dropped,
+            purged: log.purged,
             maybe_duplicated: core.maybe_duplicated,
             connects: core.connects,
             received: core.received,

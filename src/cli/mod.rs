@@ -49,7 +49,7 @@ enum Command {
         #[arg(value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Show what waits for the upstreams, or print it.
+    /// Show what waits for the upstreams, print it, or purge what is old.
     Backlog(backlog::Arguments),
     /// Show the whole path with no hardware and no cloud: a simulated device, the gateway, a stand-in upstream.
     Demo(demo::Arguments),

@@ -45,6 +45,14 @@ use crate::store::{LogOptions, SessionLogOptions, StateOptions};
 use context::{Context, Noted};
 use place::Place;
 
+/// Reads a duration as the file has them: `500ms`, `7d`.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(|fault| format!("{}; {}", fault.message, fault.remedy))
+}
+
 /// The largest configuration file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
 

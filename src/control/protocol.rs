@@ -20,6 +20,13 @@ pub enum Request {
         /// Its bridge.
         bridge: String,
     },
+    /// Drop the old messages of one backlog for good. One item, which says what was done, then the end when it lasts.
+    Purge {
+        /// Its bridge.
+        bridge: String,
+        /// Messages that are older than this go.
+        older_ms: u64,
+    },
 }
 
 /// A line of an answer.

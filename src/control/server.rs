@@ -36,6 +36,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub struct Asked {
     /// What.
     pub request: Request,
+    /// The user who asks, by number.
+    pub user: u32,
     /// Takes the answer; closed when the peer has gone.
     pub answer: mpsc::Sender<Line>,
 }
@@ -92,8 +94,9 @@ impl ControlSocket {
                 }
                 accepted = self.listener.accept(), if peers.len() < CONNECTIONS_MAX => match accepted {
                     Ok((stream, _)) => {
-                        let may = stream.peer_cred().is_ok_and(|peer| self.lets_in(&peer));
-                        peers.spawn(converse(stream, may, requests.clone()));
+                        let peer = stream.peer_cred().ok().filter(|peer| self.lets_in(peer));
+                        let user = peer.map(|peer| peer.uid());
+                        peers.spawn(converse(stream, user, requests.clone()));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the control socket cannot accept");
@@ -111,18 +114,19 @@ impl ControlSocket {
     }
 }
 
-async fn converse(mut stream: UnixStream, may: bool, requests: mpsc::Sender<Asked>) {
+/// `user`: who asks, if they may.
+async fn converse(mut stream: UnixStream, user: Option<u32>, requests: mpsc::Sender<Asked>) {
     let conversed = async {
-        if !may {
+        let Some(user) = user else {
             let refusal = "only root and the user and group that fieldgate runs as may ask";
             return send(&mut stream, &Line::Fault(refusal.to_owned())).await;
-        }
+        };
         let request = match timeout(REQUEST_TIME, read(&mut stream)).await {
             Ok(request) => request?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
         match request {
-            Ok(request) => answer(&mut stream, request, &requests).await,
+            Ok(request) => answer(&mut stream, request, user, &requests).await,
             Err(fault) => send(&mut stream, &Line::Fault(fault)).await,
         }
     };
@@ -146,10 +150,16 @@ async fn read(stream: &mut UnixStream) -> io::Result<Result<Request, String>> {
 async fn answer(
     stream: &mut UnixStream,
     request: Request,
+    user: u32,
     requests: &mpsc::Sender<Asked>,
 ) -> io::Result<()> {
     let (answer, mut lines) = mpsc::channel(LINES);
-    if requests.send(Asked { request, answer }).await.is_err() {
+    let asked = Asked {
+        request,
+        user,
+        answer,
+    };
+    if requests.send(asked).await.is_err() {
         return send(stream, &Line::Fault("the gateway stops".to_owned())).await;
     }
     while let Some(line) = lines.recv().await {
@@ -180,7 +190,10 @@ mod tests {
 
     /// Answers `backlog` with two items, and drops everything else.
     async fn app(mut requests: mpsc::Receiver<Asked>) {
-        while let Some(Asked { request, answer }) = requests.recv().await {
+        while let Some(Asked {
+            request, answer, ..
+        }) = requests.recv().await
+        {
             if matches!(request, Request::Backlog { .. }) {
                 for line in [Line::Item(json!(1)), Line::Item(json!(2)), Line::End] {
                     answer.send(line).await.unwrap();

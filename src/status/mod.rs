@@ -39,6 +39,8 @@ pub struct BridgeStatus {
     pub delivered: u64,
     /// Dropped by a declared policy since the start: limits, expiry, QoS 0 while the link was down.
     pub dropped: u64,
+    /// As many of them were purged by somebody.
+    pub purged: u64,
     /// Sent again without being sure that the first copy did not arrive.
     pub maybe_duplicated: u64,
     /// Connections made since the start.

@@ -12,9 +12,15 @@ use super::handle::{Handle, prepare};
 use super::reading::Ask;
 use super::view::View;
 use super::{
-    CommitNumber, Entry, LinkHealth, LogOptions, LogStats, Mark, Outcome, Progress, Record, Seq,
+    CommitNumber, Entry, LinkHealth, LogOptions, LogStats, Mark, Outcome, Progress, Purged, Record,
+    Seq,
 };
 use crate::clock;
+
+/// Messages that a purge looks at between two turns of others.
+const PURGED_MESSAGES: usize = 1024;
+/// Their bytes.
+const PURGED_BYTES: usize = 256 << 10;
 
 /// A log: messages in order, each kept until it is done. One appender (the broker's thread), one reader (its bridge).
 /// Cheap to clone. When the last clone is dropped without [`Self::close`], what was not covered is lost, as in a crash.
@@ -140,27 +146,57 @@ impl Log {
         messages: usize,
         bytes: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut from = from.0;
+        self.entries(Ask::of_reader(from.0, messages, bytes)).await
+    }
+
+    /// The same for somebody who is not the reader and takes nothing in hand.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn look(
+        &self,
+        from: Seq,
+        messages: usize,
+        bytes: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let ask = Ask {
+            takes: false,
+            ..Ask::of_reader(from.0, messages, bytes)
+        };
+        self.entries(ask).await
+    }
+
+    async fn entries(&self, mut ask: Ask) -> Result<Vec<Entry>, StoreError> {
         loop {
             let (now, wall) = (clock::now(), clock::wall());
-            let reading = self.with_core(|core| core.read(now, wall, from, messages, bytes));
-            let (start, until) = match reading {
+            let (from, until) = match self.with_core(|core| core.read(now, wall, &ask)) {
                 Reading::Ram(entries) => return Ok(entries),
                 Reading::Files { from, until } => (from, until),
             };
-            let ask = Ask {
-                session: None,
-                from: start,
-                until,
-                messages,
-                bytes,
-            };
-            let (entries, reached) = self.handle.read(ask).await?;
+            let (entries, reached) = self.handle.read(Ask { from, until, ..ask }).await?;
             if !entries.is_empty() {
                 return Ok(entries);
             }
-            from = reached + 1;
+            ask.from = reached + 1;
         }
+    }
+
+    /// Drops the messages that are older than `age` now, for good, and counts them. Those that the reader has in hand stay, and so
+    /// does what the upstream's session may hold under its packet id. Goes through the whole log; a start after a crash
+    /// finds nothing of it again once [`Progress::commits`] has reached [`Purged::commit`].
+    ///
+    /// # Errors
+    /// Where the files cannot be read now; what was purged until then is.
+    pub async fn purge(&self, age: Duration) -> Result<Purged, StoreError> {
+        let (mut purge, end) = self.with_core(|core| (core.begin_purge(age), core.next_seq()));
+        let mut from = Seq(0);
+        while from < end {
+            let entries = self.look(from, PURGED_MESSAGES, PURGED_BYTES).await?;
+            let (now, wall) = (clock::now(), clock::wall());
+            self.with_core(|core| core.purge(now, wall, &mut purge, &entries));
+            from = entries.last().map_or(end, |last| Seq(last.seq.0 + 1));
+        }
+        Ok(self.with_core(|core| core.end_purge(clock::now(), purge)))
     }
 
     /// A message needs to be kept no longer. May come out of order.

@@ -68,6 +68,10 @@ pub const SESSION_NAME_MAX: usize = 512;
 /// The same with its note.
 pub const SESSION_TEXT_MAX: usize = 8 << 10;
 
+/// A bridge has a QoS 2 message under way only while it is less than this above [`Progress::cursor`]: its packet id is decided by
+/// its position, and ids come round.
+pub const REACH: u64 = 65_000;
+
 /// Position of a message in one log. Counts from 1; 0 is "before the first". Never used twice within an [`Entry::epoch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
@@ -110,12 +114,23 @@ pub struct Progress {
     /// Every message up to here that is not done is on stable storage: a QoS 2 message may be sent (section 4).
     pub committed: Seq,
     /// Every message up to here is done, and would be after a crash: a bridge sends a QoS 2 message only while it is less
-    /// than 65000 above, because packet ids come round.
+    /// than [`REACH`] above.
     pub cursor: Seq,
     /// The last commit that succeeded.
     pub commits: CommitNumber,
     /// Messages dropped by a declared policy since the start; in the session log once for each session that wanted one.
     pub dropped: u64,
+}
+
+/// What a purge did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Messages that are gone.
+    pub purged: u64,
+    /// Messages as old that stay: on their way, or at QoS 2 and perhaps known to the upstream.
+    pub kept: u64,
+    /// The commit that makes it last.
+    pub commit: CommitNumber,
 }
 
 /// What became of a message.
@@ -144,6 +159,8 @@ pub struct LogStats {
     pub appended: u64,
     /// Dropped by a declared policy since the start.
     pub dropped: u64,
+    /// As many of them were purged.
+    pub purged: u64,
     /// Stored messages that could not be read back because of damage; each was reported.
     pub lost: u64,
     /// Commits since the start.

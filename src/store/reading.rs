@@ -15,6 +15,22 @@ pub(super) struct Ask {
     pub(super) until: u64,
     pub(super) messages: usize,
     pub(super) bytes: usize,
+    /// The log's reader takes the messages in hand; else somebody only looks at them.
+    pub(super) takes: bool,
+}
+
+impl Ask {
+    /// Of the reader of a bridge's log, for everything from `from` on.
+    pub(super) fn of_reader(from: u64, messages: usize, bytes: usize) -> Self {
+        Self {
+            session: None,
+            from,
+            until: u64::MAX,
+            messages,
+            bytes,
+            takes: true,
+        }
+    }
 }
 
 /// What was found in the files.

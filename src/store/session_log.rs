@@ -173,6 +173,7 @@ impl SessionLog {
                 until,
                 messages,
                 bytes,
+                takes: true,
             };
             let (mut entries, _) = self.handle.read(ask).await?;
             entries.retain(|entry| entry.seq > after);

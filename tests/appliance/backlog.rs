@@ -53,6 +53,58 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
+fn purge(file: &Path, older: &str, more: &[&str]) -> Output {
+    let arguments = ["purge", "cloud", "--older", older];
+    backlog(file, &[&arguments, more].concat())
+}
+
+#[test]
+fn old_messages_are_purged_by_the_gateway_that_runs_and_only_where_somebody_said_yes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &config());
+    let mut gateway = Running::start(&file);
+    let line = gateway.until("listening").unwrap();
+    let (_, address) = line.trim().rsplit_once("address=").unwrap();
+    let (mut client, _) = Client::connect(address, "plc", None, None);
+    gateway.until("running").unwrap();
+    for number in 0..3 {
+        let reason = client.publish("plant/press", &number.to_string());
+        assert_eq!(reason, ReasonCode::Success);
+    }
+
+    let output = purge(&file, "0s", &[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("--yes"), "{output:?}");
+    let output = purge(&file, "7 fortnights", &["--yes"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("write a number and one of ms, s, min, h, d"),
+        "{told}"
+    );
+    let output = purge(&file, "1d", &["--yes"]);
+    assert_eq!(text(&output.stdout), "0 messages purged\n", "{output:?}");
+    assert_eq!(exported(&file).len(), 3);
+
+    let output = purge(&file, "0s", &["--yes"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stdout), "3 messages purged\n");
+    let line = gateway.until("purged=3").unwrap();
+    assert!(line.contains("bridge=\"cloud\" user="), "{line}");
+    assert_eq!(exported(&file).len(), 0);
+
+    gateway.child.kill().unwrap();
+    gateway.child.wait().unwrap();
+    assert_eq!(exported(&file).len(), 0, "it lasts");
+    let output = purge(&file, "0s", &["--yes"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("no gateway is running, and only one that runs purges"),
+        "{told}"
+    );
+}
+
 #[test]
 fn what_waits_is_shown_and_printed_while_the_gateway_runs_and_while_it_does_not() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,6 +17,7 @@ mod drop_oldest;
 mod faulty;
 mod full;
 mod kill;
+mod purge;
 mod restart;
 mod session;
 mod sessions;

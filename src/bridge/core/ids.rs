@@ -5,10 +5,10 @@
 //! are committed. A restart so never finds two unfinished QoS 2 messages that were sent under one id.
 
 use crate::mqtt::PacketId;
-use crate::store::Seq;
+use crate::store::{REACH, Seq};
 
 /// 1 to 65000 belong to the backlog; the rest to what is not stored.
-const BACKLOG_IDS: u64 = 65_000;
+const BACKLOG_IDS: u64 = REACH;
 
 /// The first id of SUBSCRIBE and UNSUBSCRIBE.
 pub(super) const FIRST_SUBSCRIBE: u16 = 65_501;

@@ -100,7 +100,7 @@ impl Keeper for Core {
     }
 
     fn found(&mut self, now: Instant, wall: WallTime, ask: &Ask, found: Found) -> Vec<Entry> {
-        self.sift(now, wall, ask.from, found)
+        self.sift(now, wall, ask, found)
     }
 }
 

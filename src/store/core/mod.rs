@@ -1,7 +1,7 @@
 //! The state of a bridge's log, without I/O: what is in RAM, what must be committed and when, what is done.
 //!
 //! One appender, one reader, one writer thread call in; `now` is an argument. Split by verb: `append` here, then
-//! [`commit`], [`done`], [`read`] and [`session`]; [`files`] answers the thread. What waits for a commit is in
+//! [`commit`], [`done`], [`purge`], [`read`] and [`session`]; [`files`] answers the thread. What waits for a commit is in
 //! [`super::front`].
 //!
 //! Invariants:
@@ -12,6 +12,7 @@
 mod commit;
 mod done;
 mod files;
+mod purge;
 mod read;
 mod session;
 #[cfg(test)]
@@ -68,6 +69,8 @@ pub(super) struct Core {
     /// The rows in the files are not known; the next commit writes them all.
     rows_in_doubt: bool,
     dropped: u64,
+    /// As many of `dropped` were purged.
+    purged: u64,
     lost: u64,
 }
 
@@ -106,6 +109,7 @@ impl Core {
             ledger,
             link: LinkHealth::Down,
             rows_in_doubt: loaded.is_salvaged,
+            purged: 0,
             lost: 0,
         }
     }
@@ -246,6 +250,7 @@ impl Core {
             file_bytes_max: self.options.max_bytes,
             appended: self.front.tail.next() - 1,
             dropped: self.dropped,
+            purged: self.purged,
             lost: self.lost,
             ..LogStats::default()
         }

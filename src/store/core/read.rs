@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::ledger::is_expired;
-use super::super::reading::Found;
+use super::super::reading::{Ask, Found};
 use super::super::record::Stored;
 use super::super::{Entry, Outcome, Seq};
 use super::Core;
@@ -25,16 +25,9 @@ pub(crate) enum Reading {
 }
 
 impl Core {
-    /// See [`super::super::Log::read`].
-    pub(crate) fn read(
-        &mut self,
-        now: Instant,
-        wall: WallTime,
-        from: u64,
-        messages: usize,
-        bytes: usize,
-    ) -> Reading {
-        let from = from.max(self.cursor + 1);
+    /// Where the messages from `ask.from` on are; see [`super::super::Log::read`].
+    pub(crate) fn read(&mut self, now: Instant, wall: WallTime, ask: &Ask) -> Reading {
+        let from = ask.from.max(self.cursor + 1);
         if from < self.front.tail.first() {
             let until = self.front.tail.first() - 1;
             return Reading::Files { from, until };
@@ -49,23 +42,25 @@ impl Core {
                 continue;
             }
             taken += kept.bytes();
-            if !entries.is_empty() && (entries.len() >= messages || taken > bytes) {
+            if !entries.is_empty() && (entries.len() >= ask.messages || taken > ask.bytes) {
                 seen = seq - 1;
                 break;
             }
             entries.push(self.entry(seq, self.epoch, kept.record.clone()));
         }
-        self.read_to = self.read_to.max(seen);
+        if ask.takes {
+            self.read_to = self.read_to.max(seen);
+        }
         self.expire(now, expired);
         Reading::Ram(entries)
     }
 
-    /// Sifts what was found from `from` on. What is missing there is in no file, so it is done.
+    /// Sifts what was found for `ask`. What is missing there is in no file, so it is done.
     pub(super) fn sift(
         &mut self,
         now: Instant,
         wall: WallTime,
-        from: u64,
+        ask: &Ask,
         found: Found,
     ) -> Vec<Entry> {
         for (first, count) in found.damaged {
@@ -74,7 +69,7 @@ impl Core {
                 self.lost += count;
             }
         }
-        let mut next = from.max(self.cursor + 1);
+        let mut next = ask.from.max(self.cursor + 1);
         let mut entries = Vec::with_capacity(found.records.len());
         let mut expired = Vec::new();
         for (seq, epoch, record) in found.records {
@@ -92,7 +87,9 @@ impl Core {
             }
         }
         self.done.insert(next, found.reached);
-        self.read_to = self.read_to.max(found.reached);
+        if ask.takes {
+            self.read_to = self.read_to.max(found.reached);
+        }
         self.advance_cursor();
         self.expire(now, expired);
         self.doubt_session(now);

@@ -85,7 +85,8 @@ impl Bench {
     }
 
     fn read(&mut self, from: u64) -> Vec<u64> {
-        match self.core.read(self.now, WALL, from, 1000, 1 << 20) {
+        let ask = Ask::of_reader(from, 1000, 1 << 20);
+        match self.core.read(self.now, WALL, &ask) {
             Reading::Ram(entries) => entries.iter().map(|entry| entry.seq.0).collect(),
             Reading::Files { from, until } => panic!("{from} to {until} are in the files"),
         }
@@ -233,7 +234,7 @@ fn without_commits_there_is_no_room_and_with_one_there_is() {
     bench.commit();
     assert!(bench.core.has_room());
     assert!(matches!(
-        bench.core.read(bench.now, WALL, 0, 10, 10),
+        bench.core.read(bench.now, WALL, &Ask::of_reader(0, 10, 10)),
         Reading::Files { from: 1, .. }
     ));
 }
@@ -349,10 +350,11 @@ fn a_received_mark_names_the_commit_that_holds_it() {
     assert_eq!(number, CommitNumber(2), "the one under way is too early");
     bench.land(&commit);
     assert_eq!(bench.due_in(), Some(INTERVAL));
-    let received = |bench: &mut Bench| match bench.core.read(bench.now, WALL, 0, 1, 1) {
-        Reading::Ram(entries) => entries[0].received,
-        Reading::Files { .. } => panic!("it is in RAM"),
-    };
+    let received =
+        |bench: &mut Bench| match bench.core.read(bench.now, WALL, &Ask::of_reader(0, 1, 1)) {
+            Reading::Ram(entries) => entries[0].received,
+            Reading::Files { .. } => panic!("it is in RAM"),
+        };
     assert!(!received(&mut bench));
     bench.now += INTERVAL;
     assert_eq!(bench.commit(), Some(vec![]));
@@ -537,7 +539,11 @@ fn what_the_reader_does_not_find_in_the_files_is_done() {
     }
     bench.now += HOLD;
     bench.commit();
-    let Reading::Files { from, until } = bench.core.read(bench.now, WALL, 0, 9, 9999) else {
+    let Reading::Files { from, until } =
+        bench
+            .core
+            .read(bench.now, WALL, &Ask::of_reader(0, 9, 9999))
+    else {
         panic!("the tail is too small for this")
     };
     let in_files = (from..=until).filter(|seq| seq % 2 == 0);
@@ -548,11 +554,8 @@ fn what_the_reader_does_not_find_in_the_files_is_done() {
         damaged: Vec::new(),
     };
     let ask = Ask {
-        session: None,
-        from,
         until,
-        messages: 9,
-        bytes: 9999,
+        ..Ask::of_reader(from, 9, 9999)
     };
     let entries = bench.core.found(bench.now, WALL, &ask, found);
     for entry in entries {

@@ -91,17 +91,14 @@ impl Rig {
             let now = self.now;
             let reading = self
                 .shared
-                .with(|state| state.core.read(now, WALL, from, 7, 40_000));
+                .with(|state| state.core.read(now, WALL, &Ask::of_reader(from, 7, 40_000)));
             let (from_found, until) = match reading {
                 Reading::Ram(entries) => return entries,
                 Reading::Files { from, until } => (from, until),
             };
             let ask = Ask {
-                session: None,
-                from: from_found,
                 until,
-                messages: 7,
-                bytes: 40_000,
+                ..Ask::of_reader(from_found, 7, 40_000)
             };
             let mut answer = self.shared.ask(ask).unwrap();
             let reply = loop {

@@ -106,6 +106,7 @@ impl Rig {
                 until,
                 messages: 7,
                 bytes: 40_000,
+                takes: true,
             };
             let mut answer = self.shared.ask(ask).unwrap();
             let reply = loop {

@@ -237,6 +237,7 @@ impl Bench {
                 until,
                 messages,
                 bytes: 1 << 20,
+                takes: true,
             };
             let mut entries = self.answer(ask);
             entries.retain(|entry| entry.seq.0 > after);

@@ -2,13 +2,15 @@
 //!
 //! Asks the gateway that runs; `export` reads the files where none does.
 
+mod purge;
+
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Deserialize;
 
-use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, default_config, say};
+use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE, default_config, runtime, say};
 use crate::app::Export;
 use crate::config::{self, Config};
 use crate::control::{AskError, Request, ask};
@@ -49,6 +51,8 @@ enum Verb {
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Drop the old messages for good, in the gateway that runs. Asks first.
+    Purge(purge::Arguments),
 }
 
 /// Why there is nothing to show.
@@ -62,6 +66,16 @@ enum Fault {
     NoSuchBridge(String),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(
+        "nobody can be asked whether to drop messages: this is no terminal; say --yes where nobody is to be asked"
+    )]
+    NobodyToAsk,
+    #[error("nothing was purged")]
+    Declined,
+    #[error(
+        "no gateway is running, and only one that runs purges: its files must stay its own; `export` reads them meanwhile"
+    )]
+    PurgesNotItself,
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
     #[error("the gateway's answer is of another version: {0}")]
@@ -72,6 +86,7 @@ pub(super) fn backlog(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.verb {
         None => show(&arguments.show),
         Some(Verb::Export { bridge, config }) => export(bridge, config.as_deref()),
+        Some(Verb::Purge(arguments)) => purge::purge(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,7 +99,10 @@ pub(super) fn backlog(arguments: &Arguments) -> ExitCode {
         Err(fault) => {
             eprintln!("fieldgate backlog: {fault}");
             match fault {
-                Fault::Ask(AskError::NotRunning) => ExitCode::from(EXIT_NOT_RUNNING),
+                Fault::Ask(AskError::NotRunning) | Fault::PurgesNotItself => {
+                    ExitCode::from(EXIT_NOT_RUNNING)
+                }
+                Fault::NobodyToAsk => ExitCode::from(EXIT_USAGE),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -130,7 +148,7 @@ fn export_files(bridge: &str, config: &Config, out: &mut impl Write) -> Result<(
     let found = bridges.find(|known| known.options.name == bridge);
     let found = found.ok_or_else(|| Fault::NoSuchBridge(bridge.to_owned()))?;
     let log = Log::view(found.log.clone())?;
-    let runtime = super::runtime()?;
+    let runtime = runtime()?;
     let mut export = Export::new(log);
     loop {
         let items = runtime.block_on(export.next())?;
@@ -168,6 +186,7 @@ struct Standing {
     backlog_bytes: u64,
     oldest_age_s: Option<u64>,
     dropped: u64,
+    purged: u64,
     file_bytes: u64,
     file_bytes_max: u64,
     flow: Flow,
@@ -221,7 +240,14 @@ impl Standing {
             size(self.file_bytes_max)
         ));
         if self.dropped > 0 {
-            lines.push(format!("  {} were dropped since the start", self.dropped));
+            let purged = match self.purged {
+                0 => String::new(),
+                purged => format!(", {purged} of them purged"),
+            };
+            lines.push(format!(
+                "  {} were dropped since the start{purged}",
+                self.dropped
+            ));
         }
         lines.join("\n")
     }
@@ -265,7 +291,7 @@ mod tests {
     fn a_standing_is_told_in_a_few_lines() {
         let standing: Standing = serde_json::from_value(serde_json::json!({
             "bridge": "cloud", "link": "down", "error": "tcp: refused", "store_error": null,
-            "backlog_messages": 3_600_000_u64, "backlog_bytes": 1_073_741_824_u64, "oldest_age_s": 3725, "dropped": 0,
+            "backlog_messages": 3_600_000_u64, "backlog_bytes": 1_073_741_824_u64, "oldest_age_s": 3725, "dropped": 9, "purged": 7,
             "file_bytes": 1_181_116_007_u64, "file_bytes_max": 2_147_483_648_u64, "delivered": 7,
             "flow": { "messages_in": 1000.0, "messages_out": 0.5, "drained_in_s": null, "full_in_s": 90_000 },
         }))
@@ -273,7 +299,8 @@ mod tests {
         assert_eq!(
             standing.tell(),
             "cloud: link down\n  last failure: tcp: refused\n  3600000 messages wait (1.0 GiB, the oldest 1 h 2 min old)\n  \
-             1000 come and 0.5 go a second\n  files take 1.1 GiB of 2.0 GiB; full in 1 d 1 h"
+             1000 come and 0.5 go a second\n  files take 1.1 GiB of 2.0 GiB; full in 1 d 1 h\n  \
+             9 were dropped since the start, 7 of them purged"
         );
     }
 
