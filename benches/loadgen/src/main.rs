@@ -1,6 +1,7 @@
 //! MQTT load generator: one thread, one epoll, hand-encoded packets. See README.md.
 mod disk;
 mod mqtt;
+mod outage;
 mod relay;
 mod sys;
 
@@ -930,9 +931,11 @@ fn main() {
         "storm" => storm(&o),
         "retained" => retained(&o),
         "relay" => relay::main(o.n("port", 1890) as u16),
+        "fill" => outage::fill(&o),
+        "sink" => outage::sink(&o),
         "disk" => disk::main(&o.s("dir", "."), o.f("secs", 2.)),
         _ => {
-            eprintln!("loadgen fanin|fanout|pairs|rate|topics|idle|offline|storm|retained|relay|disk [--key value]...; see README.md");
+            eprintln!("loadgen fanin|fanout|pairs|rate|topics|idle|offline|storm|retained|relay|fill|sink|disk [--key value]...; see README.md");
             std::process::exit(2);
         }
     }
