@@ -38,6 +38,9 @@ const DAY: usize = 90;
 const EVERY_OPENING: u64 = 2;
 const EVERY: u64 = 7;
 
+/// In a long run it is told how far it is.
+const TOLD_EVERY: u64 = 50_000;
+
 /// A part of the store that lives, and its oracle. Everything in it is decided by the random numbers it is given.
 pub(in crate::store) trait Subject: Sized {
     /// What it is called in the report.
@@ -383,8 +386,12 @@ fn lives(seed: u64, cuts: u64, honesty: Honesty) -> Tally {
                 while !is_enough() {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let lived = Life::of_seed(seed, honesty, start);
-                    made.fetch_add(lived.cuts, Ordering::Relaxed);
+                    let (cuts, faults) = (lived.cuts, lived.faults);
+                    let before = made.fetch_add(cuts, Ordering::Relaxed);
                     tally.lock().unwrap().add(lived);
+                    if faults > 0 || before / TOLD_EVERY != (before + cuts) / TOLD_EVERY {
+                        println!("    {} cuts, seed {seed}: {faults} losses", before + cuts);
+                    }
                 }
             });
         }
