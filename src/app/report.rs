@@ -143,6 +143,7 @@ pub(super) async fn bridge(
             next.link != now.link
                 || next.error != now.error
                 || next.store_error != now.store_error
+                || next.refusing != now.refusing
                 || next.certificate_warning != now.certificate_warning
                 || next.subscriptions_refused != now.subscriptions_refused
                 || (!at_ease && is_at_ease(next))

@@ -90,6 +90,8 @@ impl Report {
             delivered: core.delivered,
             dropped: log.dropped,
             purged: log.purged,
+            refusing: log.is_full,
+            refused: log.refused,
             maybe_duplicated: core.maybe_duplicated,
             connects: core.connects,
             received: core.received,

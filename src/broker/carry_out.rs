@@ -94,6 +94,11 @@ impl Shell {
                 record,
                 mark,
             } => self.append(log, seq, record, mark, at),
+            Effect::NotTaken { log, is_lost } => {
+                if let Some(kept) = self.keeping.bridge(log) {
+                    kept.store.log.refuse(is_lost);
+                }
+            }
             Effect::Refused(refused) => self.tell_refused(&refused),
             Effect::Latest { log, message } => {
                 if let Some(kept) = self.keeping.bridge(log) {

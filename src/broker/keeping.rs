@@ -207,9 +207,15 @@ impl Shell {
         let Some(kept) = self.keeping.bridge(log) else {
             return;
         };
-        kept.store.log.append(at.now, seq, record, mark);
-        if !kept.store.log.has_room() {
+        let store = &kept.store.log;
+        store.append(at.now, seq, record, mark);
+        if !store.has_room() {
             self.full.set(Some(log));
+        }
+        if store.refuses() {
+            let is_full = store.is_full();
+            self.core.borrow_mut().log_is_full(at.now, log, is_full);
+            self.told.set(true);
         }
     }
 
@@ -249,6 +255,9 @@ impl Shell {
             if let Some(kept) = self.keeping.bridge(log) {
                 if kept.store.log.has_room() {
                     core.pass_by(log, false);
+                }
+                if kept.store.log.refuses() {
+                    core.log_is_full(at.now, log, progress.is_full);
                 }
                 kept.known.set(progress.commits);
                 while let Some(what) = kept.next_committed() {
@@ -323,7 +332,8 @@ pub(super) async fn follow(shell: Rc<Shell>, log: LogId) {
         let now = *progress.borrow_and_update();
         let is_news = now.covered > told.covered
             || now.committed > told.committed
-            || now.commits > told.commits;
+            || now.commits > told.commits
+            || now.is_full != shell.core.borrow().knows_full(log);
         if is_news {
             told = now;
             shell.guarded(|| shell.tell_progress(log, now));

@@ -112,7 +112,9 @@ impl Shell {
         let mut core = Core::new(options, seed);
         for (number, bridge) in stores.bridges.iter().enumerate() {
             let next_seq = bridge.log.next_seq();
-            core.attach_log(LogId::Bridge(number), next_seq, bridge.routes.clone());
+            let log = LogId::Bridge(number);
+            core.attach_log(log, next_seq, bridge.routes.clone());
+            core.log_is_full(clock::now(), log, bridge.log.is_full());
         }
         for (number, routes) in
             (stores.bridges.len()..).zip(std::mem::take(&mut stores.missing.bridges))

@@ -25,7 +25,6 @@ const KEYS: &[(&str, &str, &[&str])] = &[
     ("Tag", "deadband", &[]),
     ("Tag", "scale_from", &[]),
     ("Route", "live_first", &["false"]),
-    ("Backlog", "when_full", &["drop_oldest"]),
 ];
 
 /// Values: the section, the key, and how the value begins.

@@ -41,6 +41,10 @@ pub struct BridgeStatus {
     pub dropped: u64,
     /// As many of them were purged by somebody.
     pub purged: u64,
+    /// Whether it is full and refuses what is new (`when_full: refuse`).
+    pub refusing: bool,
+    /// Messages refused since the start: their publishers know it.
+    pub refused: u64,
     /// Sent again without being sure that the first copy did not arrive.
     pub maybe_duplicated: u64,
     /// Connections made since the start.

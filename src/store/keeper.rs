@@ -54,8 +54,11 @@ pub(super) trait Keeper: Debug + Send + 'static {
     /// A sealed generation that something must be done about.
     fn chore(&mut self, now: Instant, wall: WallTime) -> Option<Chore>;
 
+    /// The medium takes nothing more, for lack of space; or it does again.
+    fn medium_full(&mut self, _is_full: bool) {}
+
     /// A sealed generation whose file goes to make room for what waits, where nothing can be committed before: one that
-    /// nobody wants anything of, though the files may not say so yet; else the oldest, with what is in it.
+    /// nobody wants anything of, though the files may not say so yet; else the oldest, with what is in it, if it may.
     fn relief(&self) -> Option<Relief>;
 
     /// The file of a generation that nothing wants is gone.

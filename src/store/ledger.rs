@@ -123,6 +123,8 @@ impl Generation {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
     generations: VecDeque<Generation>,
+    /// The sum of their sizes: asked for with each message.
+    file_bytes: u64,
 }
 
 impl Ledger {
@@ -140,7 +142,9 @@ impl Ledger {
         });
         let mut ledger = Self {
             generations: generations.collect(),
+            file_bytes: 0,
         };
+        ledger.weigh();
         // The position may be older than the files only where it was salvaged, and newer where a cut brought back a file
         // that was dropped; what it has passed is done.
         for generation in &mut ledger.generations {
@@ -217,6 +221,7 @@ impl Ledger {
             active.done = (active.done + done).min(active.summary.count);
             active.file_bytes += written.bytes;
         }
+        self.weigh();
     }
 
     /// Generation `number` has become the active one; the file of the one before takes `sealed_bytes`.
@@ -229,6 +234,7 @@ impl Ledger {
             done: 0,
             file_bytes: NEW_FILE_BYTES,
         });
+        self.weigh();
     }
 
     /// The file of a generation was made anew from what could be found in it. Gives how many messages are gone.
@@ -251,6 +257,7 @@ impl Ledger {
             known.done = 0;
             known.file_bytes = file_bytes;
         }
+        self.weigh();
     }
 
     /// The active generation.
@@ -298,7 +305,9 @@ impl Ledger {
             .generations
             .iter()
             .position(|generation| generation.summary.number == number)?;
-        self.generations.remove(at)
+        let removed = self.generations.remove(at);
+        self.weigh();
+        removed
     }
 
     /// Messages in the files that are not done.
@@ -313,7 +322,11 @@ impl Ledger {
 
     /// Size of all files.
     pub(super) fn file_bytes(&self) -> u64 {
-        self.generations.iter().map(|g| g.file_bytes).sum()
+        self.file_bytes
+    }
+
+    fn weigh(&mut self) {
+        self.file_bytes = self.generations.iter().map(|g| g.file_bytes).sum();
     }
 
     /// Stamp of about the oldest message in the files that is not done: that of its generation's first.

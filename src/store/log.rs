@@ -13,7 +13,7 @@ use super::reading::Ask;
 use super::view::View;
 use super::{
     CommitNumber, Entry, LinkHealth, LogOptions, LogStats, Mark, Outcome, Progress, Purged, Record,
-    Seq,
+    Seq, WhenFull,
 };
 use crate::clock;
 
@@ -27,6 +27,7 @@ const PURGED_BYTES: usize = 256 << 10;
 #[derive(Clone, Debug)]
 pub struct Log {
     handle: Arc<Handle<Core>>,
+    when_full: WhenFull,
 }
 
 impl Log {
@@ -48,12 +49,13 @@ impl Log {
         let dir = options.dir.clone();
         let generation_bytes = options.generation_bytes();
         let keep_free = options.free_space_minimum;
+        let when_full = options.when_full;
         let (shared, writer) = prepare(clock::now(), generation_bytes, directory, |loaded, _| {
             Ok(Core::new(options, loaded))
         })?;
         let writer = writer.keep_free(keep_free);
         let handle = Arc::new(Handle::start(&dir, shared, writer)?);
-        Ok(Self { handle })
+        Ok(Self { handle, when_full })
     }
 
     /// Opens the log as the next start would find it, to read it: no file is touched, and nothing is dropped for its age.
@@ -119,6 +121,23 @@ impl Log {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.with_core(|core| core.has_room())
+    }
+
+    /// Whether it has [`Progress::is_full`] at all.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.when_full == WhenFull::Refuse
+    }
+
+    /// See [`Progress::is_full`].
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.refuses() && self.with_core(|core| core.is_full())
+    }
+
+    /// Counts a message that was not appended, because [`Self::is_full`]. `is_lost`: its publisher could not be told.
+    pub fn refuse(&self, is_lost: bool) {
+        self.with_core(|core| core.refuse(is_lost));
     }
 
     /// Waits until [`Self::has_room`]. Cancel safe.

@@ -51,7 +51,7 @@ mod writer;
 pub use directory::{Directory, Folder};
 pub use error::StoreError;
 pub use log::Log;
-pub use options::{LogOptions, SessionLogOptions};
+pub use options::{LogOptions, SessionLogOptions, WhenFull};
 pub use session_log::SessionLog;
 pub use state::{Restored, RestoredRetained, RestoredSession, State, StateOptions, StateStats};
 pub use tail::message_bytes;
@@ -120,6 +120,8 @@ pub struct Progress {
     pub commits: CommitNumber,
     /// Messages dropped by a declared policy since the start; in the session log once for each session that wanted one.
     pub dropped: u64,
+    /// Nothing more is to be appended: there is no room, and what is there must not give way ([`WhenFull::Refuse`]).
+    pub is_full: bool,
 }
 
 /// What a purge did.
@@ -153,7 +155,7 @@ pub struct LogStats {
     pub oldest: Option<WallTime>,
     /// Size of all files.
     pub file_bytes: u64,
-    /// The size at which the oldest is dropped.
+    /// The size at which it is full.
     pub file_bytes_max: u64,
     /// Highest position handed out: grows by one with each message.
     pub appended: u64,
@@ -161,6 +163,10 @@ pub struct LogStats {
     pub dropped: u64,
     /// As many of them were purged.
     pub purged: u64,
+    /// Not taken, because the log was full, and left to a publisher who knows it.
+    pub refused: u64,
+    /// Nothing more is taken now: see [`Progress::is_full`].
+    pub is_full: bool,
     /// Stored messages that could not be read back because of damage; each was reported.
     pub lost: u64,
     /// Commits since the start.

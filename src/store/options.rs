@@ -3,6 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What happens to a backlog that has no room for more: its files have their largest size, or the medium is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest messages give way to new ones; counted.
+    #[default]
+    DropOldest,
+    /// What is there stays. [`super::Progress::is_full`] says that nothing more is to be appended until the reader has made
+    /// room.
+    Refuse,
+}
+
 /// How a log keeps its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
@@ -14,12 +25,13 @@ pub struct LogOptions {
     pub hold_for_upstream: Duration,
     /// RAM that messages may take: held, waiting for a commit, or committed and soon to be sent.
     pub hold_bytes: usize,
-    /// Size of all files at which the oldest is dropped. The active one is never dropped, so a little more may be used.
+    /// Size of all files at which the log is full. The active one is never dropped, so a little more may be used.
     pub max_bytes: u64,
-    /// Age at which messages are dropped.
+    /// Age at which messages are dropped, whatever `when_full` says: nobody wants them any more.
     pub max_age: Duration,
-    /// Bytes that stay free on the medium: below, the oldest is dropped for what is new, and where there is none, what is new is
-    /// not covered.
+    /// What gives way when it is full.
+    pub when_full: WhenFull,
+    /// Bytes that stay free on the medium: below, the log is full, and where nothing gives way, what is new is not covered.
     pub free_space_minimum: u64,
 }
 
@@ -85,6 +97,7 @@ impl LogOptions {
             hold_bytes: 4 << 20,
             max_bytes: 2 << 30,
             max_age: Duration::from_secs(30 * 24 * 3600),
+            when_full: WhenFull::DropOldest,
             free_space_minimum: 64 << 20,
         }
     }

@@ -160,3 +160,90 @@ fn what_waits_is_shown_and_printed_while_the_gateway_runs_and_while_it_does_not(
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("no gateway is running"));
 }
+
+/// A gateway with a small backlog for an upstream at `port`.
+fn refusing(port: u16) -> String {
+    format!(
+        "gateway: {{ id: g1, data_dir: data }}
+broker: {{ listeners: [{{ name: local, bind: \"127.0.0.1:0\", anonymous: true }}] }}
+store: {{ commit_interval: 10ms }}
+bridges:
+  - name: cloud
+    url: \"mqtt://127.0.0.1:{port}\"
+    allow_plaintext: true
+    backoff: {{ min: 1s, max: 1s }}
+    backlog: {{ max_bytes: 1MiB, when_full: refuse }}
+    forward: [{{ filter: \"plant/#\" }}]
+"
+    )
+}
+
+/// The client's address of a gateway that has just started.
+fn address(gateway: &mut Running) -> String {
+    let line = gateway.until("listening").unwrap();
+    let (_, address) = line.trim().rsplit_once("address=").unwrap();
+    address.to_owned()
+}
+
+fn standing(file: &Path) -> Value {
+    let output = backlog(file, &["cloud", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_full_backlog_that_refuses_says_so_to_who_publishes_and_is_ended_by_the_drain() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &refusing(port));
+    let mut gateway = Running::start(&file);
+    let local = address(&mut gateway);
+    let (mut plc, _) = Client::connect(&local, "plc", None, None);
+    let (mut panel, _) = Client::connect(&local, "panel", None, None);
+    assert_eq!(panel.subscribe("plant/#"), 0);
+    assert_eq!(panel.subscribe("yard/#"), 0);
+    gateway.until("running").unwrap();
+
+    let payload = |number: u32| format!("{number:06}{}", "x".repeat(32 << 10));
+    let mut taken = 0;
+    let reason = loop {
+        match plc.publish("plant/press", &payload(taken)) {
+            ReasonCode::Success => taken += 1,
+            other => break other,
+        }
+        assert!(panel.take() == payload(taken - 1));
+        assert!(taken < 100, "the backlog is never full");
+    };
+    assert_eq!(reason, ReasonCode::QuotaExceeded);
+    assert!(taken > 4, "{taken}");
+    panel.ping(); // nobody gets what was refused
+    assert_eq!(plc.publish("yard/gate", "open"), ReasonCode::Success);
+    assert_eq!(panel.take(), "open", "and nothing else is held up");
+    let full = loop {
+        let standing = standing(&file);
+        if standing["refusing"] == true {
+            break standing;
+        }
+    };
+    assert_eq!(full["dropped"], 0);
+
+    let upstream = tempfile::tempdir().unwrap();
+    let broker = format!(
+        "broker: {{ listeners: [{{ name: up, bind: \"127.0.0.1:{port}\", anonymous: true }}] }}\n"
+    );
+    let mut broker = Running::start(&write(upstream.path(), &broker));
+    broker.until("listening").unwrap();
+    while plc.publish("plant/press", "after") != ReasonCode::Success {}
+    assert_eq!(panel.take(), "after");
+    let drained = loop {
+        let standing = standing(&file);
+        if standing["backlog_messages"] == 0 {
+            break standing;
+        }
+    };
+    assert_eq!(drained["delivered"], taken + 1);
+    assert_eq!(drained["refusing"], false);
+    assert_eq!(drained["dropped"], 0);
+}

@@ -178,7 +178,7 @@ impl ModelLog {
             committed: self.committed,
             cursor: self.cursor,
             commits: CommitNumber(self.commits),
-            dropped: 0,
+            ..Progress::default()
         }
     }
 

@@ -18,6 +18,7 @@ mod connect;
 mod deliver;
 mod express;
 mod fake_store;
+mod full_log;
 mod keep_alive;
 mod kept;
 mod kick;

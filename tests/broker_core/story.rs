@@ -432,6 +432,10 @@ fn tell(effect: &Effect) -> String {
             let mark = tell_mark(mark.as_ref());
             format!("{} @{} {told}{retained}{mark}", tell_log(*log), seq.0)
         }
+        Effect::NotTaken { log, is_lost } => {
+            let lost = if *is_lost { ", lost" } else { "" };
+            format!("{} not taken{lost}", tell_log(*log))
+        }
         Effect::Refused(refused) => {
             let user = refused.user.as_deref().unwrap_or("nobody");
             let untold = match refused.untold {

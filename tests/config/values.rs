@@ -10,6 +10,7 @@ use fieldgate::config::{self, Config};
 use fieldgate::listener::{Bind, Origins};
 use fieldgate::mqtt::{ProtocolVersion, QoS};
 use fieldgate::net::ClientCertificate;
+use fieldgate::store::WhenFull;
 use fieldgate::topic::TopicName;
 use fieldgate::value::ByteOrder;
 
@@ -285,7 +286,7 @@ bridges:
     forward:
       - { filter: \"{gateway}/a/#\", topic: \"x/{gateway}/{2..}\", qos: 1, raise_qos0: true, retain: never }
       - { filter: \"{gateway}/#\", topic: \"up/{topic}\", qos: 0 }
-    backlog: { max_bytes: 1GiB, max_age: 1h }
+    backlog: { max_bytes: 1GiB, max_age: 1h, when_full: refuse }
 ");
     let bridge = &config.bridges[0];
     let address = |host: &str, port| Address {
@@ -328,8 +329,12 @@ bridges:
     );
     assert_eq!(bridge.log.dir, Path::new("/data/backlog/cloud"));
     assert_eq!(
-        (bridge.log.max_bytes, bridge.log.max_age),
-        (1 << 30, Duration::from_secs(3600))
+        (
+            bridge.log.max_bytes,
+            bridge.log.max_age,
+            bridge.log.when_full
+        ),
+        (1 << 30, Duration::from_secs(3600), WhenFull::Refuse)
     );
     assert_eq!(
         (bridge.log.commit_interval, bridge.log.hold_for_upstream),

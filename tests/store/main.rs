@@ -18,6 +18,7 @@ mod faulty;
 mod full;
 mod kill;
 mod purge;
+mod refuse;
 mod restart;
 mod session;
 mod sessions;

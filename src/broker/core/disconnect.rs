@@ -8,6 +8,7 @@ use super::connect::session_expiry;
 use super::durable::Durable;
 use super::effect::{CloseCause, ConnId, Effect};
 use super::explain::explain;
+use super::refuse::Obstacle;
 use super::session::{Away, Connection, Presence, SessionKey};
 use super::store::stop_waiting;
 use super::timeouts::Timeout;
@@ -240,7 +241,7 @@ impl Core {
             }
         }
         self.hand_on(now, session);
-        self.retry_parked(now, key);
+        self.retry_parked(now, Obstacle::Queue(key));
     }
 
     /// What the state knows of a session that has ended goes, and its marks wherever the session log does not see to it.

@@ -75,6 +75,13 @@ pub enum Effect {
         /// To be kept in the same commit: a QoS 2 message of a session that is kept.
         mark: Option<Mark>,
     },
+    /// A message did not go into a bridge's log: count it there.
+    NotTaken {
+        /// Which.
+        log: LogId,
+        /// Nobody could be told so: devices, the gateway itself, wills, QoS 0. Everybody else got it.
+        is_lost: bool,
+    },
     /// Append to the session log.
     Keep {
         /// The position it must get.
@@ -208,8 +215,9 @@ pub enum CloseCause {
     /// CONNECT was refused.
     #[error("CONNECT refused: {0:?}")]
     Refused(ReasonCode),
-    /// It publishes to a session whose queue is full, `when_queue_full` is `refuse`, and 3.1.1 has no answer that says so.
-    #[error("the queue of a receiver has been full for too long")]
+    /// It publishes to a session whose queue is full, or a bridge whose backlog is, where that is a reason to refuse, and 3.1.1
+    /// has no answer that says so.
+    #[error("the queue of a receiver, or a bridge's backlog, has been full for too long")]
     QueueFull,
     /// Its user is gone from the users.
     #[error("its user does not exist any more")]

@@ -41,7 +41,7 @@ impl Core {
                 Some(Timeout::WillDelay(key)) => {
                     self.publish_delayed_will(now, key);
                 }
-                Some(Timeout::QueueFull(key)) => self.end(now, key, CloseCause::QueueFull),
+                Some(Timeout::QueueFull(key)) => self.give_up_parked(now, key),
                 Some(Timeout::Sweep) => self.sweep_retained(now),
                 None => break,
             }

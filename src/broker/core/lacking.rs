@@ -64,11 +64,7 @@ impl Core {
             return false;
         }
         let mut missing = self.logs.iter().filter(|log| log.is_missing());
-        (self.lacks_store && message.retain)
-            || missing.any(|log| {
-                let route = log.takes(origin, &message.topic);
-                route.is_some_and(|route| route.qos > QoS::AtMostOnce)
-            })
+        (self.lacks_store && message.retain) || missing.any(|log| log.keeps(origin, &message.topic))
     }
 
     /// Whether a session that outlives its connection may be begun or go on.

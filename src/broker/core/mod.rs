@@ -82,7 +82,7 @@ use self::deliver::Out;
 use self::groups::GroupKey;
 use self::lanes::Lanes;
 use self::receivers::Receiver;
-use self::refuse::Parked;
+use self::refuse::{Obstacle, Parked};
 use self::retained::Retained;
 use self::route::AttachedLog;
 use self::session::{Session, SessionKey};
@@ -122,7 +122,7 @@ pub struct Core {
     passes_sessions_by: bool,
     /// Of sessions that were kept and have ended.
     estates: HashMap<SessionNumber, Estate>,
-    /// Publishers that are not read because the queue of a receiver is full.
+    /// Publishers that are not read because the queue of a receiver, or a log, is full.
     parked: BTreeMap<SessionKey, Parked>,
     timeouts: Timeouts,
     /// When expired retained messages are looked for, while there may be any.
@@ -390,7 +390,7 @@ impl Core {
             self.store.tell_replayed(&mut self.effects);
         }
         if !self.parked.is_empty() {
-            self.retry_parked(now, key);
+            self.retry_parked(now, Obstacle::Queue(key));
         }
     }
 }

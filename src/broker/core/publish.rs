@@ -26,6 +26,8 @@ pub(super) struct Source {
     pub(super) mark: Option<Mark>,
     /// The logs that have a copy from before a restart, and their mark of it.
     pub(super) marked: Vec<LogId>,
+    /// It will be answered, so it was asked for before whether anything is full. What is not passes a full backlog by.
+    pub(super) is_answered: bool,
 }
 
 impl Source {
@@ -35,6 +37,14 @@ impl Source {
             client_id,
             mark: None,
             marked: Vec::new(),
+            is_answered: false,
+        }
+    }
+
+    fn of(origin: Origin, client_id: ByteString, publish: &Publish) -> Self {
+        Self {
+            is_answered: publish.packet_id.is_some() && !origin.has_no_resender(),
+            ..Self::new(origin, client_id)
         }
     }
 }
@@ -68,7 +78,7 @@ impl Core {
         let dup = publish.dup;
         let topic = aliases.resolve(publish.topic.take(), publish.topic_alias, granted)?;
         check(&publish, &topic, version, &self.limits)?;
-        let mut source = Source::new(origin, session.client_id.clone());
+        let mut source = Source::of(origin, session.client_id.clone(), &publish);
         let message = Message {
             topic,
             payload: publish.payload,
@@ -179,8 +189,11 @@ impl Core {
             // One of 3.1.1 that only lacks a place to be retained is still delivered, and counted as dropped from the
             // retained store; a topic too deep has closed the connection before.
         }
-        if version.is_v5() && source.marked.is_empty() && self.obstacle(source, &message).is_some()
+        if version.is_v5()
+            && source.marked.is_empty()
+            && let Some(obstacle) = self.obstacle(source, &message)
         {
+            self.note_refusal(obstacle);
             return (ReasonCode::QuotaExceeded, Tickets::None);
         }
         let Distributed { tickets, nobody } = self.distribute(now, source, message);
@@ -291,12 +304,23 @@ impl Core {
             if source.marked.contains(&id) {
                 continue;
             }
-            if log.is_missing() || (log.is_passed_by && source.origin.has_no_resender()) {
+            let has_no_resender = source.origin.has_no_resender();
+            if log.is_missing() || (log.is_passed_by && has_no_resender) {
                 self.stats.dropped += u64::from(!own);
+                if !own && !log.is_missing() {
+                    let is_lost = true;
+                    self.effects.push(Effect::NotTaken { log: id, is_lost });
+                }
                 continue;
             }
             if own {
                 self.effects.push(Effect::Latest { log: id, message });
+                continue;
+            }
+            if log.is_full && !source.is_answered && message.qos > QoS::AtMostOnce {
+                self.stats.dropped += 1;
+                let is_lost = true;
+                self.effects.push(Effect::NotTaken { log: id, is_lost });
                 continue;
             }
             let seq = log.watermark.take();

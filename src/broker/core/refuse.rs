@@ -2,6 +2,10 @@
 //! publisher is told so in its answer. One of 3.1.1 has no such answer: it is not read until there is room, and closed where that
 //! takes too long; its message waits here meanwhile and was taken by nobody.
 //!
+//! `when_full: refuse` of a bridge's backlog does the same to who publishes what it would have to keep ([`Core::log_is_full`]).
+//! What has no sender to refuse (devices, the gateway's own, wills, QoS 0 that would be kept) passes that backlog by, counted;
+//! local subscribers and other bridges get it all the same. A bridge that is full so holds up nobody else.
+//!
 //! So it goes too where what should keep the message is missing (`lacking`): for that nobody waits here, so 3.1.1 is closed.
 //!
 //! Beside it, the other reasons not to read a client: it has many answers waiting, or no CONNACK yet.
@@ -16,7 +20,7 @@ use super::publish::Source;
 use super::receivers::Receiver;
 use super::session::{Session, SessionKey};
 use super::timeouts::Timeout;
-use super::{Core, WhenQueueFull};
+use super::{Core, LogId, Origin, WhenQueueFull};
 use crate::mqtt::{Message, Publish, QoS};
 
 /// How long a publisher of 3.1.1 is not read before it is closed.
@@ -27,6 +31,8 @@ const PARKED_MAX: Duration = Duration::from_secs(30);
 pub(super) enum Obstacle {
     /// The queue of this session is full.
     Queue(SessionKey),
+    /// The log of this bridge is full, and nothing in it gives way.
+    Log(LogId),
     /// A part of the store is missing.
     Store,
 }
@@ -45,7 +51,56 @@ impl Core {
         if self.lacks_keeper(source.origin, message) {
             return Some(Obstacle::Store);
         }
+        if let Some(full) = self.full_log(source.origin, message) {
+            return Some(Obstacle::Log(full));
+        }
         self.full_receiver(source, message).map(Obstacle::Queue)
+    }
+
+    /// A log that would have to keep this message, and has no room for it.
+    fn full_log(&self, origin: Origin, message: &Message) -> Option<LogId> {
+        if origin.has_no_resender() || message.qos == QoS::AtMostOnce {
+            return None;
+        }
+        let mut full = self.logs.iter().filter(|log| log.is_full);
+        let found = full.find(|log| log.keeps(origin, &message.topic));
+        found.map(|log| log.id)
+    }
+
+    /// A bridge's log that refuses what it has no room for ([`crate::store::WhenFull::Refuse`]) is full, or is no longer. To be
+    /// told after each [`Effect::Append`] to such a log, before the next message is decided about: then who waits for it is let in
+    /// one by one, as long as there is room.
+    pub fn log_is_full(&mut self, now: Instant, log: LogId, is_full: bool) {
+        let Some(known) = self.logs.iter_mut().find(|known| known.id == log) else {
+            return;
+        };
+        known.is_full = is_full;
+        if !is_full && !self.parked.is_empty() {
+            self.retry_parked(now, Obstacle::Log(log));
+        }
+    }
+
+    /// What was told last by [`Self::log_is_full`].
+    #[must_use]
+    pub fn knows_full(&self, log: LogId) -> bool {
+        let mut known = self.logs.iter();
+        known.any(|known| known.id == log && known.is_full)
+    }
+
+    /// A message was refused because of a full log.
+    pub(super) fn note_refusal(&mut self, obstacle: Obstacle) {
+        if let Obstacle::Log(log) = obstacle {
+            let is_lost = false;
+            self.effects.push(Effect::NotTaken { log, is_lost });
+        }
+    }
+
+    /// A publisher of 3.1.1 has not been read for long enough.
+    pub(super) fn give_up_parked(&mut self, now: Instant, key: SessionKey) {
+        if let Some(full) = self.parked.get(&key).map(|parked| parked.full) {
+            self.note_refusal(full);
+        }
+        self.end(now, key, CloseCause::QueueFull);
     }
 
     /// A session that should get this message at QoS 1 or 2 and has no room for it. Only where that is a reason to refuse
@@ -87,14 +142,15 @@ impl Core {
         Some(parked)
     }
 
-    /// `full` may have room now, or is gone: who waits for that tries again.
-    pub(super) fn retry_parked(&mut self, now: Instant, full: SessionKey) {
-        let waiting = self
-            .parked
-            .iter()
-            .filter(|(_, parked)| parked.full == Obstacle::Queue(full));
-        let keys: Vec<_> = waiting.map(|(key, _)| *key).collect();
-        for key in keys {
+    /// `full` may have room now, or is gone: who waits for that tries again, who has waited longest first.
+    pub(super) fn retry_parked(&mut self, now: Instant, full: Obstacle) {
+        let waiting = self.parked.iter().filter(|(_, parked)| parked.full == full);
+        let mut keys: Vec<_> = waiting.map(|(key, parked)| (parked.due, *key)).collect();
+        keys.sort_unstable();
+        for (_, key) in keys {
+            if self.fills(full) {
+                return; // whether there is room for another is told once that is appended
+            }
             let Some(Parked { publish, due, .. }) = self.unpark(key) else {
                 continue;
             };
@@ -109,6 +165,14 @@ impl Core {
                 self.resume_reading(now, key);
             }
         }
+    }
+
+    /// Whether something is on its way into the log.
+    fn fills(&self, full: Obstacle) -> bool {
+        let mut effects = self.effects.iter();
+        effects.any(
+            |effect| matches!(effect, Effect::Append { log, .. } if full == Obstacle::Log(*log)),
+        )
     }
 
     pub(super) fn pause(&mut self, key: SessionKey) {

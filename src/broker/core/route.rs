@@ -17,6 +17,8 @@ pub(super) struct AttachedLog {
     is_missing: bool,
     /// It has no room, nor will have soon: see [`super::lacking`].
     pub(super) is_passed_by: bool,
+    /// It refuses what it has no room for, and has none: see [`super::refuse`].
+    pub(super) is_full: bool,
     /// A message that a route could not map was logged; the others are only counted.
     pub(super) told_unmapped: bool,
 }
@@ -29,6 +31,7 @@ impl AttachedLog {
             routes,
             is_missing: false,
             is_passed_by: false,
+            is_full: false,
             told_unmapped: false,
         }
     }
@@ -43,6 +46,12 @@ impl AttachedLog {
 
     pub(super) fn is_missing(&self) -> bool {
         self.is_missing
+    }
+
+    /// Whether a message that may not be lost would have to be kept here.
+    pub(super) fn keeps(&self, origin: Origin, topic: &TopicName) -> bool {
+        let route = self.takes(origin, topic);
+        route.is_some_and(|route| route.qos > QoS::AtMostOnce)
     }
 
     /// The first route that takes a message of this topic. None takes what the same bridge brought in.

@@ -12,7 +12,7 @@ pub(super) enum Timeout {
     /// Silence may have lasted for one and a half times the keep alive. Not moved with every packet: when it fires it is
     /// compared with the last packet and set anew.
     KeepAlive(SessionKey),
-    /// A publisher that is not read because the queue of a receiver is full has waited long enough.
+    /// A publisher that is not read because the queue of a receiver, or a log, is full has waited long enough.
     QueueFull(SessionKey),
     /// The session of a client that is away ends.
     SessionExpiry(SessionKey),

@@ -187,6 +187,8 @@ struct Standing {
     oldest_age_s: Option<u64>,
     dropped: u64,
     purged: u64,
+    refusing: bool,
+    refused: u64,
     file_bytes: u64,
     file_bytes_max: u64,
     flow: Flow,
@@ -239,6 +241,15 @@ impl Standing {
             size(self.file_bytes),
             size(self.file_bytes_max)
         ));
+        if self.refusing {
+            lines.push(
+                "  IT IS FULL and refuses new messages until the upstream has taken some"
+                    .to_owned(),
+            );
+        }
+        if self.refused > 0 {
+            lines.push(format!("  {} were refused since the start", self.refused));
+        }
         if self.dropped > 0 {
             let purged = match self.purged {
                 0 => String::new(),
@@ -292,6 +303,7 @@ mod tests {
         let standing: Standing = serde_json::from_value(serde_json::json!({
             "bridge": "cloud", "link": "down", "error": "tcp: refused", "store_error": null,
             "backlog_messages": 3_600_000_u64, "backlog_bytes": 1_073_741_824_u64, "oldest_age_s": 3725, "dropped": 9, "purged": 7,
+            "refusing": true, "refused": 5,
             "file_bytes": 1_181_116_007_u64, "file_bytes_max": 2_147_483_648_u64, "delivered": 7,
             "flow": { "messages_in": 1000.0, "messages_out": 0.5, "drained_in_s": null, "full_in_s": 90_000 },
         }))
@@ -300,7 +312,7 @@ mod tests {
             standing.tell(),
             "cloud: link down\n  last failure: tcp: refused\n  3600000 messages wait (1.0 GiB, the oldest 1 h 2 min old)\n  \
              1000 come and 0.5 go a second\n  files take 1.1 GiB of 2.0 GiB; full in 1 d 1 h\n  \
-             9 were dropped since the start, 7 of them purged"
+             IT IS FULL and refuses new messages until the upstream has taken some\n  5 were refused since the start\n  9 were dropped since the start, 7 of them purged"
         );
     }
 

@@ -375,6 +375,10 @@ fn log(
             .unwrap_or(defaults.max_bytes),
         max_age: time(context, &backlog, "max_age", backlog.raw.max_age, age)
             .unwrap_or(defaults.max_age),
+        when_full: backlog
+            .raw
+            .when_full
+            .map_or(defaults.when_full, |word| word.0),
         free_space_minimum: store.free_space_minimum,
         dir: defaults.dir,
     }

@@ -7,6 +7,7 @@ use super::{OneOf, Size, Time, Words};
 use crate::bridge::Profile;
 use crate::broker::RetainPolicy;
 use crate::mqtt::ProtocolVersion;
+use crate::store::WhenFull;
 
 /// An entry of `bridges`.
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +72,7 @@ pub(in crate::config) struct Receive {
 pub(in crate::config) struct Backlog {
     pub(in crate::config) max_bytes: Option<Size>,
     pub(in crate::config) max_age: Option<Time>,
+    pub(in crate::config) when_full: Option<OneOf<WhenFull>>,
 }
 
 /// `rate:`
@@ -104,4 +106,9 @@ impl Words for Profile {
 
 impl Words for RetainPolicy {
     const WORDS: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("never", Self::Never)];
+}
+
+impl Words for WhenFull {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("drop_oldest", Self::DropOldest), ("refuse", Self::Refuse)];
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::front::TIDY_DELAY;
 use super::super::ledger::{Ledger, Summary};
-use super::super::{CommitNumber, Outcome};
+use super::super::{CommitNumber, Outcome, WhenFull};
 use super::{Core, TIDY_POSITIONS};
 use crate::clock::WallTime;
 
@@ -77,8 +77,13 @@ impl Core {
     pub(super) fn surplus(&self, wall: WallTime) -> Option<u64> {
         let number = self.oldest_droppable()?;
         let summary = self.ledger.summary(number)?;
-        let over = self.ledger.file_bytes() > self.options.max_bytes;
+        let over = self.gives_way() && self.ledger.file_bytes() > self.options.max_bytes;
         (over || Ledger::is_expired(summary, wall, self.options.max_age)).then_some(number)
+    }
+
+    /// Whether the oldest makes room for what is new.
+    pub(super) fn gives_way(&self) -> bool {
+        self.options.when_full == WhenFull::DropOldest
     }
 
     pub(super) fn oldest_droppable(&self) -> Option<u64> {

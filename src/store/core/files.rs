@@ -66,10 +66,14 @@ impl Keeper for Core {
         consumed.or_else(|| self.surplus(wall).map(Chore::Drop))
     }
 
+    fn medium_full(&mut self, is_full: bool) {
+        self.is_medium_full = is_full;
+    }
+
     fn relief(&self) -> Option<Relief> {
         // Should the power go before this cursor is committed, what was delivered of it is counted as dropped.
         let consumed = self.ledger.consumed(self.cursor).map(Relief::Consumed);
-        let is_wanted = self.front.waiting().0 > 0;
+        let is_wanted = self.gives_way() && self.front.waiting().0 > 0;
         consumed.or_else(|| {
             self.oldest_droppable()
                 .filter(|_| is_wanted)

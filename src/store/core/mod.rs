@@ -31,7 +31,7 @@ use super::pace::Pace;
 use super::position::Position;
 use super::ranges::Ranges;
 use super::tail::Kept;
-use super::{LinkHealth, LogOptions, LogStats, Mark, Progress, Record, Seq};
+use super::{LinkHealth, LogOptions, LogStats, Mark, Progress, Record, Seq, WhenFull};
 use crate::clock::WallTime;
 use crate::mqtt::QoS;
 
@@ -68,9 +68,12 @@ pub(super) struct Core {
     link: LinkHealth,
     /// The rows in the files are not known; the next commit writes them all.
     rows_in_doubt: bool,
+    /// There is no space left for what waits.
+    is_medium_full: bool,
     dropped: u64,
     /// As many of `dropped` were purged.
     purged: u64,
+    refused: u64,
     lost: u64,
 }
 
@@ -110,6 +113,8 @@ impl Core {
             link: LinkHealth::Down,
             rows_in_doubt: loaded.is_salvaged,
             purged: 0,
+            is_medium_full: false,
+            refused: 0,
             lost: 0,
         }
     }
@@ -126,7 +131,28 @@ impl Core {
             cursor: Seq(self.committed_cursor),
             commits: super::CommitNumber(self.front.pace.commits()),
             dropped: self.dropped,
+            is_full: self.is_full(),
         }
+    }
+
+    /// Whether nothing more is to be appended. A log in which nothing waits takes one message whatever the limits are, else it
+    /// might take none for ever.
+    pub(super) fn is_full(&self) -> bool {
+        let refuses = self.options.when_full == WhenFull::Refuse;
+        let (_, waiting) = self.front.waiting();
+        let bytes = self.ledger.file_bytes().saturating_add(waiting as u64);
+        refuses
+            && self.cursor + 1 < self.front.tail.next()
+            && (self.is_medium_full || bytes >= self.options.max_bytes)
+    }
+
+    /// A message was not taken, because [`Self::is_full`]. `is_lost`: nobody could be told.
+    pub(super) fn refuse(&mut self, is_lost: bool) {
+        *(if is_lost {
+            &mut self.dropped
+        } else {
+            &mut self.refused
+        }) += 1;
     }
 
     /// Appends `record` at the next position.
@@ -251,6 +277,8 @@ impl Core {
             appended: self.front.tail.next() - 1,
             dropped: self.dropped,
             purged: self.purged,
+            refused: self.refused,
+            is_full: self.is_full(),
             lost: self.lost,
             ..LogStats::default()
         }

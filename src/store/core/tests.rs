@@ -7,7 +7,7 @@ use super::super::ledger::{Ledger, Summary};
 use super::super::pace::HOLD_PAUSE;
 use super::super::reading::{Ask, Found};
 use super::super::testing::record_qos;
-use super::super::{CommitNumber, LinkHealth, LogOptions, Outcome, Progress, Seq};
+use super::super::{CommitNumber, LinkHealth, LogOptions, Outcome, Progress, Seq, WhenFull};
 use super::*;
 use crate::clock::WallTime;
 
@@ -21,11 +21,17 @@ struct Bench {
 }
 
 fn bench_with(hold_bytes: usize) -> Bench {
-    let options = LogOptions {
+    bench_of(LogOptions {
         hold_bytes,
+        ..LogOptions::new("none".into())
+    })
+}
+
+fn bench_of(options: LogOptions) -> Bench {
+    let options = LogOptions {
         commit_interval: INTERVAL,
         hold_for_upstream: HOLD,
-        ..LogOptions::new("none".into())
+        ..options
     };
     let loaded = Loaded {
         epoch: 1,
@@ -562,4 +568,95 @@ fn what_the_reader_does_not_find_in_the_files_is_done() {
         bench.done(entry.seq.0);
     }
     assert!(bench.core.position().cursor >= until);
+}
+
+/// Of 1000 bytes, beside which its first file counts for nothing.
+fn refusing() -> Bench {
+    bench_of(LogOptions {
+        max_bytes: 1000,
+        when_full: WhenFull::Refuse,
+        ..LogOptions::new("none".into())
+    })
+}
+
+#[test]
+fn a_log_that_refuses_is_full_by_what_waits_and_by_what_is_written() {
+    let mut bench = refusing();
+    assert!(!bench.progress().is_full);
+    bench.append_sized(AtLeastOnce, 100);
+    assert!(!bench.progress().is_full);
+    bench.append_sized(AtLeastOnce, 1000);
+    assert!(bench.progress().is_full);
+    bench.done(2);
+    assert!(!bench.progress().is_full, "it was never written");
+    bench.append_sized(ExactlyOnce, 1000);
+    bench.now += INTERVAL;
+    let commit = bench.core.commit(bench.now, false).unwrap();
+    let landed = Summary {
+        bytes: 2000,
+        ..summary(&[1, 3])
+    };
+    bench.core.committed(bench.now, &landed);
+    assert!(bench.progress().is_full);
+    assert_eq!(commit.records.len(), 2);
+}
+
+#[test]
+fn a_log_that_refuses_takes_a_message_when_it_is_empty_whatever_its_files_take() {
+    let mut bench = refusing();
+    bench.append_sized(AtLeastOnce, 5000);
+    bench.now += INTERVAL;
+    let commit = bench.core.commit(bench.now, false).unwrap();
+    let landed = Summary {
+        bytes: 5000,
+        ..summary(&[1])
+    };
+    bench.core.committed(bench.now, &landed);
+    assert!(bench.progress().is_full);
+    assert_eq!(commit.records.len(), 1);
+    bench.done(1);
+    assert!(!bench.progress().is_full);
+}
+
+#[test]
+fn a_log_that_refuses_drops_for_age_alone() {
+    let mut bench = refusing();
+    bench.append_sized(AtLeastOnce, 5000);
+    bench.now += INTERVAL;
+    bench.core.commit(bench.now, false).unwrap();
+    let landed = Summary {
+        bytes: 5000,
+        oldest: WALL.0,
+        newest: WALL.0,
+        ..summary(&[1])
+    };
+    bench.core.committed(bench.now, &landed);
+    bench.core.rolled(2, 5000);
+    bench.append_sized(AtLeastOnce, 5000);
+    bench.core.medium_full(true);
+    assert!(bench.core.chore(bench.now, WALL).is_none());
+    assert!(bench.core.relief().is_none());
+    let late = WALL.after(Duration::from_secs(31 * 24 * 3600));
+    let chore = bench.core.chore(bench.now, late);
+    assert!(
+        matches!(chore, Some(super::super::keeper::Chore::Drop(1))),
+        "{chore:?}"
+    );
+}
+
+#[test]
+fn a_log_that_refuses_is_full_while_the_medium_is() {
+    let mut bench = bench_of(LogOptions {
+        when_full: WhenFull::Refuse,
+        ..LogOptions::new("none".into())
+    });
+    bench.append(AtLeastOnce);
+    bench.core.medium_full(true);
+    assert!(bench.progress().is_full);
+    bench.core.refuse(false);
+    bench.core.refuse(true);
+    let stats = bench.core.stats();
+    assert_eq!((stats.refused, stats.dropped), (1, 1));
+    bench.core.medium_full(false);
+    assert!(!bench.progress().is_full);
 }

@@ -146,6 +146,7 @@ impl SessionCore {
             cursor: Seq(self.cursor),
             commits: CommitNumber(self.front.pace.commits()),
             dropped: self.dropped,
+            is_full: false,
         }
     }
 

@@ -233,7 +233,11 @@ impl<K: Keeper> Writer<K> {
     /// All that was to be written was.
     fn is_well(&mut self) {
         self.is_full = false;
-        if self.shared.with(|state| state.error.take()).is_some() {
+        let error = self.shared.with(|state| {
+            state.core.medium_full(false);
+            state.error.take()
+        });
+        if error.is_some() {
             tracing::info!(path = %self.place.directory.path().display(), "files are written again");
         }
     }

@@ -73,9 +73,10 @@ impl<K: Keeper> Writer<K> {
              make room on this disk",
             self.free_space_minimum
         );
-        let known = self
-            .shared
-            .with(|state| state.error.replace(reason.clone()));
+        let known = self.shared.with(|state| {
+            state.core.medium_full(true);
+            state.error.replace(reason.clone())
+        });
         if known.as_ref() != Some(&reason) {
             tracing::error!("{} waits for room: {reason}", K::NAME);
         }
@@ -121,6 +122,7 @@ impl<K: Keeper> Writer<K> {
         self.open_at = if were_open { now } else { self.write_at };
         self.retry_delay = (self.retry_delay * 2).min(RETRY_MAX);
         self.shared.with(|state| {
+            state.core.medium_full(error.is_full());
             state.error = Some(error.to_string());
         });
         self.refuse_reads();
