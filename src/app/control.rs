@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::export::Export;
 use super::report::bridge_body;
+use crate::bridge::DeadLetterLog;
 use crate::clock;
 use crate::control::{Asked, ControlSocket, Line, Request};
 use crate::shutdown::Stop;
@@ -25,6 +26,8 @@ pub(super) struct Backlog {
     pub(super) status: watch::Receiver<BridgeStatus>,
     /// `None`: it could not be opened.
     pub(super) log: Option<Log>,
+    /// `None`: the bridge does not run.
+    pub(super) dead_letters: Option<DeadLetterLog>,
 }
 
 /// Listens at `path`. Where it cannot, the gateway runs without, and says so.
@@ -56,7 +59,10 @@ async fn answer_all(mut requests: mpsc::Receiver<Asked>, backlogs: &[Backlog]) {
         answers.spawn(async move {
             let last = match request {
                 Request::Backlog { bridge } => standings(&backlogs, bridge, &answer).await,
-                Request::Export { bridge } => messages(&backlogs, &bridge, &answer).await,
+                Request::Export {
+                    bridge,
+                    dead_letter,
+                } => messages(&backlogs, &bridge, dead_letter, &answer).await,
                 Request::Purge { bridge, older_ms } => {
                     let age = Duration::from_millis(older_ms);
                     purge(&backlogs, &bridge, age, user, &answer).await
@@ -99,9 +105,20 @@ fn standing(backlog: &Backlog) -> Value {
 async fn messages(
     backlogs: &[Backlog],
     bridge: &str,
+    dead_letter: bool,
     answer: &mpsc::Sender<Line>,
 ) -> Result<Line, String> {
-    let mut export = Export::new(find_log(backlogs, bridge)?);
+    if dead_letter {
+        let letters = find(backlogs, bridge)?.dead_letters.as_ref();
+        return match letters.and_then(|letters| letters.borrow().clone()) {
+            Some(log) => print(Export::of_dead_letters(log), answer).await,
+            None => Ok(Line::End), // there has been none
+        };
+    }
+    print(Export::new(find_log(backlogs, bridge)?), answer).await
+}
+
+async fn print(mut export: Export, answer: &mpsc::Sender<Line>) -> Result<Line, String> {
     loop {
         let items = export.next().await.map_err(|error| error.to_string())?;
         if items.is_empty() {

@@ -3,6 +3,7 @@
 use base64ct::{Base64, Encoding as _};
 use serde_json::{Map, Value, json};
 
+use crate::bridge::{DEAD_LETTER_PROPERTY, ID_PROPERTY};
 use crate::mqtt::{Message, PublishProperties};
 use crate::store::{Entry, Log, Seq, StoreError};
 
@@ -15,17 +16,28 @@ const READ_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Export {
     log: Log,
+    item: fn(&Entry) -> Value,
     from: Seq,
     end: Seq,
 }
 
 impl Export {
+    /// Of what a dead-letter keeps now.
+    #[must_use]
+    pub fn of_dead_letters(log: Log) -> Self {
+        Self {
+            item: letter,
+            ..Self::new(log)
+        }
+    }
+
     /// Of what waits now.
     #[must_use]
     pub fn new(log: Log) -> Self {
         Self {
             end: log.next_seq(),
             from: Seq(0),
+            item,
             log,
         }
     }
@@ -44,7 +56,7 @@ impl Export {
             .last()
             .map_or(self.end, |last| Seq(last.seq.0.saturating_add(1)));
         let wanted = entries.iter().filter(|entry| entry.seq < self.end);
-        Ok(wanted.map(item).collect())
+        Ok(wanted.map(self.item).collect())
     }
 }
 
@@ -71,6 +83,27 @@ fn item(entry: &Entry) -> Value {
         set("properties", properties);
     }
     Value::Object(fields)
+}
+
+/// The same with `reason` and `id`, the `fieldgate-id`: its position is that in the dead-letter.
+fn letter(entry: &Entry) -> Value {
+    let mut entry = entry.clone();
+    let mut taken = Map::new();
+    if let Some(properties) = &mut entry.record.message.properties {
+        for (property, field) in [(ID_PROPERTY, "id"), (DEAD_LETTER_PROPERTY, "reason")] {
+            // Ours is the last of that name.
+            let pairs = &mut properties.user_properties;
+            let place = pairs.iter().rposition(|(name, _)| *name == *property);
+            if let Some((_, text)) = place.map(|place| pairs.remove(place)) {
+                taken.insert(field.to_owned(), json!(&*text));
+            }
+        }
+    }
+    let mut item = item(&entry);
+    if let Some(fields) = item.as_object_mut() {
+        fields.append(&mut taken);
+    }
+    item
 }
 
 fn properties(message: &Message) -> Option<Value> {

@@ -299,11 +299,13 @@ impl Gateway {
             bridge: bridge.clone(),
             status: handle.status.clone(),
             log: Some(log.clone()),
+            dead_letters: Some(handle.dead_letters.clone()),
         });
         let absent = self.absent_bridges.iter().map(|(bridge, status)| Backlog {
             bridge: bridge.clone(),
             status: status.clone(),
             log: None,
+            dead_letters: None,
         });
         running.chain(absent).collect()
     }

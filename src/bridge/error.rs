@@ -250,6 +250,15 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// The upstream ended it without a word: in good order, or by a reset. `None`: we ended it, or the network did.
+    pub(super) fn hang_up(&self) -> Option<bool> {
+        match self {
+            Self::End { .. } => Some(true),
+            Self::Io(error) if is_hang_up(error) => Some(false),
+            _ => None,
+        }
+    }
+
     /// Of reading or writing; `ca` and `wall` as for [`DialError::tls`].
     pub(super) fn io(error: io::Error, ca: Option<&PathBuf>, wall: WallTime) -> Self {
         if tls_fault(&error).is_some() {

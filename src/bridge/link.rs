@@ -14,6 +14,7 @@ use tokio::time::{Interval, sleep_until, timeout};
 
 use super::certificates::{Certificates, Looking, News, Successor};
 use super::core::{Cause, Core, Demand, Effect};
+use super::dead_letters::DeadLetters;
 use super::dial::Stream;
 use super::down::{Down, DownEvent};
 use super::report::Report;
@@ -23,7 +24,7 @@ use crate::broker::Latest;
 use crate::clock;
 use crate::shutdown::Stop;
 use crate::status::LinkState;
-use crate::store::{Entry, LinkHealth, Log, Progress, StoreError};
+use crate::store::{Entry, LinkHealth, Log, Progress, Seq, StoreError};
 
 /// Bytes that may wait to be written before no more are made.
 const WRITE_BUFFER: usize = 256 << 10;
@@ -42,6 +43,7 @@ pub(super) struct Link<'a> {
     pub(super) options: &'a BridgeOptions,
     pub(super) core: &'a mut Core,
     pub(super) log: &'a Log,
+    pub(super) letters: &'a mut DeadLetters,
     pub(super) latest: &'a Latest,
     pub(super) report: &'a mut Report,
     pub(super) ticks: &'a mut Interval,
@@ -64,6 +66,7 @@ enum Event {
     Progress,
     Entries(Demand, Result<Vec<Entry>, StoreError>),
     Latest,
+    Buried(Seq),
     Down(DownEvent),
     Timeout,
     Tick,
@@ -80,6 +83,9 @@ impl Link<'_> {
         let kept = self.log.session();
         self.core.connect(clock::now(), address, kept.as_deref());
         let ended = self.exchange(&mut wire).await;
+        if let Some(in_good_order) = ended.hang_up() {
+            self.core.handle_hang_up(clock::now(), in_good_order);
+        }
         self.core.handle_closed();
         // Only the log is left to be told.
         self.carry_out();
@@ -138,6 +144,7 @@ impl Link<'_> {
                 Err(_) => Event::LogClosed,
             }),
             () = self.latest.changed(), if self.core.is_up() => Ok(Event::Latest),
+            seq = self.letters.kept() => Ok(Event::Buried(seq)),
             down = self.down.event() => Ok(Event::Down(down)),
             () = until(timeout) => Ok(Event::Timeout),
             _ = self.ticks.tick() => Ok(Event::Tick),
@@ -176,6 +183,7 @@ impl Link<'_> {
             Event::Down(DownEvent::Opened(maximum_qos)) => self.core.handle_inlet(now, maximum_qos),
             Event::Down(DownEvent::Answer(answer)) => self.core.handle_inlet_answer(now, &answer),
             Event::Down(DownEvent::Ended(with_broker)) => self.core.handle_inlet_ended(with_broker),
+            Event::Buried(seq) => self.core.handle_dead_letter(seq),
             Event::Latest => self.core.handle_latest(self.latest.take_changed()),
             Event::Timeout => {
                 wire.read_after.take_if(|after| *after <= now);
@@ -244,6 +252,22 @@ impl Link<'_> {
                 Effect::Done { seq, outcome } => self.log.done(now, seq, outcome),
                 Effect::Dropped { seq, topic, reason } => {
                     tracing::warn!(bridge = self.name, seq = seq.0, %topic, %reason, "message dropped");
+                }
+                Effect::DeadLetter {
+                    seq,
+                    letter,
+                    reason,
+                } => {
+                    let (bridge, topic) = (self.name, &letter.message.topic);
+                    tracing::error!(bridge, seq = seq.0, %topic, %reason, "message goes to the dead-letter");
+                    self.letters.put(seq, *letter);
+                }
+                Effect::OwnTopicRefused(topic) => {
+                    tracing::error!(
+                        bridge = self.name,
+                        %topic,
+                        "the upstream closes the connection each time this is said; it is said no more until the next start"
+                    );
                 }
                 Effect::Received(seq) => {
                     let commit = self.log.received(now, seq);

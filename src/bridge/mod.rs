@@ -2,7 +2,7 @@
 //!
 //! [`core`] decides (no I/O), `dial` makes connections stage by stage, `wire` has their bytes, `link` moves them to and from the
 //! core, `task` is what happens between connections, `certificates` takes new ones up, `take_overs` sees when another
-//! client has our name, `profile` knows the large providers, and `supervise` starts it again after a panic. Messages come
+//! client has our name, `dead_letters` keeps what the upstream refuses for good, `profile` knows the large providers, and `supervise` starts it again after a panic. Messages come
 //! from the log and nowhere else; live traffic is a short backlog (invariant 2). Routes up are applied before a message
 //! enters the log. What the upstream sends goes to the local broker through an inlet (`down`), which is all that is seen of
 //! the broker here.
@@ -10,6 +10,7 @@
 mod backoff;
 mod certificates;
 pub mod core;
+mod dead_letters;
 mod dial;
 mod down;
 mod error;
@@ -24,7 +25,8 @@ mod task;
 mod wire;
 
 pub use backoff::next_wait;
-pub use core::{HOPS_PROPERTY, ID_PROPERTY};
+pub use core::{DEAD_LETTER_PROPERTY, HOPS_PROPERTY, ID_PROPERTY};
+pub use dead_letters::DeadLetterLog;
 pub use down::Local;
 pub use error::{DialError, LinkError, Stage, StartError};
 pub use options::{Address, Backoff, BridgeOptions, Ceilings, Rate, ReceiveRoute};
@@ -41,6 +43,7 @@ use crate::shutdown::Stop;
 use crate::status::BridgeStatus;
 use crate::store::Log;
 use certificates::Certificates;
+use dead_letters::DeadLetters;
 use dial::Dialler;
 use report::Report;
 use task::Task;
@@ -60,6 +63,8 @@ pub struct BridgeHandle {
     pub status: watch::Receiver<BridgeStatus>,
     /// Ends after `stop` was requested, a little later than the connection; never waits for the backlog.
     pub task: JoinHandle<()>,
+    /// What the upstream refused for good.
+    pub dead_letters: DeadLetterLog,
     asked: Arc<Notify>,
 }
 
@@ -106,7 +111,9 @@ impl PreparedBridge {
         local: Option<Local>,
         stop: Stop,
     ) -> BridgeHandle {
-        let (report, status) = Report::new(log.clone());
+        let letters = DeadLetters::new(self.options.dead_letter.clone());
+        let dead_letters = letters.log();
+        let (report, status) = Report::new(log.clone(), dead_letters.clone());
         let asked = Arc::new(Notify::new());
         let certificates = Certificates::new(
             Arc::clone(&self.options),
@@ -114,10 +121,19 @@ impl PreparedBridge {
             self.time,
             Arc::clone(&asked),
         );
-        let task = Task::new(self.options, certificates, log, latest, local, report, stop);
+        let task = Task::new(
+            self.options,
+            certificates,
+            (log, letters),
+            latest,
+            local,
+            report,
+            stop,
+        );
         BridgeHandle {
             status,
             task: tokio::spawn(supervise::run(task)),
+            dead_letters,
             asked,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::broker::{ForwardRoute, RetainPolicy};
 use crate::mqtt::{Message, ProtocolVersion, QoS};
 use crate::net::ClientTls;
+use crate::store::LogOptions;
 use crate::topic::{Template, TopicFilter};
 
 /// One bridge.
@@ -42,6 +43,8 @@ pub struct BridgeOptions {
     pub ceilings: Ceilings,
     /// How fast messages may leave.
     pub rate: Rate,
+    /// Where messages go that the upstream refuses for good.
+    pub dead_letter: LogOptions,
     /// Wait between attempts.
     pub backoff: Backoff,
     /// The whole of dialling, from DNS to CONNACK, stage by stage at most this long each.

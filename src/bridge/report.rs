@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use super::certificates::Certificates;
 use super::core::Core;
+use super::dead_letters::DeadLetterLog;
 use super::rates::{Counts, Rates};
 use crate::clock;
 use crate::status::{BridgeStatus, LinkState};
@@ -13,6 +14,7 @@ use crate::store::Log;
 #[derive(Debug)]
 pub(super) struct Report {
     log: Log,
+    dead_letters: DeadLetterLog,
     sender: watch::Sender<BridgeStatus>,
     /// Without its figures.
     state: BridgeStatus,
@@ -20,7 +22,10 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(log: Log) -> (Self, watch::Receiver<BridgeStatus>) {
+    pub(super) fn new(
+        log: Log,
+        dead_letters: DeadLetterLog,
+    ) -> (Self, watch::Receiver<BridgeStatus>) {
         let state = BridgeStatus {
             since: clock::wall(),
             ..BridgeStatus::default()
@@ -28,6 +33,7 @@ impl Report {
         let (sender, receiver) = watch::channel(state.clone());
         let report = Self {
             log,
+            dead_letters,
             sender,
             state,
             rates: Rates::default(),
@@ -71,6 +77,9 @@ impl Report {
         let refused = core.refused_subscriptions();
         let refused = refused.map(|(filter, reason)| format!("{filter}: {reason:?}"));
         let refused = refused.collect();
+        let letters = self.dead_letters.borrow().clone();
+        let dead = letters.as_ref().map(Log::stats).unwrap_or_default();
+        let letters_error = letters.as_ref().and_then(Log::error);
         let (log, core) = (self.log.stats(), core.figures());
         let counts = Counts {
             appended: log.appended,
@@ -80,7 +89,7 @@ impl Report {
             bytes_max: log.file_bytes_max,
         };
         let status = BridgeStatus {
-            store_error: self.log.error(),
+            store_error: self.log.error().or(letters_error),
             backlog_messages: log.messages,
             backlog_bytes: log.bytes,
             oldest: log.oldest,
@@ -92,6 +101,8 @@ impl Report {
             purged: log.purged,
             refusing: log.is_full,
             refused: log.refused,
+            dead_letters: dead.messages,
+            dead_letters_dropped: dead.dropped,
             maybe_duplicated: core.maybe_duplicated,
             connects: core.connects,
             received: core.received,

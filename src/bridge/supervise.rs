@@ -27,7 +27,7 @@ pub(super) async fn run(mut task: Task) {
             break;
         }
     }
-    task.stopped();
+    task.stopped().await;
 }
 
 /// What `future` gives, or what it said when it panicked; it is not polled again then. Safe to unwind from: of what it
@@ -193,6 +193,7 @@ pub(super) mod tests {
             inflight: 7,
             ceilings: Default::default(),
             rate: Default::default(),
+            dead_letter: LogOptions::new("unused".into()),
             backoff: Backoff {
                 min: Duration::from_millis(1),
                 max: Duration::from_millis(5),

@@ -9,6 +9,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::certificates::{Certificates, Successor, is_refusal};
 use super::core::{Cause, Core};
+use super::dead_letters::DeadLetters;
 use super::dial::Stream;
 use super::down::{Down, Local};
 use super::link::Link;
@@ -38,6 +39,7 @@ pub(super) struct Task {
     take_overs: TakeOvers,
     core: Core,
     log: Log,
+    letters: DeadLetters,
     latest: Arc<Latest>,
     local: Option<Local>,
     report: Report,
@@ -64,7 +66,7 @@ impl Task {
     pub(super) fn new(
         options: Arc<BridgeOptions>,
         certificates: Certificates,
-        log: Log,
+        (log, letters): (Log, DeadLetters),
         latest: Arc<Latest>,
         local: Option<Local>,
         report: Report,
@@ -79,6 +81,7 @@ impl Task {
             successor: None,
             take_overs: TakeOvers::default(),
             log,
+            letters,
             latest,
             local,
             report,
@@ -123,7 +126,8 @@ impl Task {
     }
 
     /// The last words.
-    pub(super) fn stopped(&mut self) {
+    pub(super) async fn stopped(&mut self) {
+        self.letters.close().await;
         let why = Cause::Stopped.to_string();
         self.report.link(&self.core, LinkState::Down, Some(why));
         tracing::info!(bridge = self.options.name, "stopped");
@@ -191,6 +195,7 @@ impl Task {
             options: &self.options,
             core: &mut self.core,
             log: &self.log,
+            letters: &mut self.letters,
             latest: &self.latest,
             report: &mut self.report,
             ticks: &mut self.ticks,

@@ -19,6 +19,8 @@ pub enum Request {
     Export {
         /// Its bridge.
         bridge: String,
+        /// What its upstream refused for good, instead of what waits for it.
+        dead_letter: bool,
     },
     /// Drop the old messages of one backlog for good. One item, which says what was done, then the end when it lasts.
     Purge {

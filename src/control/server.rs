@@ -233,6 +233,7 @@ mod tests {
                 .collect();
             assert_eq!(whole.unwrap(), [json!(1), json!(2)]);
             let export = Request::Export {
+                dead_letter: false,
                 bridge: "cloud".to_owned(),
             };
             let broken: Result<Vec<_>, _> = ask(&path, &export).unwrap().collect();

@@ -45,6 +45,10 @@ pub struct BridgeStatus {
     pub refusing: bool,
     /// Messages refused since the start: their publishers know it.
     pub refused: u64,
+    /// Messages that the upstream refused for good, kept in the dead-letter.
+    pub dead_letters: u64,
+    /// The oldest of those, dropped since the start because there were too many.
+    pub dead_letters_dropped: u64,
     /// Sent again without being sure that the first copy did not arrive.
     pub maybe_duplicated: u64,
     /// Connections made since the start.

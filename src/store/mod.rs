@@ -142,6 +142,8 @@ pub enum Outcome {
     Delivered,
     /// Dropped by a declared policy; counted.
     Dropped,
+    /// The upstream refuses it for good, and the dead-letter has it.
+    DeadLettered,
 }
 
 /// Figures of a log.

@@ -4,8 +4,13 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use fieldgate::mqtt::ReasonCode;
-use serde_json::Value;
+use bytes::Bytes;
+use fieldgate::bridge::{DEAD_LETTER_PROPERTY, ID_PROPERTY};
+use fieldgate::clock::{self, WallTime};
+use fieldgate::mqtt::{Message, PublishProperties, QoS, ReasonCode};
+use fieldgate::store::{Log, LogOptions, Record};
+use fieldgate::topic::TopicName;
+use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::{Running, program, text, write};
@@ -30,7 +35,11 @@ fn backlog(file: &Path, arguments: &[&str]) -> Output {
 }
 
 fn exported(file: &Path) -> Vec<Value> {
-    let output = backlog(file, &["export", "cloud"]);
+    export(file, &["export", "cloud"])
+}
+
+fn export(file: &Path, arguments: &[&str]) -> Vec<Value> {
+    let output = backlog(file, arguments);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let lines = text(&output.stdout).lines();
     lines
@@ -246,4 +255,49 @@ fn a_full_backlog_that_refuses_says_so_to_who_publishes_and_is_ended_by_the_drai
     assert_eq!(drained["delivered"], taken + 1);
     assert_eq!(drained["refusing"], false);
     assert_eq!(drained["dropped"], 0);
+}
+
+#[test]
+fn what_the_upstream_refused_is_printed_with_the_reason_while_the_gateway_runs_and_while_it_does_not()
+ {
+    const EXPORT: [&str; 3] = ["export", "cloud", "--dead-letter"];
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &config());
+    assert!(export(&file, &EXPORT).is_empty(), "there has been none");
+    let data = folder.path().join("data/dead-letter/cloud");
+    let log = Log::open(LogOptions::new(data)).unwrap();
+    let topic = TopicName::try_from("site/plant/press").unwrap();
+    let message = Message {
+        properties: Some(Box::new(PublishProperties {
+            user_properties: vec![
+                ("unit".into(), "mm".into()),
+                (ID_PROPERTY.into(), "g1/cloud/1/7".into()),
+                (DEAD_LETTER_PROPERTY.into(), "too large".into()),
+            ],
+            ..PublishProperties::default()
+        })),
+        ..Message::new(topic, Bytes::from_static(b"21.5"), QoS::AtLeastOnce, false)
+    };
+    let record = Record {
+        message,
+        stamped: WallTime(1_800_000_000_000),
+    };
+    log.append(clock::now(), log.next_seq(), record, None);
+    log.close();
+    let expected = json!({
+        "epoch": 1, "id": "g1/cloud/1/7", "payload": "21.5", "properties": { "user_properties": [["unit", "mm"]] }, "qos": 1,
+        "reason": "too large", "retain": false, "seq": 1, "topic": "site/plant/press", "ts": 1_800_000_000_000_u64,
+    });
+    assert_eq!(export(&file, &EXPORT), std::slice::from_ref(&expected));
+
+    let mut gateway = Running::start(&file);
+    gateway.until("running").unwrap();
+    // It is opened in the background.
+    let printed = loop {
+        let printed = export(&file, &EXPORT);
+        if !printed.is_empty() {
+            break printed;
+        }
+    };
+    assert_eq!(printed, [expected]);
 }

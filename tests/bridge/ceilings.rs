@@ -45,7 +45,7 @@ fn qos_and_retain_are_lowered_also_of_the_will() {
 }
 
 #[test]
-fn what_is_too_large_is_dropped_and_the_rest_goes_on() {
+fn what_is_too_large_goes_to_the_dead_letter_and_the_rest_goes_on() {
     let mut sim = below(Ceilings {
         packet_size: 100,
         topic_levels: 2,
@@ -62,7 +62,7 @@ fn what_is_too_large_is_dropped_and_the_rest_goes_on() {
     sim.log.append(on("a/b", "fits"));
     sim.run();
     assert_eq!(sim.delivered_texts(), ["fits"]);
-    assert_eq!(sim.log.dropped.len(), 3);
+    assert_eq!(sim.log.dead.len(), 3);
     assert_eq!(sim.core.figures().too_large, 3);
 }
 

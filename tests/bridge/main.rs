@@ -14,6 +14,7 @@ mod certificates;
 mod down;
 mod faults;
 mod pace;
+mod refusals;
 mod round;
 mod shell;
 mod sim;

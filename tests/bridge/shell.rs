@@ -14,7 +14,7 @@ use fieldgate::mqtt::{Message, ProtocolVersion, QoS, ReasonCode};
 use fieldgate::net::{ClientTls, TlsTime};
 use fieldgate::shutdown::Shutdown;
 use fieldgate::status::{BridgeStatus, LinkState};
-use fieldgate::store::{Log, LogOptions, Record};
+use fieldgate::store::{Log, LogOptions, Record, Seq};
 
 use crate::sim::{message, options, topic};
 use crate::upstream::{Behaviour, Certificates, Seen, Upstream};
@@ -125,6 +125,7 @@ async fn delivers(options: impl FnOnce(u16) -> BridgeOptions, behaviour: Behavio
     let status = status(&mut handle.status, |status| status.delivered == 60).await;
     assert_eq!((status.link, status.error), (LinkState::Up, None));
     assert_eq!(status.connects, 1);
+    assert!(handle.dead_letters.borrow().is_none(), "none is needed");
     assert!((0..60).all(|number| upstream.seen.borrow().times(&format!("m{number}")) == 1));
     rig.shutdown.request();
     timeout(HANGS, handle.task).await.unwrap().unwrap();
@@ -193,6 +194,55 @@ async fn connections_that_break_lose_nothing_and_double_no_qos_2() {
     rig.shutdown.request();
     timeout(HANGS, handle.task).await.unwrap().unwrap();
     rig.log.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_upstream_refuses_is_kept_on_disk_and_found_by_the_next_start() {
+    let upstream = Upstream::start(Behaviour {
+        refuses: Some(("refused", ReasonCode::NotAuthorized)),
+        closes_on: Some("closed upon"),
+        ..Behaviour::default()
+    })
+    .await;
+    let rig = Rig::new();
+    let dead_letter = LogOptions {
+        max_age: Duration::MAX,
+        ..LogOptions::new(rig.dir.path().join("dead-letter"))
+    };
+    let options = BridgeOptions {
+        dead_letter: dead_letter.clone(),
+        ..to(upstream.port)
+    };
+    rig.append(message("refused", QoS::ExactlyOnce));
+    rig.append(message("m0", QoS::AtLeastOnce));
+    rig.append(message("closed upon", QoS::AtLeastOnce));
+    rig.append(message("m1", QoS::AtLeastOnce));
+    let mut handle = rig.start(options.clone());
+    let told = status(&mut handle.status, |status| {
+        status.dead_letters == 2 && status.backlog_messages == 0
+    });
+    assert_eq!(told.await.dropped, 0);
+    rig.shutdown.request();
+    timeout(HANGS, handle.task).await.unwrap().unwrap();
+    assert!(upstream.seen.borrow().texts() == numbered(2));
+
+    let log = Log::view(dead_letter).unwrap();
+    let letters = log.read(Seq(0), 9, usize::MAX).await.unwrap();
+    let texts: Vec<_> = letters
+        .iter()
+        .map(|l| &l.record.message.payload[..])
+        .collect();
+    assert_eq!(texts, [&b"refused"[..], b"closed upon"]);
+
+    let again = Rig {
+        shutdown: Shutdown::default(),
+        ..rig
+    };
+    let mut handle = again.start(options);
+    status(&mut handle.status, |status| status.dead_letters == 2).await;
+    again.shutdown.request();
+    timeout(HANGS, handle.task).await.unwrap().unwrap();
+    again.log.close();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use fieldgate::mqtt::{
     Acknowledge, Connack, Message, Packet, PacketId, ProtocolVersion, Publish, QoS, ReasonCode,
     Suback, Unsuback,
 };
-use fieldgate::store::{CommitNumber, Entry, Outcome, Progress, Record, Seq};
+use fieldgate::store::{CommitNumber, Entry, LogOptions, Outcome, Progress, Record, Seq};
 use fieldgate::topic::TopicName;
 
 /// 2030; any wall clock that was set.
@@ -44,6 +44,7 @@ pub fn options() -> BridgeOptions {
         inflight: 100,
         ceilings: Ceilings::default(),
         rate: Rate::default(),
+        dead_letter: LogOptions::new("unused".into()),
         backoff: Backoff {
             min: Duration::from_millis(1),
             max: Duration::from_millis(5),
@@ -86,6 +87,10 @@ pub struct ModelLog {
     pub session: Option<String>,
     stored_session: Option<String>,
     pub dropped: Vec<Seq>,
+    /// In the dead-letter, durably.
+    pub dead: Vec<(Seq, Record)>,
+    /// On the way there.
+    burying: Vec<(Seq, Record)>,
 }
 
 impl ModelLog {
@@ -168,7 +173,8 @@ impl ModelLog {
 
     /// Whether a commit would change what a restart finds.
     fn is_clean(&self) -> bool {
-        self.committed == self.appended && self.ram == self.disk && !self.promised
+        let is_written = self.committed == self.appended && self.ram == self.disk;
+        is_written && !self.promised && self.burying.is_empty()
     }
 
     pub fn progress(&self) -> Progress {
@@ -204,6 +210,7 @@ impl ModelLog {
         self.appended = self.committed;
         self.epoch += 1;
         self.commits = 0;
+        self.burying.clear();
         self.promised = false;
         self.session.clone_from(&self.stored_session);
     }
@@ -218,6 +225,20 @@ impl ModelLog {
 
     pub fn is_empty(&self) -> bool {
         self.ram.is_empty()
+    }
+
+    /// Whether the dead-letter has it.
+    pub fn is_dead(&self, seq: Seq) -> bool {
+        self.dead.iter().any(|(dead, _)| *dead == seq)
+    }
+
+    /// What is in the dead-letter, without what a crash put there twice.
+    pub fn dead_texts(&self) -> Vec<String> {
+        let dead = self.dead.iter();
+        let texts = dead.map(|(_, dead)| dead.message.payload.to_vec());
+        let mut texts: Vec<_> = texts.map(|text| String::from_utf8(text).unwrap()).collect();
+        texts.dedup();
+        texts
     }
 }
 
@@ -236,6 +257,12 @@ pub struct Upstream {
     pub seen: Vec<Packet>,
     /// Answers of the next PUBACKs and PUBRECs, before Success.
     pub refusals: VecDeque<ReasonCode>,
+    /// Closes the connection at a PUBLISH whose payload begins so, before it looks at it.
+    pub closes_on: Option<&'static str>,
+    /// Refuses PUBLISHes whose payload is this one.
+    pub refuses: Option<(&'static str, ReasonCode)>,
+    /// Takes everything and says nothing but CONNACK.
+    pub answers_nothing: bool,
     /// Answers of the next SUBSCRIBEs, before what was asked for.
     pub subacks: VecDeque<ReasonCode>,
 }
@@ -251,6 +278,9 @@ impl Default for Upstream {
             delivered: Vec::new(),
             seen: Vec::new(),
             refusals: VecDeque::new(),
+            closes_on: None,
+            refuses: None,
+            answers_nothing: false,
             subacks: VecDeque::new(),
         }
     }
@@ -334,7 +364,10 @@ impl Upstream {
             "more in flight than the Receive Maximum"
         );
         assert!(publish.qos <= self.connack.maximum_qos);
-        let reason = self.refusals.pop_front().unwrap_or(ReasonCode::Success);
+        let refused = self.refuses.filter(|(text, _)| publish.payload == *text);
+        let refused = refused.map(|(_, reason)| reason);
+        let reason = refused.or_else(|| self.refusals.pop_front());
+        let reason = reason.unwrap_or(ReasonCode::Success);
         let answer = acknowledge(id, reason);
         if reason.is_error() {
             self.unfinished.remove(&id);
@@ -386,6 +419,8 @@ pub struct Sim {
     pub passed: Vec<Packet>,
     /// What is said of messages and subscriptions that came to nothing.
     pub told: Vec<String>,
+    /// Connections that the upstream ended.
+    pub hang_ups: usize,
     pub steps: usize,
 }
 
@@ -409,6 +444,7 @@ impl Sim {
             opened: Vec::new(),
             passed: Vec::new(),
             told: Vec::new(),
+            hang_ups: 0,
             steps: 0,
         }
     }
@@ -438,8 +474,10 @@ impl Sim {
                 Effect::Done { seq, outcome } => {
                     let known = self.log.ram.remove(&seq);
                     assert!(known.is_some(), "{seq:?} was done twice");
-                    if outcome == Outcome::Dropped {
-                        self.log.dropped.push(seq);
+                    match outcome {
+                        Outcome::Dropped => self.log.dropped.push(seq),
+                        Outcome::DeadLettered => assert!(self.log.is_dead(seq)),
+                        Outcome::Delivered => {}
                     }
                 }
                 Effect::Received(seq) => {
@@ -458,6 +496,8 @@ impl Sim {
                 }
                 Effect::Up { .. } => self.core.handle_latest(self.newest.clone()),
                 Effect::Dropped { .. } => {}
+                Effect::DeadLetter { seq, letter, .. } => self.log.burying.push((seq, *letter)),
+                Effect::OwnTopicRefused(topic) => self.told.push(format!("{topic} refused")),
                 Effect::OpenInlet { clean_start } => self.opened.push(clean_start),
                 Effect::Pass(packet) => self.passed.push(packet),
                 Effect::NotReceived { topic, why } => self.told.push(format!("{topic}: {why}")),
@@ -517,6 +557,14 @@ impl Sim {
         self.settle();
     }
 
+    /// The upstream closes the connection, after what it said; or resets it.
+    pub fn hang_up(&mut self, in_good_order: bool) {
+        while in_good_order && self.bridge_reads() {}
+        self.core.handle_hang_up(self.now, in_good_order);
+        self.hang_ups += 1;
+        self.cut();
+    }
+
     /// The program is killed and starts again.
     pub fn restart(&mut self) {
         self.up.clear();
@@ -546,6 +594,10 @@ impl Sim {
 
     pub fn commit(&mut self) {
         self.log.commit();
+        for (seq, record) in std::mem::take(&mut self.log.burying) {
+            self.log.dead.push((seq, record));
+            self.core.handle_dead_letter(seq);
+        }
         self.settle();
     }
 
@@ -583,8 +635,17 @@ impl Sim {
         let Some(packet) = self.up.pop_front() else {
             return false;
         };
+        if let (Some(text), Packet::Publish(publish)) = (self.upstream.closes_on, &packet)
+            && publish.payload.starts_with(text.as_bytes())
+        {
+            self.upstream.seen.push(packet);
+            self.hang_up(true);
+            return true;
+        }
+        let is_connect = matches!(packet, Packet::Connect(_));
         let answer = self.upstream.handle(packet);
-        self.down.extend(answer);
+        let is_said = is_connect || !self.upstream.answers_nothing;
+        self.down.extend(answer.filter(|_| is_said));
         true
     }
 

@@ -25,6 +25,10 @@ pub struct Behaviour {
     /// Closes the connection at these PUBLISH packets, counted over all connections, before it looks at them.
     pub cuts: Vec<usize>,
     pub tls: Option<ServerTls>,
+    /// Refuses PUBLISHes with this payload.
+    pub refuses: Option<(&'static str, ReasonCode)>,
+    /// Closes the connection at PUBLISHes with this payload.
+    pub closes_on: Option<&'static str>,
     /// Says after each CONNACK that another client has taken the session over.
     pub takes_over: bool,
 }
@@ -34,6 +38,8 @@ impl Default for Behaviour {
         Self {
             connack: ReasonCode::Success,
             cuts: Vec::new(),
+            refuses: None,
+            closes_on: None,
             tls: None,
             takes_over: false,
         }
@@ -196,15 +202,23 @@ impl Connection {
 
     fn publish(&mut self, publish: Publish, version: ProtocolVersion) -> bool {
         let mut cut = false;
-        let qos = publish.qos;
-        let id = publish.packet_id;
+        let (qos, id) = (publish.qos, publish.packet_id);
+        let behaviour = &self.behaviour;
+        let refuses = behaviour
+            .refuses
+            .filter(|(text, _)| publish.payload == *text);
+        let closes = behaviour
+            .closes_on
+            .is_some_and(|text| publish.payload == text);
         self.seen.send_modify(|seen| {
             seen.publishes += 1;
-            cut = self.behaviour.cuts.contains(&seen.publishes);
-            let known = qos == QoS::ExactlyOnce
-                && !cut
-                && !seen.held.insert(id.expect("QoS 2 has an id").get());
-            if !cut && !known {
+            cut = closes || behaviour.cuts.contains(&seen.publishes);
+            if cut || refuses.is_some() {
+                return;
+            }
+            let known =
+                qos == QoS::ExactlyOnce && !seen.held.insert(id.expect("QoS 2 has an id").get());
+            if !known {
                 seen.delivered.push(publish);
             }
         });
@@ -212,7 +226,8 @@ impl Connection {
             return false;
         }
         if let Some(id) = id {
-            let answer = Acknowledge::new(id, ReasonCode::Success);
+            let reason = refuses.map_or(ReasonCode::Success, |(_, reason)| reason);
+            let answer = Acknowledge::new(id, reason);
             let answer = match qos {
                 QoS::ExactlyOnce => Packet::Pubrec(answer),
                 _ => Packet::Puback(answer),

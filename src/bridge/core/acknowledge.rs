@@ -105,6 +105,7 @@ impl Core {
     /// The upstream has answered for `id`.
     fn moved_on(&mut self, id: PacketId) {
         self.since.remove(&id);
+        self.suspects.answered(id);
         if !self.due.is_empty() {
             self.due.retain(|(due, _)| *due != id);
         }

@@ -99,10 +99,15 @@ impl Core {
             self.look_for_unacknowledged(now);
         }
         if is_due(self.timers.ping, now) && self.is_up() {
-            let wait = (self.limits.keep_alive / 2).clamp(ANSWER_MIN, ANSWER_MAX);
-            self.timers.answer.get_or_insert((now + wait, wait));
-            self.send(now, Packet::Pingreq);
+            self.ping(now);
         }
+    }
+
+    /// PINGREQ, which is to be answered in time.
+    pub(super) fn ping(&mut self, now: Instant) {
+        let wait = (self.limits.keep_alive / 2).clamp(ANSWER_MIN, ANSWER_MAX);
+        self.timers.answer.get_or_insert((now + wait, wait));
+        self.send(now, Packet::Pingreq);
     }
 
     fn look_for_unacknowledged(&mut self, now: Instant) {

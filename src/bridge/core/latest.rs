@@ -1,7 +1,8 @@
 //! The gateway's own `$` topics: the newest value of each, sent on connect and on change. Never stored, never queued
 //! behind the backlog; what is not acknowledged when a connection ends is superseded by what is newest then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Instant;
 
 use super::{Core, ids};
@@ -15,7 +16,7 @@ const IN_FLIGHT: usize = 8;
 #[derive(Debug)]
 pub(super) struct Newest {
     waiting: BTreeMap<TopicName, Message>,
-    in_flight: BTreeSet<PacketId>,
+    in_flight: BTreeMap<PacketId, TopicName>,
     last_id: u16,
 }
 
@@ -23,7 +24,7 @@ impl Default for Newest {
     fn default() -> Self {
         Self {
             waiting: BTreeMap::new(),
-            in_flight: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
             last_id: ids::FIRST_SUBSCRIBE - 1,
         }
     }
@@ -45,6 +46,10 @@ impl Newest {
         self.in_flight.len()
     }
 
+    pub(super) fn in_flight_topics(&self) -> impl Iterator<Item = &TopicName> {
+        self.in_flight.values()
+    }
+
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -58,13 +63,14 @@ impl Newest {
     }
 
     /// The ids take turns, so that a late acknowledgement does not hit a new message. More of them than may be in flight.
-    fn next_id(&mut self) -> Option<PacketId> {
+    fn next_id(&mut self, topic: &TopicName) -> Option<PacketId> {
         for _ in 0..=IN_FLIGHT {
             let next = self.last_id.saturating_add(1);
             let is_one = (ids::FIRST_UNSTORED..ids::FIRST_SUBSCRIBE).contains(&next);
             self.last_id = if is_one { next } else { ids::FIRST_UNSTORED };
             let id = PacketId::new(self.last_id)?;
-            if self.in_flight.insert(id) {
+            if let Entry::Vacant(free) = self.in_flight.entry(id) {
+                free.insert(topic.clone());
                 return Some(id);
             }
         }
@@ -76,9 +82,11 @@ impl Core {
     /// Values of the gateway's own topics: all of them after [`super::Effect::Up`], later those that changed.
     pub fn handle_latest(&mut self, messages: Vec<Message>) {
         if self.phase == super::Phase::Up {
-            messages
-                .into_iter()
-                .for_each(|message| self.newest.put(message));
+            for message in messages {
+                if !self.suspects.is_topic_condemned(&message.topic) {
+                    self.newest.put(message);
+                }
+            }
         }
     }
 
@@ -98,7 +106,7 @@ impl Core {
         let message = self.newest.waiting.pop_first()?.1;
         let packet_id = match qos {
             QoS::AtMostOnce => None,
-            _ => Some(self.newest.next_id()?),
+            _ => Some(self.newest.next_id(&message.topic)?),
         };
         let publish = Publish {
             dup: false,
@@ -130,10 +138,11 @@ impl Core {
     /// The next value follows when there is one, so a refusal is only counted.
     pub(super) fn newest_acknowledged(&mut self, puback: &Acknowledge) {
         self.since.remove(&puback.packet_id);
-        if !self.newest.in_flight.remove(&puback.packet_id) {
+        let Some(topic) = self.newest.in_flight.remove(&puback.packet_id) else {
             self.figures.unexpected += 1;
-        } else if puback.reason.is_error() {
-            self.figures.refused += 1;
-        }
+            return;
+        };
+        self.suspects.topic_answered(&topic);
+        self.figures.refused += u64::from(puback.reason.is_error());
     }
 }

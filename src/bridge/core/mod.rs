@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - Messages come from the log only, in its order, through one cursor.
-//! - A message is done when the upstream has acknowledged it to the end, or by a declared and counted reason.
+//! - A message is done when the upstream has acknowledged it to the end, when the dead-letter has it, or by a declared and counted
+//!   reason.
 //! - A QoS 2 message is committed before its first PUBLISH leaves, and its PUBREC before PUBREL leaves.
 //! - A committed PUBREC is answered by PUBREL alone only while the upstream keeps the session.
 //! - The log knows at which upstream the session is, before the first QoS 2 message is sent in it. Where it does not know,
@@ -18,6 +19,7 @@ mod acknowledge;
 mod alive;
 mod cause;
 mod connect;
+mod figures;
 mod ids;
 mod latest;
 mod pace;
@@ -27,20 +29,23 @@ mod refused;
 mod send;
 mod stop;
 mod subscribe;
+mod suspect;
 
 pub use cause::Cause;
 pub use connect::RECEIVED_PACKET_SIZE;
+pub use figures::Figures;
 pub use publish::{DropReason, ID_PROPERTY};
 pub use receive::{HOPS_PROPERTY, NotReceived};
+pub use refused::DEAD_LETTER_PROPERTY;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::BridgeOptions;
 use crate::mqtt::{Packet, PacketId, QoS, ReasonCode};
 use crate::session::Outbound;
-use crate::store::{CommitNumber, Entry, Outcome, Progress, Seq};
+use crate::store::{CommitNumber, Entry, Outcome, Progress, Record, Seq};
 use crate::topic::{TopicFilter, TopicName};
 use alive::Timers;
 use connect::{Limits, Phase};
@@ -49,6 +54,7 @@ use pace::Pace;
 use receive::Receiving;
 use refused::Retry;
 use subscribe::Subscriptions;
+use suspect::Suspects;
 
 /// Messages taken from the log at a time.
 const READ_MESSAGES: usize = 256;
@@ -73,6 +79,15 @@ pub enum Effect {
         seq: Seq,
         /// Where it was to go.
         topic: TopicName,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Keep it in the dead-letter, and answer with [`Core::handle_dead_letter`] when that is on stable storage.
+    DeadLetter {
+        /// Which message.
+        seq: Seq,
+        /// The message, with its id and the reason as user properties.
+        letter: Box<Record>,
         /// Why.
         reason: DropReason,
     },
@@ -103,6 +118,8 @@ pub enum Effect {
         /// Why.
         why: NotReceived,
     },
+    /// Say in the log file that the upstream does not have this topic of the gateway's own, and gets it no more.
+    OwnTopicRefused(TopicName),
     /// Say in the log file that the upstream refused a subscription.
     SubscriptionRefused {
         /// To what.
@@ -125,38 +142,6 @@ pub struct Demand {
     pub messages: usize,
     /// About so many bytes.
     pub bytes: usize,
-}
-
-/// Counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Acknowledged by the upstream; QoS 0: sent.
-    pub delivered: u64,
-    /// Larger than the upstream takes, or than MQTT can say.
-    pub too_large: u64,
-    /// Refused by the upstream for good.
-    pub refused: u64,
-    /// Older than their Message Expiry Interval.
-    pub expired: u64,
-    /// Refused by the upstream for now and sent again.
-    pub retried: u64,
-    /// Sent at a lower QoS because the upstream takes no higher one.
-    pub qos_lowered: u64,
-    /// Sent without their RETAIN flag because the upstream retains nothing.
-    pub retain_cleared: u64,
-    /// Sent again without being sure that the first copy did not arrive.
-    pub maybe_duplicated: u64,
-    /// Connections that the upstream accepted.
-    pub connects: u64,
-    /// Acknowledgements of nothing that is in flight, and messages nobody asked for.
-    pub unexpected: u64,
-    /// Messages of the upstream that the local broker has taken; QoS 0: that were handed to it.
-    pub received: u64,
-    /// Messages of the upstream that went nowhere: refused by the local broker, without a topic here, or commands with
-    /// RETAIN set.
-    pub not_received: u64,
-    /// Messages that came down from an upstream too often.
-    pub too_many_hops: u64,
 }
 
 /// A message of the log on its way.
@@ -209,6 +194,9 @@ pub struct Core {
     /// PUBRECs on their way to stable storage, in the order of their commits.
     committing: VecDeque<(CommitNumber, PacketId)>,
     retry: Retry,
+    /// On their way to the dead-letter.
+    burying: BTreeSet<Seq>,
+    suspects: Suspects,
     pace: Pace,
     newest: Newest,
     /// Index of the address of this connection.
@@ -244,6 +232,8 @@ impl Core {
             since: HashMap::new(),
             committing: VecDeque::new(),
             retry: Retry::default(),
+            burying: BTreeSet::new(),
+            suspects: Suspects::default(),
             newest: Newest::default(),
             address: 0,
             subscriptions: Subscriptions::default(),
@@ -312,10 +302,14 @@ impl Core {
             Packet::Puback(puback) => self.handle_puback(now, &puback),
             Packet::Pubrec(pubrec) => self.handle_pubrec(now, &pubrec),
             Packet::Pubcomp(pubcomp) => self.handle_pubcomp(&pubcomp),
-            Packet::Pingresp => self.timers.answered(),
+            Packet::Pingresp => {
+                self.timers.answered();
+                self.suspects.proof_given();
+            }
             Packet::Publish(publish) => self.handle_publish(now, publish),
             Packet::Pubrel(pubrel) => self.handle_pubrel(now, pubrel),
             Packet::Disconnect(disconnect) if self.options.protocol.is_v5() => {
+                self.handle_disconnect_reason(now, disconnect.reason);
                 self.close(Cause::Disconnected {
                     reason: disconnect.reason,
                     text: disconnect.reason_string.map(|text| text.to_string()),
@@ -385,6 +379,9 @@ impl Core {
         self.timers.sent(now, self.limits.keep_alive);
         if let Packet::Publish(publish) = &packet {
             self.pace.charge(now, publish::about(publish));
+            if publish.packet_id.is_none() {
+                self.suspects.proof_lapses();
+            }
         }
         self.effects.push_back(Effect::Send(packet));
     }
@@ -394,6 +391,7 @@ impl Core {
             self.figures.delivered += 1;
         }
         let seq = flight.seq();
+        self.suspects.clear(seq);
         self.effects.push_back(Effect::Done { seq, outcome });
     }
 }

@@ -2,6 +2,7 @@
 
 use bytestring::ByteString;
 
+use super::suspect::CLOSES;
 use super::{Core, Flight};
 use crate::clock::WallTime;
 use crate::mqtt::{EncodeError, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode};
@@ -32,6 +33,11 @@ pub enum DropReason {
     /// By PUBACK or PUBREC.
     #[error("the upstream refused it for good: {0:?} (0x{code:02X})", code = .0.byte())]
     Refused(ReasonCode),
+    /// By closing the connection on it, again and again.
+    #[error(
+        "the upstream closed the connection on it {CLOSES} times, with nothing else under way: it does not allow what the message is (topic, size, QoS, retain)"
+    )]
+    Closed,
     /// By its Message Expiry Interval.
     #[error("it expired before it could be sent")]
     Expired,
@@ -123,7 +129,7 @@ impl Core {
     }
 
     /// `gateway/bridge/epoch/seq`: stable over resends and restarts.
-    fn id_of(&self, entry: &Entry) -> ByteString {
+    pub(super) fn id_of(&self, entry: &Entry) -> ByteString {
         let (gateway, bridge) = (&self.options.gateway, &self.options.name);
         ByteString::from(format!(
             "{gateway}/{bridge}/{}/{}",

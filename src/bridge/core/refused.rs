@@ -1,15 +1,24 @@
-//! Messages that the upstream refuses: for good, or for now.
+//! Messages that the upstream refuses: for now, or for good. The latter go to the dead-letter, and leave the backlog when they are
+//! on stable storage there; those at QoS 0, of which nothing is promised, and those that have expired are dropped.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytestring::ByteString;
+
 use super::{Core, DropReason, Effect, Flight};
-use crate::mqtt::ReasonCode;
-use crate::store::{Outcome, Seq};
+use crate::mqtt::{QoS, ReasonCode};
+use crate::store::{Outcome, Record, Seq};
 
 /// Wait before a refused message is sent again; doubles with each refusal.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Name of the user property that says in the dead-letter why a message is there.
+pub const DEAD_LETTER_PROPERTY: &str = "fieldgate-dead-letter";
+
+/// On their way to the dead-letter; beyond it nothing new is sent, so that what waits there for a disk is bounded.
+const BURYING_MAX: usize = 64;
 
 /// Messages that are to be sent again, and when. At most as many as were in flight: each counts towards the reach of the
 /// ids.
@@ -75,13 +84,48 @@ impl Core {
             .insert((now + wait, flight.seq()), flight);
     }
 
-    /// Drops a message by a declared policy, and says so.
+    /// A message that will not be sent any more: kept in the dead-letter, or dropped by a declared policy. Its packet id is free
+    /// at the upstream.
     pub(super) fn give_up(&mut self, flight: &Flight, reason: DropReason) {
-        self.effects.push_back(Effect::Dropped {
-            seq: flight.seq(),
-            topic: flight.entry.record.message.topic.clone(),
-            reason,
+        let seq = flight.seq();
+        let Record { message, stamped } = &flight.entry.record;
+        if message.qos == QoS::AtMostOnce || reason == DropReason::Expired {
+            let topic = message.topic.clone();
+            self.effects
+                .push_back(Effect::Dropped { seq, topic, reason });
+            return self.done(flight, Outcome::Dropped);
+        }
+        let mut message = message.clone();
+        let properties = message.properties.get_or_insert_default();
+        let (why, id) = (reason.to_string(), self.id_of(&flight.entry));
+        properties.user_properties.extend([
+            (ByteString::from_static(super::ID_PROPERTY), id),
+            (ByteString::from_static(DEAD_LETTER_PROPERTY), why.into()),
+        ]);
+        let letter = Box::new(Record {
+            message,
+            stamped: *stamped,
         });
-        self.done(flight, Outcome::Dropped);
+        self.suspects.clear(seq);
+        self.burying.insert(seq);
+        let effect = Effect::DeadLetter {
+            seq,
+            letter,
+            reason,
+        };
+        self.effects.push_back(effect);
+    }
+
+    /// The dead-letter has the message, also after a power cut.
+    pub fn handle_dead_letter(&mut self, seq: Seq) {
+        if self.burying.remove(&seq) {
+            let outcome = Outcome::DeadLettered;
+            self.effects.push_back(Effect::Done { seq, outcome });
+        }
+    }
+
+    /// Whether the dead-letter keeps up.
+    pub(super) fn may_bury(&self) -> bool {
+        self.burying.len() < BURYING_MAX
     }
 }

@@ -20,22 +20,23 @@ impl Core {
         let woken = self.retry.wake(now);
         self.requeue(woken);
         self.ask_for_subscriptions(now);
+        self.ask_for_proof(now);
         let mut room = bytes;
         while room > 0
-            && !self.is_paced(now)
+            && !self.is_held(now)
             && let Some(sent) = self.send_newest(now)
         {
             room = room.saturating_sub(sent);
         }
         while room > 0
-            && !self.is_paced(now)
+            && !self.is_held(now)
             && let Some(sent) = self.resend_due(now, wall)
         {
             room = room.saturating_sub(sent);
         }
         while room > 0
             && self.phase == Phase::Up
-            && !self.is_paced(now)
+            && !self.is_held(now)
             && self.due.is_empty()
             && self.may_send_next()
             && let Some(flight) = self.pending.pop_front()
@@ -46,6 +47,11 @@ impl Core {
         if self.phase == Phase::Stopping {
             self.finish_if_drained(now);
         }
+    }
+
+    /// Whether no message may leave now, whatever it is.
+    fn is_held(&self, now: Instant) -> bool {
+        self.is_paced(now) || self.waits_alone()
     }
 
     /// Whether a new message may be sent now at `qos`, and how many such.
@@ -129,7 +135,7 @@ impl Core {
             || (seq <= self.progress.committed
                 && ids::within_reach(self.progress.cursor, seq)
                 && self.is_session_kept());
-        self.room(qos) > 0 && id_is_free && durable && !self.retry.is_paused()
+        self.room(qos) > 0 && id_is_free && durable && self.may_bury() && !self.retry.is_paused()
     }
 
     /// Sends a message of the log for the first time in this session; returns its bytes, about.
@@ -221,6 +227,9 @@ impl Core {
         qos: QoS,
         wall: WallTime,
     ) -> Result<Packet, DropReason> {
+        if self.suspects.is_condemned(id) {
+            return Err(DropReason::Closed);
+        }
         let packet = Packet::Publish(self.build(flight, id, qos, wall)?);
         self.check(&packet).map(|()| packet)
     }
@@ -236,7 +245,7 @@ impl Core {
             DropReason::TooLarge { .. }
             | DropReason::TopicTooLong { .. }
             | DropReason::Unsendable(_) => self.figures.too_large += 1,
-            DropReason::Refused(_) => self.figures.refused += 1,
+            DropReason::Refused(_) | DropReason::Closed => self.figures.refused += 1,
             DropReason::Expired => self.figures.expired += 1,
         }
         self.give_up(&flight, reason);

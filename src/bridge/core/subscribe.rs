@@ -128,6 +128,7 @@ impl Core {
     /// Asks for what is still to be asked for, a few at a time.
     pub(super) fn ask_for_subscriptions(&mut self, now: Instant) {
         let is_ready = self.phase == Phase::Up && self.is_session_kept() && self.may_subscribe();
+        let is_ready = is_ready && !self.has_company();
         while is_ready
             && self.subscriptions.asked.len() < ASKED_MAX
             && let Some(ask) = self.subscriptions.waiting.pop_front()

@@ -47,6 +47,9 @@ enum Verb {
     Export {
         /// The bridge they wait for.
         bridge: String,
+        /// Instead the messages that its upstream refused for good, with the reason.
+        #[arg(long)]
+        dead_letter: bool,
         /// The configuration of the gateway; default: the one that is installed and runs, else as for `run`.
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -85,7 +88,11 @@ enum Fault {
 pub(super) fn backlog(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.verb {
         None => show(&arguments.show),
-        Some(Verb::Export { bridge, config }) => export(bridge, config.as_deref()),
+        Some(Verb::Export {
+            bridge,
+            dead_letter,
+            config,
+        }) => export(bridge, *dead_letter, config.as_deref()),
         Some(Verb::Purge(arguments)) => purge::purge(arguments),
     };
     match done {
@@ -125,10 +132,11 @@ fn show(show: &Show) -> Result<(), Fault> {
     Ok(())
 }
 
-fn export(bridge: &str, config: Option<&Path>) -> Result<(), Fault> {
+fn export(bridge: &str, dead_letter: bool, config: Option<&Path>) -> Result<(), Fault> {
     let mut out = BufWriter::new(io::stdout().lock());
     let request = Request::Export {
         bridge: bridge.to_owned(),
+        dead_letter,
     };
     match ask(&socket(config)?, &request) {
         Ok(items) => {
@@ -136,20 +144,33 @@ fn export(bridge: &str, config: Option<&Path>) -> Result<(), Fault> {
                 writeln!(out, "{}", item?)?;
             }
         }
-        Err(AskError::NotRunning) => export_files(bridge, &load(config)?, &mut out)?,
+        Err(AskError::NotRunning) => {
+            export_files(bridge, dead_letter, &load(config)?, &mut out)?;
+        }
         Err(other) => return Err(other.into()),
     }
     Ok(out.flush()?)
 }
 
 /// Nobody else has the files open.
-fn export_files(bridge: &str, config: &Config, out: &mut impl Write) -> Result<(), Fault> {
+fn export_files(
+    bridge: &str,
+    dead_letter: bool,
+    config: &Config,
+    out: &mut impl Write,
+) -> Result<(), Fault> {
     let mut bridges = config.bridges.iter();
     let found = bridges.find(|known| known.options.name == bridge);
     let found = found.ok_or_else(|| Fault::NoSuchBridge(bridge.to_owned()))?;
-    let log = Log::view(found.log.clone())?;
+    let letters = &found.options.dead_letter;
+    let mut export = if !dead_letter {
+        Export::new(Log::view(found.log.clone())?)
+    } else if letters.dir.is_dir() {
+        Export::of_dead_letters(Log::view(letters.clone())?)
+    } else {
+        return Ok(()); // there has been none
+    };
     let runtime = runtime()?;
-    let mut export = Export::new(log);
     loop {
         let items = runtime.block_on(export.next())?;
         if items.is_empty() {
@@ -189,6 +210,7 @@ struct Standing {
     purged: u64,
     refusing: bool,
     refused: u64,
+    dead_letters: u64,
     file_bytes: u64,
     file_bytes_max: u64,
     flow: Flow,
@@ -260,6 +282,12 @@ impl Standing {
                 self.dropped
             ));
         }
+        if self.dead_letters > 0 {
+            lines.push(format!(
+                "  {} that the upstream refused are kept: fieldgate backlog export {bridge} --dead-letter",
+                self.dead_letters
+            ));
+        }
         lines.join("\n")
     }
 }
@@ -303,7 +331,7 @@ mod tests {
         let standing: Standing = serde_json::from_value(serde_json::json!({
             "bridge": "cloud", "link": "down", "error": "tcp: refused", "store_error": null,
             "backlog_messages": 3_600_000_u64, "backlog_bytes": 1_073_741_824_u64, "oldest_age_s": 3725, "dropped": 9, "purged": 7,
-            "refusing": true, "refused": 5,
+            "dead_letters": 0, "refusing": true, "refused": 5,
             "file_bytes": 1_181_116_007_u64, "file_bytes_max": 2_147_483_648_u64, "delivered": 7,
             "flow": { "messages_in": 1000.0, "messages_out": 0.5, "drained_in_s": null, "full_in_s": 90_000 },
         }))

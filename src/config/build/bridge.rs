@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::address::{addresses, is_host};
+use super::dead_letter::dead_letter;
 use super::limits::EXPIRY_MAX;
 use super::receive::receive;
 use super::route::{check_order, route};
@@ -47,7 +48,8 @@ pub(super) fn bridges(
         let free = name
             .as_ref()
             .is_none_or(|name| names.take(context, "bridge", name, &section.at("name")));
-        let options = options(context, &section, name.clone().unwrap_or_default(), gateway);
+        let folder = name.clone().unwrap_or_default();
+        let options = options(context, &section, folder, gateway, store);
         profile::check_bridge(context, &section, profile_of(&section), limits);
         let log = log(
             context,
@@ -119,6 +121,7 @@ fn options(
     section: &Section<raw::Bridge>,
     name: String,
     gateway: &Gateway,
+    store: &StoreSettings,
 ) -> Option<BridgeOptions> {
     let raw = &section.raw;
     let addresses = addresses(context, section);
@@ -159,6 +162,7 @@ fn options(
     );
     let backoff = backoff(context, section);
     let rate = profile::rate(context, section, profile);
+    let dead_letter = dead_letter(&name, gateway, store);
     let own = client_id.as_deref().unwrap_or_default();
     let forward = forward(context, section, gateway, own);
     let receive = receive(context, section, &gateway.id, protocol, &forward);
@@ -179,6 +183,7 @@ fn options(
         inflight: inflight.unwrap_or(100),
         ceilings: profile.ceilings(),
         rate,
+        dead_letter,
         backoff,
         stage_timeout: STAGE_TIMEOUT,
     })

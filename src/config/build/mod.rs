@@ -7,6 +7,7 @@ mod assembly;
 mod bridge;
 mod broker;
 mod connection;
+mod dead_letter;
 mod device;
 mod limits;
 mod profile;
