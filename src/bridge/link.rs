@@ -22,6 +22,7 @@ use super::wire::{Reading, Wire, read_some, write_some};
 use super::{BridgeOptions, LinkError};
 use crate::broker::Latest;
 use crate::clock;
+use crate::mqtt::Incoming;
 use crate::shutdown::Stop;
 use crate::status::LinkState;
 use crate::store::{Entry, LinkHealth, Log, Progress, Seq, StoreError};
@@ -79,7 +80,7 @@ enum Event {
 impl Link<'_> {
     /// Runs the connection until it ends, and says why.
     pub(super) async fn run(&mut self, stream: Box<dyn Stream>, address: usize) -> LinkError {
-        let mut wire = Wire::new(stream, self.options.protocol, address);
+        let mut wire = Wire::new(stream, self.options, address);
         let kept = self.log.session();
         self.core.connect(clock::now(), address, kept.as_deref());
         let ended = self.exchange(&mut wire).await;
@@ -166,8 +167,12 @@ impl Link<'_> {
                 #[cfg(test)]
                 super::supervise::tests::fail_if_planted();
                 wire.decoder.push(wire.input.split().freeze());
-                while let Some(packet) = wire.decoder.next_packet()? {
-                    self.core.handle_packet(now, packet);
+                self.core.heard(now);
+                while let Some(incoming) = wire.decoder.next_or_oversized()? {
+                    match incoming {
+                        Incoming::Packet(packet) => self.core.handle_packet(now, packet),
+                        Incoming::Oversized(message) => self.core.handle_oversized(now, message),
+                    }
                 }
             }
             Event::Entries(demand, entries) => {

@@ -39,6 +39,8 @@ pub struct BridgeOptions {
     pub will: Option<Message>,
     /// QoS 1 and 2 messages in flight; the upstream's Receive Maximum may lower it.
     pub inflight: u16,
+    /// Largest packet taken from the upstream, in bytes.
+    pub packet_size: u32,
     /// What the upstream takes at most; what it says itself counts beside it.
     pub ceilings: Ceilings,
     /// How fast messages may leave.

@@ -191,6 +191,7 @@ pub(super) mod tests {
             receive: Vec::new(),
             will: None,
             inflight: 7,
+            packet_size: 1 << 20,
             ceilings: Default::default(),
             rate: Default::default(),
             dead_letter: LogOptions::new("unused".into()),

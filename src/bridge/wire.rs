@@ -9,10 +9,11 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
+use super::BridgeOptions;
 use super::certificates::Looking;
-use super::core::{Demand, RECEIVED_PACKET_SIZE};
+use super::core::Demand;
 use super::dial::Stream;
-use crate::mqtt::{Decoder, ProtocolVersion};
+use crate::mqtt::Decoder;
 use crate::store::{Entry, StoreError};
 
 /// Bytes read at a time.
@@ -41,12 +42,12 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Box<dyn Stream>, version: ProtocolVersion, address: usize) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, options: &BridgeOptions, address: usize) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         Self {
             reader,
             writer,
-            decoder: Decoder::new(Some(version), RECEIVED_PACKET_SIZE),
+            decoder: Decoder::new(Some(options.protocol), options.packet_size),
             input: BytesMut::with_capacity(READ_BUFFER),
             address,
             unflushed: false,

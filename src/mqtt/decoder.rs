@@ -6,6 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::header::{FixedHeader, Frame};
+use super::oversized::Passing;
 use super::reader::Reader;
 use super::{
     Acknowledge, Auth, Connack, Connect, DecodeError, Disconnect, Packet, PacketType, Plain,
@@ -91,9 +92,11 @@ pub struct Decoder {
     /// What a client sends is decoded: it began without a version.
     of_client: bool,
     /// What was read and not yet decoded.
-    input: Bytes,
+    pub(super) input: Bytes,
     /// The start of a frame whose rest is not there yet. Empty, and without storage, between frames.
-    partial: BytesMut,
+    pub(super) partial: BytesMut,
+    /// What is passed by at the moment.
+    pub(super) passing: Option<Box<Passing>>,
 }
 
 impl Decoder {
@@ -106,6 +109,7 @@ impl Decoder {
             of_client: version.is_none(),
             input: Bytes::new(),
             partial: BytesMut::new(),
+            passing: None,
         }
     }
 
@@ -118,7 +122,8 @@ impl Decoder {
     /// Bytes kept for an unfinished frame.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.partial.len() + self.input.len()
+        let passing = self.passing.as_ref().map_or(0, |passing| passing.held());
+        self.partial.len() + self.input.len() + passing
     }
 
     /// Takes what was read.

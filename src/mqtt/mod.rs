@@ -17,6 +17,7 @@ mod encoder;
 mod error;
 mod header;
 mod message;
+mod oversized;
 mod packet;
 mod plain;
 mod property;
@@ -35,6 +36,7 @@ pub use header::{
     FIXED_HEADER_BYTES_MAX, Frame, PACKET_BYTES_MAX, PacketType, REMAINING_LENGTH_MAX, packet_len,
 };
 pub use message::{Message, PublishProperties};
+pub use oversized::{Incoming, Oversized};
 pub use packet::{
     Acknowledge, Auth, Connack, Connect, Disconnect, Packet, Publish, RetainHandling, Suback,
     Subscribe, Subscription, Unsuback, Unsubscribe, UserProperties, Will,

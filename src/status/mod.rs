@@ -55,8 +55,8 @@ pub struct BridgeStatus {
     pub connects: u64,
     /// Messages of the upstream that came in since the start.
     pub received: u64,
-    /// Messages of the upstream that went nowhere: refused by the local broker, without room at QoS 0, without a topic here,
-    /// or commands with RETAIN set.
+    /// Messages of the upstream that went nowhere: refused by the local broker, too large, without room at QoS 0, without a topic
+    /// here, or commands with RETAIN set.
     pub not_received: u64,
     /// Messages that bridges sent in a circle, stopped here.
     pub too_many_hops: u64,

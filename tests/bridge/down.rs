@@ -7,7 +7,8 @@ use fieldgate::bridge::core::{Cause, HOPS_PROPERTY};
 use fieldgate::bridge::{BridgeOptions, ReceiveRoute};
 use fieldgate::broker::{ForwardRoute, InletAnswer, RetainPolicy};
 use fieldgate::mqtt::{
-    Packet, PacketId, ProtocolVersion, Publish, PublishProperties, QoS, ReasonCode, RetainHandling,
+    Oversized, Packet, PacketId, ProtocolVersion, Publish, PublishProperties, QoS, ReasonCode,
+    RetainHandling,
 };
 use fieldgate::topic::{Template, TopicFilter};
 
@@ -509,4 +510,55 @@ fn mqtt_3_1_1_receives_too() {
     assert_eq!(passed(&mut sim).topic, Some(topic("a")));
     sim.answer(&InletAnswer::Pubrec(acknowledge(1, SUCCESS)));
     assert_eq!(sim.sent(), [pubrec(1, SUCCESS)]);
+}
+
+// What is too large
+
+#[test]
+fn a_message_above_the_limit_is_answered_told_and_goes_nowhere() {
+    let mut sim = up(site());
+    sim.sent();
+    let large = |qos: QoS| Oversized {
+        topic: Some(topic("site/large")),
+        qos,
+        packet_id: PacketId::new(5).filter(|_| qos > QOS0),
+        len: 2_000_000,
+    };
+    for qos in [QOS0, QOS1, QOS2] {
+        sim.core.handle_oversized(sim.now, large(qos));
+        sim.settle();
+    }
+    sim.say(Packet::Pubrel(acknowledge(5, SUCCESS)));
+    let answers = [puback(5, SUCCESS), pubrec(5, SUCCESS), pubcomp(5, SUCCESS)];
+    assert_eq!(sim.sent(), answers);
+    assert!(sim.passed.is_empty() && sim.closed.is_empty());
+    assert_eq!(sim.core.figures().not_received, 3);
+    assert!(sim.told[0].contains("2000000 bytes") && sim.told[0].contains("1048576"));
+}
+
+#[test]
+fn mqtt_3_1_2_24_the_upstream_is_told_the_limit() {
+    let sim = up(BridgeOptions {
+        packet_size: 4711,
+        ..site()
+    });
+    let told = sim.upstream.seen.iter().find_map(|packet| match packet {
+        Packet::Connect(connect) => connect.maximum_packet_size,
+        _ => None,
+    });
+    assert_eq!(told, Some(4711));
+}
+
+#[test]
+fn a_large_packet_that_still_comes_says_that_the_upstream_is_there() {
+    let mut sim = up(site());
+    sim.pass(Duration::from_secs(60));
+    assert_eq!(sim.sent(), [Packet::Pingreq]);
+    for _ in 0..10 {
+        sim.pass(Duration::from_secs(29));
+        sim.core.heard(sim.now);
+    }
+    assert!(sim.closed.is_empty());
+    sim.pass(Duration::from_secs(30));
+    assert_eq!(sim.closed, [Cause::NoPingresp]);
 }

@@ -84,6 +84,7 @@ impl Rig {
                 tls: false,
             }],
             protocol,
+            packet_size: 8 << 10,
             receive: vec![ReceiveRoute {
                 filter: TopicFilter::try_from("down/#").unwrap(),
                 topic: Template::parse("here/{2..}", &[], true).unwrap(),
@@ -164,6 +165,24 @@ async fn what_the_upstream_has_comes_down_at_every_qos_and_version() {
             assert_eq!((here.topic, here.qos), (topic("here/x"), qos));
         }
         rig.status(|status| status.received == 4).await;
+        rig.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_above_the_limit_is_left_out_and_the_next_one_comes_by_the_same_connection() {
+    for protocol in [ProtocolVersion::V311, ProtocolVersion::V5] {
+        let mut rig = Rig::start(protocol).await;
+        rig.subscribed().await;
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            rig.publish(&"x".repeat(100_000), qos).await;
+            rig.publish("small", qos).await;
+            assert_eq!(rig.read().await.payload, "small");
+        }
+        // With MQTT 5 the upstream knows the limit.
+        let not_received = if protocol.is_v5() { 0 } else { 3 };
+        let told = rig.status(|status| status.received == 4).await;
+        assert_eq!((told.not_received, told.connects), (not_received, 1));
         rig.end().await;
     }
 }

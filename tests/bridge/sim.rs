@@ -42,6 +42,7 @@ pub fn options() -> BridgeOptions {
         receive: Vec::new(),
         will: None,
         inflight: 100,
+        packet_size: 1 << 20,
         ceilings: Ceilings::default(),
         rate: Rate::default(),
         dead_letter: LogOptions::new("unused".into()),
@@ -603,6 +604,7 @@ impl Sim {
 
     /// The upstream says something by itself.
     pub fn say(&mut self, packet: Packet) {
+        self.core.heard(self.now);
         self.core.handle_packet(self.now, packet);
         self.settle();
     }
@@ -653,6 +655,7 @@ impl Sim {
         let Some(packet) = self.down.pop_front() else {
             return false;
         };
+        self.core.heard(self.now);
         self.core.handle_packet(self.now, packet);
         self.settle();
         true

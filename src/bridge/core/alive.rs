@@ -36,14 +36,6 @@ impl Timers {
         self.ping = (!keep_alive.is_zero()).then(|| now + keep_alive);
     }
 
-    /// A packet came. While the PINGREQ is still behind other data on a slow link, each acknowledgement says that the
-    /// upstream is there.
-    pub(super) fn heard(&mut self, now: Instant) {
-        if let Some((due, wait)) = &mut self.answer {
-            *due = now + *wait;
-        }
-    }
-
     /// PINGRESP came.
     pub(super) fn answered(&mut self) {
         self.answer = None;
@@ -66,6 +58,14 @@ pub(super) fn watchdog(keep_alive: Duration) -> Duration {
 }
 
 impl Core {
+    /// Something came, be it a part of a packet. While the PINGREQ is still behind other data on a slow link, that says that the
+    /// upstream is there.
+    pub fn heard(&mut self, now: Instant) {
+        if let Some((due, wait)) = &mut self.timers.answer {
+            *due = now + *wait;
+        }
+    }
+
     /// When [`Self::handle_timeout`] is to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {

@@ -15,9 +15,6 @@ use crate::store::{CommitNumber, Outcome, SESSION_NAME_MAX};
 /// QoS 1 and 2 messages in flight towards us. With their PUBRELs fewer than the inlet takes at a time.
 pub(super) const RECEIVE_MAXIMUM: u16 = 20;
 
-/// Largest packet taken from the upstream, in bytes.
-pub const RECEIVED_PACKET_SIZE: u32 = 1 << 20;
-
 /// Where a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -133,7 +130,7 @@ impl Core {
                 (false, false) => u32::MAX,
             },
             receive_maximum: if v5 { RECEIVE_MAXIMUM } else { u16::MAX },
-            maximum_packet_size: v5.then_some(RECEIVED_PACKET_SIZE),
+            maximum_packet_size: v5.then_some(options.packet_size),
             topic_alias_maximum: 0,
             request_response_information: false,
             request_problem_information: true,

@@ -25,8 +25,8 @@ pub struct Figures {
     pub unexpected: u64,
     /// Messages of the upstream that the local broker has taken; QoS 0: that were handed to it.
     pub received: u64,
-    /// Messages of the upstream that went nowhere: refused by the local broker, without a topic here, or commands with
-    /// RETAIN set.
+    /// Messages of the upstream that went nowhere: refused by the local broker, too large, without a topic here, or commands
+    /// with RETAIN set.
     pub not_received: u64,
     /// Messages that came down from an upstream too often.
     pub too_many_hops: u64,

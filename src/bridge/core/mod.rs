@@ -32,7 +32,6 @@ mod subscribe;
 mod suspect;
 
 pub use cause::Cause;
-pub use connect::RECEIVED_PACKET_SIZE;
 pub use figures::Figures;
 pub use publish::{DropReason, ID_PROPERTY};
 pub use receive::{HOPS_PROPERTY, NotReceived};
@@ -284,7 +283,6 @@ impl Core {
 
     /// A packet arrived.
     pub fn handle_packet(&mut self, now: Instant, packet: Packet) {
-        self.timers.heard(now);
         match (&self.phase, packet) {
             (Phase::Connecting { .. }, Packet::Connack(connack)) => {
                 self.handle_connack(now, &connack);

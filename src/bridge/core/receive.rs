@@ -17,7 +17,9 @@ use super::connect::RECEIVE_MAXIMUM;
 use super::{Core, Effect};
 use crate::bridge::ReceiveRoute;
 use crate::broker::{ForwardRoute, InletAnswer, RetainPolicy};
-use crate::mqtt::{Acknowledge, Packet, PacketId, Publish, QoS, ReasonCode, UserProperties};
+use crate::mqtt::{
+    Acknowledge, Oversized, Packet, PacketId, Publish, QoS, ReasonCode, UserProperties,
+};
 use crate::topic::{TemplateError, TopicName};
 
 /// Name of the user property that counts how often a message came down from an upstream.
@@ -45,6 +47,14 @@ pub enum NotReceived {
     /// The route makes no topic of it.
     #[error("its route gives no topic: {0}")]
     Unmapped(#[from] TemplateError),
+    /// Above the limit.
+    #[error("it has {len} bytes, and no more than {limit} are taken (`broker.limits.packet_size`)")]
+    TooLarge {
+        /// Of the packet.
+        len: usize,
+        /// In bytes.
+        limit: u32,
+    },
     /// By the local broker.
     #[error("the local broker refused it: {0:?} (0x{code:02X})", code = .0.byte())]
     Refused(ReasonCode),
@@ -143,6 +153,23 @@ impl Core {
             Inlet::Open(maximum_qos) => self.bring_in(now, topic, publish, maximum_qos),
             Inlet::Ended => {}
         }
+    }
+
+    /// A message above the limit, of which the rest was not kept. It is answered, or the upstream would send it on each
+    /// connection. An upstream of MQTT 5 knows the limit and sends no such message.
+    pub fn handle_oversized(&mut self, now: Instant, oversized: Oversized) {
+        if !self.is_up() {
+            return self.violation("the first packet of the upstream is not a CONNACK");
+        }
+        let Some(topic) = oversized.topic else {
+            return self.violation("the upstream used a topic alias, and none was allowed");
+        };
+        self.figures.not_received += 1;
+        if let Some(id) = oversized.packet_id {
+            self.answer(now, id, oversized.qos, ReasonCode::Success);
+        }
+        let (len, limit) = (oversized.len, self.options.packet_size);
+        self.tell(topic, NotReceived::TooLarge { len, limit });
     }
 
     /// A message that no route takes: an older configuration subscribed to it. It is answered so that the upstream's queue

@@ -49,7 +49,7 @@ pub(super) fn bridges(
             .as_ref()
             .is_none_or(|name| names.take(context, "bridge", name, &section.at("name")));
         let folder = name.clone().unwrap_or_default();
-        let options = options(context, &section, folder, gateway, store);
+        let options = options(context, &section, folder, gateway, store, limits);
         profile::check_bridge(context, &section, profile_of(&section), limits);
         let log = log(
             context,
@@ -122,6 +122,7 @@ fn options(
     name: String,
     gateway: &Gateway,
     store: &StoreSettings,
+    limits: &Limits,
 ) -> Option<BridgeOptions> {
     let raw = &section.raw;
     let addresses = addresses(context, section);
@@ -181,6 +182,7 @@ fn options(
         forward,
         receive,
         inflight: inflight.unwrap_or(100),
+        packet_size: limits.packet_size,
         ceilings: profile.ceilings(),
         rate,
         dead_letter,
