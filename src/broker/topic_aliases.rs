@@ -1,37 +1,30 @@
 //! Topic Aliases towards one client (MQTT 5 section 3.3.2.3.4): the first topics that it gets are told with a number,
 //! and from then on only the number is sent.
 //!
-//! A number is given for good: which topics come again cannot be known, and one that took the place of another would have
-//! to be told again. Bounded by what the client grants and by [`ALIASES_MAX`]; nothing is held before the first use. An alias
-//! is as long-lived as the connection, whose outbox drops nothing and keeps the order, so the client knows what it was told.
+//! Bounded by what the client grants and by [`ALIASES_MAX`]. The connection's outbox drops nothing and keeps the order, so
+//! the client knows what it was told.
 
 use crate::mqtt::{EncodedPublish, Extra};
+use crate::session::{self, Alias};
 use crate::topic::TopicName;
 
 /// Topics that one connection has aliases for.
 const ALIASES_MAX: u16 = 16;
 
-/// Bytes that an alias takes; a topic that has no more is sent as it is.
-const ALIAS_BYTES: usize = 3;
-
 /// Which topics the client knows by number.
 #[derive(Debug, Default)]
 pub(super) struct TopicAliases {
-    /// The smaller of both limits.
-    limit: u16,
+    known: session::TopicAliases,
     /// Maximum Packet Size of the client.
     packet_size_max: u32,
-    /// Alias 1 upward.
-    known: Vec<TopicName>,
 }
 
 impl TopicAliases {
     /// `granted`: the client's Topic Alias Maximum; `None` where it takes no alias.
     pub(super) fn new(granted: u16, packet_size_max: u32) -> Option<Box<Self>> {
         let aliases = Self {
-            limit: granted.min(ALIASES_MAX),
+            known: session::TopicAliases::new(granted.min(ALIASES_MAX)),
             packet_size_max,
-            known: Vec::new(),
         };
         (granted > 0).then(|| Box::new(aliases))
     }
@@ -43,28 +36,24 @@ impl TopicAliases {
         encoded: &EncodedPublish<'_>,
         extra: &mut Extra<'_>,
     ) {
-        if topic.as_str().len() <= ALIAS_BYTES {
-            return;
-        }
-        let place = self.known.iter().position(|known| known == topic);
-        let alias = |place: usize| u16::try_from(place + 1).ok();
-        if let Some(place) = place {
-            extra.topic_alias = alias(place);
-            extra.alias_known = extra.topic_alias.is_some();
-            return;
-        }
-        if self.known.len() >= usize::from(self.limit) {
-            return;
-        }
-        let told = Extra {
-            topic_alias: alias(self.known.len()),
-            ..*extra
-        };
-        // The core compared the packet without the alias with what the client takes.
-        let fits = |len| len <= self.packet_size_max as usize;
-        if encoded.wire_len(&told).is_ok_and(fits) {
-            *extra = told;
-            self.known.push(topic.compact());
+        match self.known.find(topic) {
+            Some(Alias::Known(alias)) => {
+                extra.topic_alias = Some(alias);
+                extra.alias_known = true;
+            }
+            Some(Alias::New(alias)) => {
+                let told = Extra {
+                    topic_alias: Some(alias),
+                    ..*extra
+                };
+                // The core compared the packet without the alias with what the client takes.
+                let fits = |len| len <= self.packet_size_max as usize;
+                if encoded.wire_len(&told).is_ok_and(fits) {
+                    *extra = told;
+                    self.known.told(topic);
+                }
+            }
+            None => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Outbound`] is the sender of QoS 1 and 2 (MQTT 5 section 4.3): which packet ids are in flight, in the order of
 //! sending, and what each still waits for. [`Inbound`] is the receiver: which QoS 2 ids are taken and not yet released,
-//! and how much of the Receive Maximum is used up. [`PacketIds`] hands out ids.
+//! and how much of the Receive Maximum is used up. [`PacketIds`] hands out ids, [`TopicAliases`] numbers for topics.
 //!
 //! They never see packets, sockets, clocks or a store. Whoever owns one sends what its answers say. Where a step must be
 //! durable before the next packet may go out, the step is two calls: [`Outbound::received`] when a PUBREC is known and
@@ -11,10 +11,12 @@
 //! Invariants: an id is in flight once; the order of delivery is the order of [`Outbound::sent`]; nothing here grows
 //! beyond the window it was given, or beyond the 65535 ids there are.
 
+mod aliases;
 mod inbound;
 mod outbound;
 mod packet_ids;
 
+pub use aliases::{Alias, TopicAliases};
 pub use inbound::{Inbound, Released, Taken};
 pub use outbound::{Outbound, Received, Resend};
 pub use packet_ids::PacketIds;

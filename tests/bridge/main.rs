@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod aliases;
 mod ceilings;
 mod certificates;
 mod down;

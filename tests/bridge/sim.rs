@@ -254,6 +254,12 @@ pub struct Upstream {
     /// Unfinished on this connection.
     unfinished: HashMap<u16, QoS>,
     pub delivered: Vec<(Bytes, QoS)>,
+    /// Topics behind the aliases of this connection.
+    aliases: HashMap<u16, TopicName>,
+    /// The topics of all PUBLISHes, in order.
+    pub topics: Vec<TopicName>,
+    /// Bytes of all PUBLISHes.
+    pub publish_bytes: usize,
     /// Every packet of the client, for stories that look.
     pub seen: Vec<Packet>,
     /// Answers of the next PUBACKs and PUBRECs, before Success.
@@ -277,6 +283,9 @@ impl Default for Upstream {
             delivers_on_release: false,
             unfinished: HashMap::new(),
             delivered: Vec::new(),
+            aliases: HashMap::new(),
+            topics: Vec::new(),
+            publish_bytes: 0,
             seen: Vec::new(),
             refusals: VecDeque::new(),
             closes_on: None,
@@ -300,6 +309,7 @@ impl Upstream {
                 if connect.clean_start {
                     self.lose_session();
                 }
+                self.aliases.clear();
                 self.unfinished = self.counted_from_before();
                 let session_present = self.has_session;
                 self.has_session = connect.session_expiry > 0;
@@ -354,7 +364,32 @@ impl Upstream {
         held.map(|id| (*id, QoS::ExactlyOnce)).collect()
     }
 
+    /// MQTT-3.3.2-8 to 3.3.2-12.
+    fn resolve(&mut self, publish: &Publish) -> TopicName {
+        let Some(alias) = publish.topic_alias else {
+            return publish.topic.clone().expect("a topic or an alias");
+        };
+        assert!((1..=self.connack.topic_alias_maximum).contains(&alias));
+        if let Some(topic) = &publish.topic {
+            self.aliases.insert(alias, topic.clone());
+        }
+        self.aliases
+            .get(&alias)
+            .expect("the alias was never told")
+            .clone()
+    }
+
     fn publish(&mut self, publish: &Publish) -> Option<Packet> {
+        let topic = self.resolve(publish);
+        self.topics.push(topic);
+        let version = if publish.properties.is_some() {
+            ProtocolVersion::V5
+        } else {
+            ProtocolVersion::V311
+        };
+        self.publish_bytes += Packet::Publish(publish.clone())
+            .encoded_len(version)
+            .unwrap();
         let Some(id) = publish.packet_id.map(PacketId::get) else {
             self.delivered.push((publish.payload.clone(), publish.qos));
             return None;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::alive::{Timers, watchdog};
-use super::{Cause, Core, Effect};
+use super::{Cause, Core, Effect, publish};
 use crate::mqtt::{Connack, Connect, Disconnect, Packet, QoS, ReasonCode, Will};
-use crate::session::Resend;
+use crate::session::{Resend, TopicAliases};
 use crate::store::{CommitNumber, Outcome, SESSION_NAME_MAX};
 
 /// QoS 1 and 2 messages in flight towards us. With their PUBRELs fewer than the inlet takes at a time.
@@ -43,6 +43,8 @@ pub(super) struct Limits {
     pub(super) maximum_packet_size: Option<u32>,
     /// Zero: none.
     pub(super) keep_alive: Duration,
+    /// The upstream keeps to the topic aliases that it grants; learnt from a DISCONNECT.
+    pub(super) topic_aliases: bool,
     /// The Will may carry RETAIN; learnt from a refusal.
     pub(super) will_retain: bool,
     /// Highest QoS of the Will; learnt from a refusal.
@@ -57,6 +59,7 @@ impl Default for Limits {
             retain_available: true,
             maximum_packet_size: None,
             keep_alive: Duration::ZERO,
+            topic_aliases: true,
             will_retain: true,
             will_qos: QoS::ExactlyOnce,
         }
@@ -222,6 +225,13 @@ impl Core {
             ..self.limits
         };
         self.outbound.set_window(self.limits.window);
+        let granted = connack.topic_alias_maximum.min(publish::ALIASES_MAX);
+        let granted = if self.limits.topic_aliases {
+            granted
+        } else {
+            0
+        };
+        self.aliases = TopicAliases::new(granted);
     }
 
     /// Something in flight may no longer be sent as it was: the upstream's rules changed under its session.

@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 
 use super::BridgeOptions;
 use crate::mqtt::{Packet, PacketId, QoS, ReasonCode};
-use crate::session::Outbound;
+use crate::session::{Outbound, TopicAliases};
 use crate::store::{CommitNumber, Entry, Outcome, Progress, Record, Seq};
 use crate::topic::{TopicFilter, TopicName};
 use alive::Timers;
@@ -167,6 +167,8 @@ pub struct Core {
     /// The connection that is ending is followed at once by another, in the same session.
     is_leaving: bool,
     limits: Limits,
+    /// What the upstream was told on this connection.
+    aliases: TopicAliases,
     /// Counts the sessions the upstream began for us; 0 is the one from before this start of the program.
     session: u32,
     /// The commit that holds this connection's session and no mark of an earlier one; `None`: not known yet.
@@ -217,6 +219,7 @@ impl Core {
             phase: Phase::Closed,
             is_leaving: false,
             limits: Limits::default(),
+            aliases: TopicAliases::default(),
             session: 0,
             session_kept: None,
             sent_to: Seq(0),
@@ -374,6 +377,7 @@ impl Core {
     }
 
     fn send(&mut self, now: Instant, packet: Packet) {
+        let packet = self.shortened(packet);
         self.timers.sent(now, self.limits.keep_alive);
         if let Packet::Publish(publish) = &packet {
             self.pace.charge(now, publish::about(publish));

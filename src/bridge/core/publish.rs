@@ -6,10 +6,14 @@ use super::suspect::CLOSES;
 use super::{Core, Flight};
 use crate::clock::WallTime;
 use crate::mqtt::{EncodeError, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode};
+use crate::session::Alias;
 use crate::store::Entry;
 
 /// Name of the user property that tells copies of one message from different messages.
 pub const ID_PROPERTY: &str = "fieldgate-id";
+
+/// Topics that the upstream is told an alias for, on each connection.
+pub(super) const ALIASES_MAX: u16 = 64;
 
 /// Why a message was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +139,35 @@ impl Core {
             "{gateway}/{bridge}/{}/{}",
             entry.epoch, entry.seq.0
         ))
+    }
+
+    /// As it leaves: by the alias of its topic where the upstream knows it, or with one where that saves bytes from the next time
+    /// on. Decided as the very last, so that what goes out again has the aliases of the connection that it goes out on. A
+    /// message that is tried alone is sent as plain as can be.
+    pub(super) fn shortened(&mut self, packet: Packet) -> Packet {
+        let Packet::Publish(mut publish) = packet else {
+            return packet;
+        };
+        let topic = publish.topic.take_if(|_| !self.suspects.is_careful());
+        let Some(topic) = topic else {
+            return Packet::Publish(publish);
+        };
+        match self.aliases.find(&topic) {
+            Some(Alias::Known(alias)) => publish.topic_alias = Some(alias),
+            Some(Alias::New(alias)) => {
+                publish.topic = Some(topic.clone());
+                publish.topic_alias = Some(alias);
+                let mut packet = Packet::Publish(publish);
+                if self.check(&packet).is_ok() {
+                    self.aliases.told(&topic);
+                } else if let Packet::Publish(publish) = &mut packet {
+                    publish.topic_alias = None;
+                }
+                return packet;
+            }
+            None => publish.topic = Some(topic),
+        }
+        Packet::Publish(publish)
     }
 
     /// Whether the upstream takes a packet of this length, and this version of MQTT can say it.

@@ -67,6 +67,8 @@ fn is_for_good(reason: ReasonCode) -> bool {
 impl Core {
     /// PUBACK or PUBREC with a Reason Code of 0x80 or above: the upstream does not have the message.
     pub(super) fn refuse(&mut self, now: Instant, mut flight: Flight, reason: ReasonCode) {
+        // Perhaps it has not looked further than the reason, and not at the alias.
+        self.aliases.forget();
         if is_for_good(reason) {
             self.figures.refused += 1;
             return self.give_up(&flight, DropReason::Refused(reason));

@@ -53,7 +53,7 @@ pub(super) struct Suspects {
 
 impl Suspects {
     /// Whether one thing is asked at a time.
-    fn is_careful(&self) -> bool {
+    pub(super) fn is_careful(&self) -> bool {
         let levels = self.messages.values().chain(self.topics.values());
         { levels }.any(|level| (ALONE..CONDEMNED).contains(level))
     }
@@ -164,6 +164,7 @@ impl Core {
     }
 
     pub(super) fn handle_disconnect_reason(&mut self, now: Instant, reason: ReasonCode) {
+        self.limits.topic_aliases &= reason != ReasonCode::TopicAliasInvalid;
         if speaks_of_a_packet(reason) {
             self.handle_hang_up(now, true);
         }
