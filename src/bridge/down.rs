@@ -85,7 +85,6 @@ impl<'a> Down<'a> {
             bridge: number,
             version: options.protocol,
             clean_start,
-            session_expiry: u32::try_from(options.session_expiry.as_secs()).unwrap_or(u32::MAX),
         };
         self.inlet = State::Opening(Box::pin(async move { broker.inlet(options).await }));
     }

@@ -5,8 +5,9 @@
 //! are. So the broker keeps for a bridge what it keeps for any client, the marks of QoS 2 messages above all, and a
 //! message that the upstream sends again after a crash is published once.
 //!
-//! An inlet lasts as long as one connection to the upstream. The session behind it lasts as long as the upstream's, and
-//! begins anew with that. Bounded: [`STEPS`] packets are unanswered at most; the bridge keeps the next ones at the
+//! An inlet lasts as long as one connection to the upstream. The session behind it begins anew when the upstream's does and
+//! does not end before, however long that takes: only the upstream knows how long it keeps its side (3.1.1 cannot say it, and the
+//! time counts from when it noticed), and where it kept more than the broker, QoS 2 messages would come twice, uncounted. Bounded: [`STEPS`] packets are unanswered at most; the bridge keeps the next ones at the
 //! upstream ([`Inlet::has_room`]). Nothing is ever delivered through it.
 
 use std::collections::BTreeSet;
@@ -34,8 +35,6 @@ pub struct InletOptions {
     pub version: ProtocolVersion,
     /// The upstream's session is a new one.
     pub clean_start: bool,
-    /// Seconds that the session outlives the connection.
-    pub session_expiry: u32,
 }
 
 impl InletOptions {

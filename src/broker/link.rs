@@ -62,7 +62,7 @@ impl From<InletOptions> for Joining {
             origin: Origin::Bridge(options.bridge),
             version: options.version,
             clean_start: options.clean_start,
-            session_expiry: options.session_expiry,
+            session_expiry: u32::MAX, // never
         }
     }
 }

@@ -230,7 +230,6 @@ async fn a_local_session_that_is_taken_over_loses_nothing_and_qos_2_comes_once()
             bridge: 0,
             version: ProtocolVersion::V5,
             clean_start: false,
-            session_expiry: 3600,
         };
         drop(
             timeout(HANGS, rig.local.inlet(options))

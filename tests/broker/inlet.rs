@@ -13,7 +13,6 @@ fn options(version: ProtocolVersion) -> InletOptions {
         bridge: 0,
         version,
         clean_start: true,
-        session_expiry: 3600,
     }
 }
 

@@ -208,7 +208,7 @@ impl Core {
         let (keep_alive, server_keep_alive) = keep_alive(&self.limits, origin, &connect);
         let expiry = match origin {
             Origin::Client => session_expiry(&self.limits, connect.session_expiry),
-            // Of a bridge: as long as the upstream keeps its side.
+            // Of a bridge: until the upstream begins anew.
             _ => connect.session_expiry,
         };
         let may_be_kept = matches!(origin, Origin::Client | Origin::Bridge(_));
