@@ -146,6 +146,7 @@ pub(super) async fn bridge(
                 || next.refusing != now.refusing
                 || next.certificate_warning != now.certificate_warning
                 || next.subscriptions_refused != now.subscriptions_refused
+                || (next.dead_letters > 0) != (now.dead_letters > 0)
                 || (!at_ease && is_at_ease(next))
         });
         tokio::select! {
