@@ -309,20 +309,6 @@ fn after_a_close_with_many_under_way_all_of_them_go_out_at_once_again() {
 }
 
 #[test]
-fn messages_at_qos_0_are_not_beside_one_that_is_tried() {
-    let mut sim = up(options());
-    sim.upstream.closes_on = Some("bad");
-    sim.log.append(message("m0", QOS1));
-    sim.log.append(message("bad0", QOS0));
-    sim.run();
-    sim.log.append(message("m1", QOS1));
-    sim.log.append(message("bad0", QOS0));
-    sim.run();
-    assert!(sim.log.dead.is_empty(), "QoS 0 was to blame");
-    assert!(sim.times_delivered("m0") >= 1 && sim.times_delivered("m1") >= 1);
-}
-
-#[test]
 fn a_topic_of_the_gateways_own_on_which_the_upstream_closes_is_said_no_more_and_the_backlog_goes_on()
  {
     for options in [options(), v311()] {

@@ -291,7 +291,7 @@ impl Core {
         self.timers = Timers::default();
         self.newest.connected();
         self.subscriptions.closed();
-        self.suspects.proof_lapses();
+        self.suspects.closed();
         self.receiving = super::Receiving::default();
         if std::mem::take(&mut self.is_leaving) {
             return;

@@ -381,9 +381,6 @@ impl Core {
         self.timers.sent(now, self.limits.keep_alive);
         if let Packet::Publish(publish) = &packet {
             self.pace.charge(now, publish::about(publish));
-            if publish.packet_id.is_none() {
-                self.suspects.proof_lapses();
-            }
         }
         self.effects.push_back(Effect::Send(packet));
     }

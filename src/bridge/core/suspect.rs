@@ -8,7 +8,8 @@
 //!   server does that stops in the middle of a packet; silence, timeouts and other reasons say nothing about a message;
 //! - had carried answers: PINGRESP has come after CONNACK and the SUBSCRIBEs, so the upstream wants us (two clients of one name,
 //!   which throw each other out, do not get so far, or the message is acknowledged in time);
-//! - had nothing else under way: from the second end on with the same message unanswered, one thing is asked at a time.
+//! - had nothing else under way: from the second end on with the same message unanswered, one thing is asked at a time;
+//!   QoS 0 comes after it, since what goes out again goes out first.
 //!
 //! RAM: what was unanswered at such an end, so the window and the gateway's own topics.
 
@@ -92,8 +93,8 @@ impl Suspects {
         }
     }
 
-    /// Something left that is never answered, or a connection begins.
-    pub(super) fn proof_lapses(&mut self) {
+    /// The connection is gone.
+    pub(super) fn closed(&mut self) {
         self.proof = Proof::Missing;
     }
 }
