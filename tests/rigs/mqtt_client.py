@@ -22,6 +22,7 @@ class Client:
     """A paho client. Every step waits for its acknowledgement; `connect` also for a refusal.
 
     `take` is called with each message as it comes; what it says yes to is its own, and not in `received`.
+    `tls` is a context of Python's.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Client:
         transport="tcp",
         host="127.0.0.1",
         take=None,
+        tls=None,
     ):
         options = {} if version == V5 else {"clean_session": clean}
         self.paho = paho.Client(
@@ -65,6 +67,8 @@ class Client:
         self.paho.on_unsubscribe = lambda client, data, mid, codes, properties: self._unsubacks.add(mid)
         self.paho.on_publish = self._on_publish
         self.paho.max_inflight_messages_set(0)
+        if tls:
+            self.paho.tls_set_context(tls)
         if user:
             self.paho.username_pw_set(*user)
         if will:
@@ -108,8 +112,9 @@ class Client:
             _, mid = self.paho.subscribe(topic, options=SubscribeOptions(qos, **options))
         else:
             _, mid = self.paho.subscribe(topic, qos)
-        codes = wait_until(lambda: self._subacks.get(mid), f"SUBACK for {topic}")
-        return codes[0].value
+        wait_until(lambda: mid in self._subacks or self.closed, f"SUBACK for {topic}")
+        check(mid in self._subacks, f"closed instead of SUBACK for {topic}: {self.closed}")
+        return self._subacks[mid][0].value
 
     def unsubscribe(self, topic):
         """Unsubscribes, and waits for the answer."""
