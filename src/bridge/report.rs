@@ -104,6 +104,7 @@ impl Report {
             dead_letters: dead.messages,
             dead_letters_dropped: dead.dropped,
             maybe_duplicated: core.maybe_duplicated,
+            in_doubt: core.in_doubt,
             connects: core.connects,
             received: core.received,
             not_received: core.not_received,

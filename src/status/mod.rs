@@ -51,6 +51,8 @@ pub struct BridgeStatus {
     pub dead_letters_dropped: u64,
     /// Sent again without being sure that the first copy did not arrive.
     pub maybe_duplicated: u64,
+    /// QoS 2 messages that the upstream had received and no longer knew when they were to be completed.
+    pub in_doubt: u64,
     /// Connections made since the start.
     pub connects: u64,
     /// Messages of the upstream that came in since the start.

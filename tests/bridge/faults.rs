@@ -15,6 +15,8 @@ enum Fault {
     /// The bridge's task panics.
     Fail,
     LoseSession,
+    /// The upstream loses its session and says that it has it.
+    Lie,
     /// A kill, and the next start has another address.
     Move,
     /// A kill, and the next start finds damage.
@@ -61,6 +63,10 @@ fn inflict(sim: &mut Sim, fault: Fault) {
         Fault::LoseSession => {
             sim.cut();
             sim.upstream.lose_session();
+        }
+        Fault::Lie => {
+            sim.cut();
+            sim.upstream.lie_about_session();
         }
     }
 }
@@ -225,6 +231,36 @@ fn a_lost_session_at_every_step_loses_nothing_and_is_counted() {
             sim.core.figures().maybe_duplicated
         );
     }
+}
+
+/// Nothing on the wire tells such an upstream from an honest one but a PUBCOMP that does not know the id (0x92), which an honest one
+/// says too where its PUBCOMP was lost. So what it had received is in doubt, and is counted.
+#[test]
+fn a_session_that_is_said_to_be_there_and_is_not_at_every_step_costs_no_more_than_is_in_doubt() {
+    let mut lost_in_all = 0;
+    for at in 0..steps(100) + 2 {
+        for on_release in [false, true] {
+            let what =
+                format!("session lost in silence before step {at}, on release: {on_release}");
+            let mut sim = filled(100, 65_535, on_release);
+            run(&mut sim, &[(at, Fault::Lie)]);
+            assert!(sim.log.is_empty(), "{what}: something is left");
+            let mut lost = 0;
+            for (number, qos) in QOS.into_iter().enumerate() {
+                let times = sim.times_delivered(&format!("m{number}"));
+                lost += u64::from(times == 0);
+                if qos == QoS::AtLeastOnce {
+                    assert!(times >= 1, "{what}: m{number} is lost");
+                } else {
+                    assert!(times <= 2, "{what}: m{number} came {times} times");
+                }
+            }
+            let in_doubt = sim.core.figures().in_doubt;
+            assert!(lost <= in_doubt, "{what}: {lost} lost, {in_doubt} in doubt");
+            lost_in_all += lost;
+        }
+    }
+    assert!(lost_in_all > 0, "the oracle has seen what it is for");
 }
 
 /// An upstream that accepts messages (PUBREC), loses its session and with it those messages, because it passes them on at

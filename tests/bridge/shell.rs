@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -410,6 +411,56 @@ async fn a_port_without_tls_is_named() {
     let upstream = Upstream::start(Behaviour::default()).await;
     let error = first_error(by_tls(upstream.port, certificates.client())).await;
     assert!(error.contains("is this a TLS port?"), "{error}");
+}
+
+/// Takes every connection and says nothing.
+async fn mute() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            open.push(listener.accept().await.unwrap());
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_says_nothing_is_named_by_the_stage_that_hangs() {
+    let port = mute().await;
+    let impatient = |options| BridgeOptions {
+        stage_timeout: Duration::from_millis(50),
+        ..options
+    };
+    let error = first_error(impatient(to(port))).await;
+    assert!(error.contains("sent no CONNACK in time"), "{error}");
+    let certificates = Certificates::new();
+    let error = first_error(impatient(by_tls(port, certificates.client()))).await;
+    assert!(error.contains("TLS: the handshake did not end"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packet_above_our_limit_ends_the_connection_and_costs_nothing_of_the_backlog() {
+    // A PUBLISH that says it is of 256 MiB: no room is made for it.
+    let upstream = Upstream::start(Behaviour {
+        says: vec![0x30, 0xFF, 0xFF, 0xFF, 0x7F, 0, 1, b't'],
+        ..Behaviour::default()
+    })
+    .await;
+    let rig = Rig::new();
+    rig.append(message("m", QoS::ExactlyOnce));
+    let mut handle = rig.start(to(upstream.port));
+    let told = status(&mut handle.status, |status| {
+        status.connects > 1 && status.error.is_some()
+    })
+    .await;
+    let error = told.error.unwrap();
+    assert!(error.contains("a packet of 268435460 bytes"), "{error}");
+    assert_eq!((told.backlog_messages, told.dropped), (1, 0));
+    rig.shutdown.request();
+    timeout(HANGS, handle.task).await.unwrap().unwrap();
+    rig.log.close();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -268,10 +268,10 @@ pub struct Upstream {
     pub closes_on: Option<&'static str>,
     /// Refuses PUBLISHes whose payload is this one.
     pub refuses: Option<(&'static str, ReasonCode)>,
-    /// Takes everything and says nothing but CONNACK.
-    pub answers_nothing: bool,
     /// Answers of the next SUBSCRIBEs, before what was asked for.
     pub subacks: VecDeque<ReasonCode>,
+    /// Answers that it never sends.
+    pub keeps_back: Option<fn(&Packet) -> bool>,
 }
 
 impl Default for Upstream {
@@ -290,8 +290,8 @@ impl Default for Upstream {
             refusals: VecDeque::new(),
             closes_on: None,
             refuses: None,
-            answers_nothing: false,
             subacks: VecDeque::new(),
+            keeps_back: None,
         }
     }
 }
@@ -299,6 +299,11 @@ impl Default for Upstream {
 impl Upstream {
     pub fn lose_session(&mut self) {
         self.has_session = false;
+        self.held.clear();
+    }
+
+    /// Loses what it received in it, and will say that it has the session.
+    pub fn lie_about_session(&mut self) {
         self.held.clear();
     }
 
@@ -679,11 +684,16 @@ impl Sim {
             self.hang_up(true);
             return true;
         }
-        let is_connect = matches!(packet, Packet::Connect(_));
         let answer = self.upstream.handle(packet);
-        let is_said = is_connect || !self.upstream.answers_nothing;
-        self.down.extend(answer.filter(|_| is_said));
+        let is_kept_back = self.upstream.keeps_back.unwrap_or(|_| false);
+        self.down
+            .extend(answer.filter(|answer| !is_kept_back(answer)));
         true
+    }
+
+    /// What the upstream has said and the bridge not read comes the other way round.
+    pub fn reverse_answers(&mut self) {
+        self.down.make_contiguous().reverse();
     }
 
     pub fn bridge_reads(&mut self) -> bool {

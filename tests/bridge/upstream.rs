@@ -29,6 +29,8 @@ pub struct Behaviour {
     pub refuses: Option<(&'static str, ReasonCode)>,
     /// Closes the connection at PUBLISHes with this payload.
     pub closes_on: Option<&'static str>,
+    /// These bytes follow each CONNACK.
+    pub says: Vec<u8>,
     /// Says after each CONNACK that another client has taken the session over.
     pub takes_over: bool,
 }
@@ -41,6 +43,7 @@ impl Default for Behaviour {
             refuses: None,
             closes_on: None,
             tls: None,
+            says: Vec::new(),
             takes_over: false,
         }
     }
@@ -171,6 +174,7 @@ impl Connection {
                 let accepted = reason == ReasonCode::Success;
                 let connack = Connack::new(reason, session_present && accepted);
                 self.answer(&Packet::Connack(Box::new(connack)), version);
+                self.out.extend_from_slice(&self.behaviour.says);
                 if self.behaviour.takes_over {
                     let reason = ReasonCode::SessionTakenOver;
                     self.answer(&Packet::Disconnect(Disconnect::new(reason)), version);

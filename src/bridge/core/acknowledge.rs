@@ -62,11 +62,13 @@ impl Core {
     }
 
     /// The message is complete, also where the upstream does not know the id any more (0x92): it then had completed it
-    /// before.
+    /// before, as far as anybody here can tell.
     pub(super) fn handle_pubcomp(&mut self, pubcomp: &Acknowledge) {
         match self.outbound.completed(pubcomp.packet_id) {
             Ok(flight) => {
                 self.exactly_once = self.exactly_once.saturating_sub(1);
+                let is_unknown = pubcomp.reason == ReasonCode::PacketIdentifierNotFound;
+                self.figures.in_doubt += u64::from(is_unknown);
                 self.moved_on(pubcomp.packet_id);
                 self.done(&flight, Outcome::Delivered);
             }

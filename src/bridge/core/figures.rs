@@ -19,6 +19,9 @@ pub struct Figures {
     pub retain_cleared: u64,
     /// Sent again without being sure that the first copy did not arrive.
     pub maybe_duplicated: u64,
+    /// QoS 2 messages that the upstream had received and at PUBREL no longer knew (0x92): it had passed them on and its PUBCOMP
+    /// was lost, or it forgot them and did not say so.
+    pub in_doubt: u64,
     /// Connections that the upstream accepted.
     pub connects: u64,
     /// Acknowledgements of nothing that is in flight, and messages nobody asked for.
