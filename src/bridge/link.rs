@@ -274,6 +274,7 @@ impl Link<'_> {
                         "the upstream closes the connection each time this is said; it is said no more until the next start"
                     );
                 }
+                Effect::GapTold(number) => self.log.gap_told(now, number),
                 Effect::Received(seq) => {
                     let commit = self.log.received(now, seq);
                     self.core.handle_received(seq, commit);

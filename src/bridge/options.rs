@@ -37,6 +37,8 @@ pub struct BridgeOptions {
     pub receive: Vec<ReceiveRoute>,
     /// The Will left at the upstream: says that the gateway is offline.
     pub will: Option<Message>,
+    /// What tells the upstream of a hole in the backlog, with another payload; `None`: no route takes the topic.
+    pub gap: Option<Message>,
     /// QoS 1 and 2 messages in flight; the upstream's Receive Maximum may lower it.
     pub inflight: u16,
     /// Largest packet taken from the upstream, in bytes.

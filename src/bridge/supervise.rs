@@ -190,6 +190,7 @@ pub(super) mod tests {
             forward: Vec::new(),
             receive: Vec::new(),
             will: None,
+            gap: None,
             inflight: 7,
             packet_size: 1 << 20,
             ceilings: Default::default(),

@@ -96,7 +96,7 @@ impl Shell {
             } => self.append(log, seq, record, mark, at),
             Effect::NotTaken { log, is_lost } => {
                 if let Some(kept) = self.keeping.bridge(log) {
-                    kept.store.log.refuse(is_lost);
+                    kept.store.log.refuse(at.now, at.wall, is_lost);
                 }
             }
             Effect::Refused(refused) => self.tell_refused(&refused),

@@ -61,6 +61,11 @@ impl Summary {
         self.newest = self.newest.max(more.newest);
     }
 
+    /// Between which all its messages were taken.
+    pub(super) fn times(&self) -> (WallTime, WallTime) {
+        (WallTime(self.oldest), WallTime(self.newest))
+    }
+
     /// Everything but the number, which is the row's key.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(40);

@@ -15,7 +15,7 @@ use super::{
     CommitNumber, Entry, LinkHealth, LogOptions, LogStats, Mark, Outcome, Progress, Purged, Record,
     Seq, WhenFull,
 };
-use crate::clock;
+use crate::clock::{self, WallTime};
 
 /// Messages that a purge looks at between two turns of others.
 const PURGED_MESSAGES: usize = 1024;
@@ -135,9 +135,14 @@ impl Log {
         self.refuses() && self.with_core(|core| core.is_full())
     }
 
-    /// Counts a message that was not appended, because [`Self::is_full`]. `is_lost`: its publisher could not be told.
-    pub fn refuse(&self, is_lost: bool) {
-        self.with_core(|core| core.refuse(is_lost));
+    /// Counts a message of this time that was not appended. `is_lost`: its publisher could not be told, so it is a hole.
+    pub fn refuse(&self, now: Instant, stamp: WallTime, is_lost: bool) {
+        self.with_core(|core| core.refuse(now, stamp, is_lost));
+    }
+
+    /// The upstream knows of the hole with this number ([`Progress::gap`]).
+    pub fn gap_told(&self, now: Instant, number: u64) {
+        self.with_core(|core| core.gap_told(now, number));
     }
 
     /// Waits until [`Self::has_room`]. Cancel safe.

@@ -22,6 +22,7 @@ mod directory;
 mod error;
 mod framed;
 mod front;
+mod gap;
 mod handle;
 mod keeper;
 mod ledger;
@@ -50,6 +51,7 @@ mod writer;
 
 pub use directory::{Directory, Folder};
 pub use error::StoreError;
+pub use gap::{Gap, GapReason};
 pub use log::Log;
 pub use options::{LogOptions, SessionLogOptions, WhenFull};
 pub use session_log::SessionLog;
@@ -122,6 +124,9 @@ pub struct Progress {
     pub dropped: u64,
     /// Nothing more is to be appended: there is no room, and what is there must not give way ([`WhenFull::Refuse`]).
     pub is_full: bool,
+    /// A hole in the log that the upstream is to be told of, as every later start will tell it; the next one follows once
+    /// that was said to be done ([`Log::gap_told`]).
+    pub gap: Option<Gap>,
 }
 
 /// What a purge did.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! epoch:u32 | cursor:u64 | done above the cursor | received (QoS 2) | generations touched: count, (number, done)*
-//! | session: length, text; length 0: none | routes: count, fingerprint:u32*; not there in older files
+//! | session: length, text; length 0: none | from version 2 on: holes, see `gap`; routes: count, fingerprint:u32*
 //! ```
 //!
 //! It is [`framed`], so it can be found in a damaged file.
@@ -11,12 +11,15 @@
 use bytes::Bytes;
 
 use super::framed;
+use super::gap::Gaps;
 use super::ranges::Ranges;
 use super::varint;
 
 /// What a stored position starts with; a version byte follows.
 pub(super) const MAGIC: &[u8; 7] = b"FGPOSIT";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without holes and routes.
+const VERSION_1: u8 = 1;
 
 /// How far the reader is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(super) struct Position {
     pub(super) touched: Vec<(u64, u64)>,
     /// What the reader calls its session at the upstream; the marks of `received` were made in it.
     pub(super) session: Option<String>,
+    /// Holes that the upstream does not know of.
+    pub(super) gaps: Gaps,
     /// What the appender calls its routes; see [`super::Log::keep_routes`].
     pub(super) routes: Vec<u32>,
 }
@@ -51,6 +56,7 @@ impl Position {
         }
         let session = self.session.as_deref().unwrap_or_default();
         varint::put_bytes(&mut body, session.as_bytes());
+        self.gaps.encode(&mut body);
         varint::put(&mut body, self.routes.len() as u64);
         for route in &self.routes {
             body.extend_from_slice(&route.to_le_bytes());
@@ -60,7 +66,10 @@ impl Position {
 
     /// `None`: no position, or not as it was written; bytes after its end do not matter.
     pub(super) fn decode(bytes: Bytes) -> Option<Self> {
-        let mut input = framed::open(MAGIC, VERSION, bytes)?;
+        let (mut input, is_version_2) = match framed::open(MAGIC, VERSION, bytes.clone()) {
+            Some(input) => (input, true),
+            None => (framed::open(MAGIC, VERSION_1, bytes)?, false),
+        };
         let mut position = Self {
             epoch: input.u32()?,
             cursor: input.u64()?,
@@ -73,8 +82,11 @@ impl Position {
         }
         let session = String::from_utf8(input.bytes()?.to_vec()).ok()?;
         position.session = Some(session).filter(|session| !session.is_empty());
-        for _ in 0..input.varint().unwrap_or(0) {
-            position.routes.push(input.u32()?);
+        if is_version_2 {
+            position.gaps = Gaps::decode(&mut input)?;
+            for _ in 0..input.varint()? {
+                position.routes.push(input.u32()?);
+            }
         }
         Some(position)
     }
@@ -82,7 +94,9 @@ impl Position {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gap::GapReason;
     use super::*;
+    use crate::clock::WallTime;
 
     fn position() -> Position {
         let mut position = Position {
@@ -96,7 +110,23 @@ mod tests {
         position.done.insert(1002, 1004);
         position.done.insert(1009, 1009);
         position.received.insert(1001, 1001);
+        let (first, last) = (WallTime(7), WallTime(9));
+        position.gaps.add(GapReason::MaxAge, 3, first, last);
+        position.gaps.fix();
         position
+    }
+
+    #[test]
+    fn a_position_of_version_1_has_neither_holes_nor_routes() {
+        let old = Position {
+            gaps: Gaps::default(),
+            routes: Vec::new(),
+            ..position()
+        };
+        let whole = old.encode();
+        let (head, body) = (16, whole.len() - 4); // no number, none fixed, none open, no routes
+        let bytes = framed::seal(MAGIC, VERSION_1, &whole[head..body]);
+        assert_eq!(Position::decode(bytes.into()), Some(old));
     }
 
     #[test]
@@ -113,18 +143,6 @@ mod tests {
             ..position()
         };
         assert_eq!(Position::decode(position.encode().into()), Some(position));
-    }
-
-    #[test]
-    fn a_position_from_before_there_were_routes_comes_back() {
-        let position = Position {
-            routes: Vec::new(),
-            ..position()
-        };
-        let encoded = position.encode();
-        let body = encoded.get(16..encoded.len() - 1).unwrap();
-        let older = framed::seal(MAGIC, VERSION, body);
-        assert_eq!(Position::decode(older.into()), Some(position));
     }
 
     #[test]

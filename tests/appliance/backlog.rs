@@ -171,7 +171,7 @@ fn what_waits_is_shown_and_printed_while_the_gateway_runs_and_while_it_does_not(
 }
 
 /// A gateway with a small backlog for an upstream at `port`.
-fn refusing(port: u16) -> String {
+fn small(port: u16, when_full: &str) -> String {
     format!(
         "gateway: {{ id: g1, data_dir: data }}
 broker: {{ listeners: [{{ name: local, bind: \"127.0.0.1:0\", anonymous: true }}] }}
@@ -181,10 +181,22 @@ bridges:
     url: \"mqtt://127.0.0.1:{port}\"
     allow_plaintext: true
     backoff: {{ min: 1s, max: 1s }}
-    backlog: {{ max_bytes: 1MiB, when_full: refuse }}
-    forward: [{{ filter: \"plant/#\" }}]
+    backlog: {{ max_bytes: 1MiB, when_full: {when_full} }}
+    forward: [{{ filter: \"plant/#\" }}, {{ filter: \"g1/$bridge/+/gap\", topic: \"site/{{topic}}\" }}]
 "
     )
+}
+
+fn broker(port: u16) -> String {
+    format!(
+        "broker: {{ listeners: [{{ name: up, bind: \"127.0.0.1:{port}\", anonymous: true }}] }}\n"
+    )
+}
+
+/// Where nobody listens yet.
+fn free_port() -> u16 {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    nobody.local_addr().unwrap().port()
 }
 
 /// The client's address of a gateway that has just started.
@@ -202,11 +214,9 @@ fn standing(file: &Path) -> Value {
 
 #[test]
 fn a_full_backlog_that_refuses_says_so_to_who_publishes_and_is_ended_by_the_drain() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = nobody.local_addr().unwrap().port();
-    drop(nobody);
+    let port = free_port();
     let folder = tempfile::tempdir().unwrap();
-    let file = write(folder.path(), &refusing(port));
+    let file = write(folder.path(), &small(port, "refuse"));
     let mut gateway = Running::start(&file);
     let local = address(&mut gateway);
     let (mut plc, _) = Client::connect(&local, "plc", None, None);
@@ -239,10 +249,7 @@ fn a_full_backlog_that_refuses_says_so_to_who_publishes_and_is_ended_by_the_drai
     assert_eq!(full["dropped"], 0);
 
     let upstream = tempfile::tempdir().unwrap();
-    let broker = format!(
-        "broker: {{ listeners: [{{ name: up, bind: \"127.0.0.1:{port}\", anonymous: true }}] }}\n"
-    );
-    let mut broker = Running::start(&write(upstream.path(), &broker));
+    let mut broker = Running::start(&write(upstream.path(), &broker(port)));
     broker.until("listening").unwrap();
     while plc.publish("plant/press", "after") != ReasonCode::Success {}
     assert_eq!(panel.take(), "after");
@@ -300,4 +307,51 @@ fn what_the_upstream_refused_is_printed_with_the_reason_while_the_gateway_runs_a
         }
     };
     assert_eq!(printed, [expected]);
+}
+
+#[test]
+fn the_upstream_is_told_of_what_a_full_backlog_dropped_while_it_was_away() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &small(port, "drop_oldest"));
+    let mut gateway = Running::start(&file);
+    let local = address(&mut gateway);
+    let (mut plc, _) = Client::connect(&local, "plc", None, None);
+    gateway.until("running").unwrap();
+    let published = 60;
+    for _ in 0..published {
+        let reason = plc.publish("plant/press", &"x".repeat(32 << 10));
+        assert_eq!(reason, ReasonCode::Success);
+    }
+    let pid = gateway.child.id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(killed.unwrap().success());
+    gateway.child.wait().unwrap();
+
+    let upstream = tempfile::tempdir().unwrap();
+    let mut broker = Running::start(&write(upstream.path(), &broker(port)));
+    let remote = address(&mut broker);
+    let (mut historian, _) = Client::connect(&remote, "historian", None, None);
+    assert_eq!(historian.subscribe("site/g1/$bridge/cloud/gap"), 0);
+    let mut gateway = Running::start(&file);
+    gateway.until("running").unwrap();
+    let first: Value = serde_json::from_str(&historian.take()).unwrap();
+    assert_eq!(
+        (&first["bridge"], &first["number"]),
+        (&"cloud".into(), &1.into())
+    );
+    assert_eq!(first["reason"], "drop_oldest");
+    assert!(first["first"].as_u64() <= first["last"].as_u64(), "{first}");
+    let delivered = loop {
+        let standing = standing(&file);
+        if standing["backlog_messages"] == 0 {
+            break standing["delivered"].as_u64().unwrap();
+        }
+    };
+    let mut lost = first["count"].as_u64().unwrap();
+    while lost + delivered < published {
+        let next: Value = serde_json::from_str(&historian.take()).unwrap();
+        lost += next["count"].as_u64().unwrap();
+    }
+    assert_eq!(lost + delivered, published);
 }

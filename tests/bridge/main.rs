@@ -15,6 +15,7 @@ mod certificates;
 mod down;
 mod down_faults;
 mod faults;
+mod gap;
 mod hangs;
 mod pace;
 mod refusals;

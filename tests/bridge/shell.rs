@@ -442,9 +442,9 @@ async fn an_upstream_that_says_nothing_is_named_by_the_stage_that_hangs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_packet_above_our_limit_ends_the_connection_and_costs_nothing_of_the_backlog() {
-    // A PUBLISH that says it is of 256 MiB: no room is made for it.
+    // A SUBACK that says it is of 256 MiB: no room is made for it. (A PUBLISH is passed by.)
     let upstream = Upstream::start(Behaviour {
-        says: vec![0x30, 0xFF, 0xFF, 0xFF, 0x7F, 0, 1, b't'],
+        says: vec![0x90, 0xFF, 0xFF, 0xFF, 0x7F, 0, 1, b't'],
         ..Behaviour::default()
     })
     .await;

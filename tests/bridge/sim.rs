@@ -16,7 +16,7 @@ use fieldgate::mqtt::{
     Acknowledge, Connack, Message, Packet, PacketId, ProtocolVersion, Publish, QoS, ReasonCode,
     Suback, Unsuback,
 };
-use fieldgate::store::{CommitNumber, Entry, LogOptions, Outcome, Progress, Record, Seq};
+use fieldgate::store::{CommitNumber, Entry, Gap, LogOptions, Outcome, Progress, Record, Seq};
 use fieldgate::topic::TopicName;
 
 /// 2030; any wall clock that was set.
@@ -41,6 +41,7 @@ pub fn options() -> BridgeOptions {
         forward: Vec::new(),
         receive: Vec::new(),
         will: None,
+        gap: None,
         inflight: 100,
         packet_size: 1 << 20,
         ceilings: Ceilings::default(),
@@ -92,6 +93,11 @@ pub struct ModelLog {
     pub dead: Vec<(Seq, Record)>,
     /// On the way there.
     burying: Vec<(Seq, Record)>,
+    /// A hole that is committed as it is.
+    pub gap: Option<Gap>,
+    /// The last one that the upstream knows of; in RAM, and as a restart would find it.
+    told: u64,
+    pub stored_told: u64,
 }
 
 impl ModelLog {
@@ -127,6 +133,7 @@ impl ModelLog {
         self.commits += 1;
         self.promised = false;
         self.stored_session.clone_from(&self.session);
+        self.stored_told = self.told;
     }
 
     /// What a kill would lose.
@@ -185,6 +192,7 @@ impl ModelLog {
             committed: self.committed,
             cursor: self.cursor,
             commits: CommitNumber(self.commits),
+            gap: self.gap.filter(|gap| gap.number > self.told),
             ..Progress::default()
         }
     }
@@ -214,6 +222,7 @@ impl ModelLog {
         self.burying.clear();
         self.promised = false;
         self.session.clone_from(&self.stored_session);
+        self.told = self.stored_told;
     }
 
     /// Damage was found at a start: nothing is known of the session.
@@ -521,6 +530,7 @@ impl Sim {
                         Outcome::Delivered => {}
                     }
                 }
+                Effect::GapTold(number) => self.log.told = number,
                 Effect::Received(seq) => {
                     self.log.ram.get_mut(&seq).unwrap().received = true;
                     let commit = self.log.promise();

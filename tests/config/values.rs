@@ -327,6 +327,8 @@ bridges:
         (&will.payload[..], will.qos, will.retain),
         (&br#"{"state":"offline"}"#[..], QoS::AtMostOnce, true)
     );
+    let gap = bridge.options.gap.as_ref().unwrap();
+    assert_eq!(gap.topic.as_str(), "up/g/$bridge/cloud/gap");
     assert_eq!(bridge.log.dir, Path::new("/data/backlog/cloud"));
     assert_eq!(
         (

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use fieldgate::mqtt::QoS;
-use fieldgate::store::{Log, LogOptions, Seq};
+use fieldgate::store::{Gap, GapReason, LinkHealth, Log, LogOptions, Seq};
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{append, committed, covered, done, options, read_all, seqs, wait};
+use crate::support::{append, committed, covered, done, options, read_all, record, seqs, wait};
 
 /// Generations of 128 KiB, about four of them.
 fn small(folder: &TempDir) -> LogOptions {
@@ -104,6 +104,52 @@ async fn a_file_that_vanished_is_counted_at_the_next_start() {
     std::fs::remove_file(folder.path().join("cloud/q-00000001.redb")).unwrap();
     let log = Log::open(roomy).unwrap();
     let left = read_all(&log).await;
-    assert!(log.stats().dropped > 1000);
-    assert_eq!(left.len() as u64 + log.stats().dropped, 2500);
+    let dropped = log.stats().dropped;
+    assert!(dropped > 1000);
+    assert_eq!(left.len() as u64 + dropped, 2500);
+    log.link(Instant::now(), LinkHealth::Up);
+    let gap = shown(&log, 0).await;
+    assert_eq!((gap.reason, gap.count), (GapReason::Unknown, dropped));
+}
+
+/// The hole after that of this number, once the log shows it.
+async fn shown(log: &Log, after: u64) -> Gap {
+    let is_next = |gap: &Gap| gap.number > after;
+    wait(log, |progress| progress.gap.as_ref().is_some_and(is_next)).await;
+    log.progress().borrow().gap.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_a_hole_that_is_shown_until_the_upstream_knows_of_it() {
+    let folder = tempdir().unwrap();
+    let log = Log::open(small(&folder)).unwrap();
+    append_slowly(&log, QoS::AtLeastOnce, 2000).await;
+    covered(&log, Seq(2000)).await;
+    let first = shown(&log, 0).await;
+    assert_eq!(
+        (first.number, first.reason, first.first),
+        (
+            1,
+            GapReason::DropOldest,
+            record(QoS::AtLeastOnce, 1, 8).stamped
+        )
+    );
+    assert!(first.count > 50 && first.last > first.first, "{first:?}");
+    log.close();
+    drop(log);
+
+    let log = Log::open(small(&folder)).unwrap();
+    assert_eq!(shown(&log, 0).await, first, "as it was");
+    log.gap_told(Instant::now(), first.number);
+    let second = shown(&log, 1).await;
+    log.gap_told(Instant::now(), second.number);
+    wait(&log, |progress| progress.gap.is_none()).await;
+    log.close();
+    drop(log);
+
+    let log = Log::open(small(&folder)).unwrap();
+    assert_eq!(log.progress().borrow().gap, None);
+    let left = read_all(&log).await.len() as u64;
+    assert_eq!(first.count + second.count + left, 2000);
+    assert!(second.first >= first.first && second.last >= first.last);
 }

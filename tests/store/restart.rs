@@ -186,7 +186,7 @@ async fn a_newer_format_is_refused_and_kept() {
         transaction
             .open_table(table)
             .unwrap()
-            .insert(b"format".as_slice(), 3_u32.to_le_bytes().as_slice())
+            .insert(b"format".as_slice(), 4_u32.to_le_bytes().as_slice())
             .unwrap();
         transaction.commit().unwrap();
     }
@@ -196,8 +196,8 @@ async fn a_newer_format_is_refused_and_kept() {
         matches!(
             refused,
             StoreError::NewerFormat {
-                found: 3,
-                known: 2,
+                found: 4,
+                known: 3,
                 ..
             }
         ),

@@ -392,7 +392,7 @@ async fn a_newer_session_log_is_refused_and_kept() {
     let database = redb::Database::open(&path).unwrap();
     let transaction = database.begin_write().unwrap();
     let mut meta = transaction.open_table(table).unwrap();
-    meta.insert(b"format".as_slice(), 3_u32.to_le_bytes().as_slice())
+    meta.insert(b"format".as_slice(), 4_u32.to_le_bytes().as_slice())
         .unwrap();
     drop(meta);
     transaction.commit().unwrap();
@@ -404,8 +404,8 @@ async fn a_newer_session_log_is_refused_and_kept() {
     let is_newer = matches!(
         refused,
         StoreError::NewerFormat {
-            found: 3,
-            known: 2,
+            found: 4,
+            known: 3,
             ..
         }
     );

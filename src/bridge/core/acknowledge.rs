@@ -10,6 +10,9 @@ use crate::store::{CommitNumber, Outcome, Seq};
 impl Core {
     pub(super) fn handle_puback(&mut self, now: Instant, puback: &Acknowledge) {
         let id = puback.packet_id;
+        if id.get() == ids::GAP {
+            return self.gap_acknowledged(puback);
+        }
         if id.get() >= ids::FIRST_UNSTORED {
             return self.newest_acknowledged(puback);
         }

@@ -194,6 +194,7 @@ impl Core {
         // The CONNECT was the last packet sent, a little before.
         self.timers.sent(now, self.limits.keep_alive);
         self.newest.connected();
+        self.telling.connected();
         self.effects.push_back(Effect::Up {
             session_present: connack.session_present,
             session_expiry: connack
@@ -290,6 +291,7 @@ impl Core {
         self.phase = Phase::Closed;
         self.timers = Timers::default();
         self.newest.connected();
+        self.telling.connected();
         self.subscriptions.closed();
         self.suspects.closed();
         self.receiving = super::Receiving::default();

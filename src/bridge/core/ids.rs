@@ -13,6 +13,9 @@ const BACKLOG_IDS: u64 = REACH;
 /// The first id of SUBSCRIBE and UNSUBSCRIBE.
 pub(super) const FIRST_SUBSCRIBE: u16 = 65_501;
 
+/// The id of what tells of a hole in the backlog; one at a time.
+pub(super) const GAP: u16 = 65_500;
+
 /// The first id of what is not stored.
 pub(super) const FIRST_UNSTORED: u16 = 65_001;
 

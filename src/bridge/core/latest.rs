@@ -25,7 +25,7 @@ impl Default for Newest {
         Self {
             waiting: BTreeMap::new(),
             in_flight: BTreeMap::new(),
-            last_id: ids::FIRST_SUBSCRIBE - 1,
+            last_id: ids::GAP - 1,
         }
     }
 }
@@ -66,7 +66,7 @@ impl Newest {
     fn next_id(&mut self, topic: &TopicName) -> Option<PacketId> {
         for _ in 0..=IN_FLIGHT {
             let next = self.last_id.saturating_add(1);
-            let is_one = (ids::FIRST_UNSTORED..ids::FIRST_SUBSCRIBE).contains(&next);
+            let is_one = (ids::FIRST_UNSTORED..ids::GAP).contains(&next);
             self.last_id = if is_one { next } else { ids::FIRST_UNSTORED };
             let id = PacketId::new(self.last_id)?;
             if let Entry::Vacant(free) = self.in_flight.entry(id) {

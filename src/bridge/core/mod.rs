@@ -20,6 +20,7 @@ mod alive;
 mod cause;
 mod connect;
 mod figures;
+mod gap;
 mod ids;
 mod latest;
 mod pace;
@@ -48,6 +49,7 @@ use crate::store::{CommitNumber, Entry, Outcome, Progress, Record, Seq};
 use crate::topic::{TopicFilter, TopicName};
 use alive::Timers;
 use connect::{Limits, Phase};
+use gap::Telling;
 use latest::Newest;
 use pace::Pace;
 use receive::Receiving;
@@ -90,6 +92,8 @@ pub enum Effect {
         /// Why.
         reason: DropReason,
     },
+    /// Tell the log: `Log::gap_told`.
+    GapTold(u64),
     /// Tell the log: `Log::received`, and answer with [`Core::handle_received`].
     Received(Seq),
     /// Tell the log: `Log::forget_received`, and answer with [`Core::handle_kept`].
@@ -200,6 +204,7 @@ pub struct Core {
     suspects: Suspects,
     pace: Pace,
     newest: Newest,
+    telling: Telling,
     /// Index of the address of this connection.
     address: usize,
     subscriptions: Subscriptions,
@@ -237,6 +242,7 @@ impl Core {
             burying: BTreeSet::new(),
             suspects: Suspects::default(),
             newest: Newest::default(),
+            telling: Telling::default(),
             address: 0,
             subscriptions: Subscriptions::default(),
             receiving: Receiving::default(),
@@ -374,23 +380,5 @@ impl Core {
                 entry,
             })
             .collect();
-    }
-
-    fn send(&mut self, now: Instant, packet: Packet) {
-        let packet = self.shortened(packet);
-        self.timers.sent(now, self.limits.keep_alive);
-        if let Packet::Publish(publish) = &packet {
-            self.pace.charge(now, publish::about(publish));
-        }
-        self.effects.push_back(Effect::Send(packet));
-    }
-
-    fn done(&mut self, flight: &Flight, outcome: Outcome) {
-        if outcome == Outcome::Delivered {
-            self.figures.delivered += 1;
-        }
-        let seq = flight.seq();
-        self.suspects.clear(seq);
-        self.effects.push_back(Effect::Done { seq, outcome });
     }
 }

@@ -1,11 +1,12 @@
-//! What goes out next: the gateway's own topics, then what a lost connection left unfinished, then the backlog in order.
+//! What goes out next: the gateway's own topics, a hole in the backlog, then what a lost connection left unfinished, then the backlog in order.
 
 use std::time::Instant;
 
-use super::{Core, DropReason, Flight, Phase, ids, publish};
+use super::{Core, DropReason, Effect, Flight, Phase, ids, publish};
 use crate::clock::WallTime;
 use crate::mqtt::{Packet, PacketId, QoS, ReasonCode};
 use crate::session::Resend;
+use crate::store::Outcome;
 
 /// What Mosquitto takes unless told otherwise (`max_inflight_messages`).
 const UNTOLD_WINDOW: u16 = 20;
@@ -25,6 +26,12 @@ impl Core {
         while room > 0
             && !self.is_held(now)
             && let Some(sent) = self.send_newest(now)
+        {
+            room = room.saturating_sub(sent);
+        }
+        while room > 0
+            && !self.is_held(now)
+            && let Some(sent) = self.send_gap(now)
         {
             room = room.saturating_sub(sent);
         }
@@ -72,7 +79,8 @@ impl Core {
 
     /// QoS 1 messages in flight.
     fn at_least_once(&self) -> usize {
-        self.outbound.len().saturating_sub(self.exactly_once) + self.newest.in_flight()
+        let unstored = self.newest.in_flight() + self.telling.in_flight();
+        self.outbound.len().saturating_sub(self.exactly_once) + unstored
     }
 
     /// The window is shared out: QoS 2 messages get half of it, and while there may be any, the others get the rest.
@@ -172,7 +180,7 @@ impl Core {
         }
         self.send(now, packet);
         if qos == QoS::AtMostOnce {
-            self.done(&flight, crate::store::Outcome::Delivered);
+            self.done(&flight, Outcome::Delivered);
             return bytes;
         }
         flight.session = Some(self.session);
@@ -232,6 +240,24 @@ impl Core {
         }
         let packet = Packet::Publish(self.build(flight, id, qos, wall)?);
         self.check(&packet).map(|()| packet)
+    }
+
+    pub(super) fn send(&mut self, now: Instant, packet: Packet) {
+        let packet = self.shortened(packet);
+        self.timers.sent(now, self.limits.keep_alive);
+        if let Packet::Publish(publish) = &packet {
+            self.pace.charge(now, publish::about(publish));
+        }
+        self.effects.push_back(Effect::Send(packet));
+    }
+
+    pub(super) fn done(&mut self, flight: &Flight, outcome: Outcome) {
+        if outcome == Outcome::Delivered {
+            self.figures.delivered += 1;
+        }
+        let seq = flight.seq();
+        self.suspects.clear(seq);
+        self.effects.push_back(Effect::Done { seq, outcome });
     }
 
     /// A message that must not be sent is given up, unless the upstream may hold it under its id.

@@ -140,7 +140,7 @@ impl Core {
         let messages: Vec<_> = messages
             .map(|id| (*id, raised(self.suspects.messages.get(id).copied())))
             .collect();
-        let topics = self.newest.in_flight_topics();
+        let topics = self.newest.in_flight_topics().chain(self.gap_in_flight());
         let topics: Vec<_> = topics
             .map(|topic| {
                 (
@@ -184,7 +184,7 @@ impl Core {
 
     /// PINGREQ before a message is sent alone.
     pub(super) fn ask_for_proof(&mut self, now: Instant) {
-        if self.newest.is_empty() {
+        if self.newest.is_empty() && self.untold_gap().is_none() {
             self.suspects.topics_answered();
         }
         if self.suspects.proof == Proof::Missing && self.since.is_empty() && self.waits_alone() {

@@ -25,7 +25,7 @@ use crate::config::{Bridge, Gateway, StoreSettings};
 use crate::mqtt::{Message, ProtocolVersion, QoS};
 use crate::net::ClientTls;
 use crate::store::LogOptions;
-use crate::topic::Template;
+use crate::topic::{Template, TopicName};
 
 /// Each stage of dialling.
 const STAGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -168,6 +168,7 @@ fn options(
     let forward = forward(context, section, gateway, own);
     let receive = receive(context, section, &gateway.id, protocol, &forward);
     Some(BridgeOptions {
+        gap: gap(&gateway.id, &name, &forward),
         name,
         gateway: gateway.id.clone(),
         addresses,
@@ -345,17 +346,22 @@ fn forward(
 /// What the upstream says of us when the link breaks: the gateway's status, as the first route that takes it would send
 /// it; none where no route does.
 fn will(gateway: &str, routes: &[ForwardRoute]) -> Option<Message> {
-    let status = gateway_status(gateway)?;
-    let route = routes.iter().find(|route| {
-        route.filter.matches(&status)
-            && !route
-                .except
-                .iter()
-                .any(|exception| exception.matches(&status))
-    })?;
+    own(&gateway_status(gateway)?, br#"{"state":"offline"}"#, routes)
+}
+
+/// What tells of holes in the backlog, likewise.
+fn gap(gateway: &str, bridge: &str, routes: &[ForwardRoute]) -> Option<Message> {
+    let topic = TopicName::try_from(format!("{gateway}/$bridge/{bridge}/gap"));
+    own(&topic.ok()?, b"", routes)
+}
+
+fn own(topic: &TopicName, payload: &'static [u8], routes: &[ForwardRoute]) -> Option<Message> {
+    let is_excepted = |route: &&ForwardRoute| route.except.iter().any(|it| it.matches(topic));
+    let mut taking = routes.iter().filter(|route| route.filter.matches(topic));
+    let route = taking.find(|route| !is_excepted(route))?;
     Some(Message {
-        topic: route.topic.apply(&status).ok()?,
-        payload: Bytes::from_static(br#"{"state":"offline"}"#),
+        topic: route.topic.apply(topic).ok()?,
+        payload: Bytes::from_static(payload),
         qos: QoS::AtLeastOnce.min(route.qos),
         retain: route.retain == RetainPolicy::Keep,
         properties: None,

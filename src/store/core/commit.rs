@@ -23,6 +23,8 @@ impl Core {
     fn commit_of(&mut self, records: Vec<(u64, Stored)>) -> Option<Commit> {
         let up_to = self.front.flight()?.up_to;
         self.cursor_under_way = self.cursor;
+        self.gaps.fix();
+        self.gap_under_way = self.gaps.fixed();
         let rows = Rows {
             position: self.position(),
             marks: self.marks.take_off(up_to, self.rows_in_doubt),
@@ -44,6 +46,10 @@ impl Core {
         self.marks.landed();
         self.rows_in_doubt = false;
         self.committed_cursor = self.committed_cursor.max(self.cursor_under_way);
+        // Unless it was told meanwhile.
+        self.gap = self
+            .gap_under_way
+            .filter(|gap| self.gaps.fixed() == Some(*gap));
         self.trim();
     }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::front::TIDY_DELAY;
+use super::super::gap::GapReason;
 use super::super::ledger::{Ledger, Summary};
 use super::super::{CommitNumber, Outcome, WhenFull};
 use super::{Core, TIDY_POSITIONS};
@@ -74,11 +75,13 @@ impl Core {
 
     /// A sealed generation that must go because of `max_bytes` or `max_age`. One with a message that the upstream has
     /// received (PUBREC) stays: its packet id is taken until PUBCOMP.
-    pub(super) fn surplus(&self, wall: WallTime) -> Option<u64> {
+    pub(super) fn surplus(&mut self, wall: WallTime) -> Option<u64> {
         let number = self.oldest_droppable()?;
-        let summary = self.ledger.summary(number)?;
+        let summary = *self.ledger.summary(number)?;
         let over = self.gives_way() && self.ledger.file_bytes() > self.options.max_bytes;
-        (over || Ledger::is_expired(summary, wall, self.options.max_age)).then_some(number)
+        let is_aged = Ledger::is_expired(&summary, wall, self.options.max_age);
+        self.aged = is_aged.then_some(number);
+        (over || is_aged).then_some(number)
     }
 
     /// Whether the oldest makes room for what is new.
@@ -112,6 +115,12 @@ impl Core {
             return 0;
         }
         self.dropped += generation.live();
+        let reason = match self.aged.take_if(|aged| *aged == number) {
+            Some(_) => GapReason::MaxAge,
+            None => GapReason::DropOldest,
+        };
+        let (oldest, newest) = summary.times();
+        self.lose(now, reason, generation.live(), oldest, newest);
         let first = if is_oldest { 0 } else { summary.first };
         let first = first.max(self.cursor + 1);
         for seq in

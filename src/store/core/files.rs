@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::Entry;
+use super::super::gap::GapReason;
 use super::super::keeper::{Chore, Commit, Keeper, Loaded, Relief, Rows};
 use super::super::ledger::{Ledger, Summary};
 use super::super::position::Position;
@@ -90,7 +91,12 @@ impl Keeper for Core {
     }
 
     fn salvaged(&mut self, now: Instant, found: &Summary) {
-        self.lost += self.ledger.salvaged(found);
+        let before = self.ledger.summary(found.number).map(Summary::times);
+        let lost = self.ledger.salvaged(found);
+        self.lost += lost;
+        if let Some((oldest, newest)) = before {
+            self.lose(now, GapReason::Damaged, lost, oldest, newest);
+        }
         self.doubt_session(now);
     }
 
@@ -108,16 +114,25 @@ impl Keeper for Core {
     }
 }
 
-/// Messages in files that were dropped, and are not known to be, because the program ended first.
-pub(super) fn dropped_before(gone: &[Summary], position: &Position) -> u64 {
-    let gone = gone.iter().filter(|summary| {
+/// Messages in files that were dropped, and are not known to be, because the program ended first: how many. They are done now,
+/// and a hole.
+pub(super) fn note_gone(gone: &[Summary], position: &mut Position) -> u64 {
+    let mut dropped = 0;
+    for summary in gone {
         let is_done = summary.last <= position.cursor || position.done.contains(summary.last);
-        summary.count > 0 && !is_done
-    });
-    gone.map(|summary| {
+        if summary.count == 0 || is_done {
+            continue;
+        }
         let touched = position.touched.iter();
         let done = touched.filter(|(number, _)| *number == summary.number);
-        summary.count - done.map(|(_, done)| *done).sum::<u64>().min(summary.count)
-    })
-    .sum()
+        let done: u64 = done.map(|(_, done)| *done).sum();
+        let live = summary.count - done.min(summary.count);
+        let (oldest, newest) = summary.times();
+        let gaps = &mut position.gaps;
+        gaps.add(GapReason::Unknown, live, oldest, newest);
+        let first = summary.first.max(position.cursor + 1);
+        position.done.insert(first, summary.last);
+        dropped += live;
+    }
+    dropped
 }

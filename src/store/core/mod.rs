@@ -24,6 +24,7 @@ use std::time::Instant;
 pub(super) use read::Reading;
 
 use super::front::{Front, TIDY_DELAY};
+use super::gap::{Gap, GapReason, Gaps};
 use super::keeper::Loaded;
 use super::ledger::Ledger;
 use super::marks::Marks;
@@ -75,13 +76,20 @@ pub(super) struct Core {
     purged: u64,
     refused: u64,
     lost: u64,
+    gaps: Gaps,
+    /// The hole that every later start would find fixed, and the one that the commit under way fixes.
+    gap: Option<Gap>,
+    gap_under_way: Option<Gap>,
+    /// The generation that is to go for its age.
+    aged: Option<u64>,
 }
 
 impl Core {
     pub(super) fn new(options: LogOptions, loaded: Loaded) -> Self {
         let used = loaded.last_position();
-        let position = loaded.position;
+        let mut position = loaded.position;
         let ledger = Ledger::new(loaded.files, &position);
+        let dropped = files::note_gone(&loaded.gone, &mut position);
         // What is done may lie above what is in the files: those positions were used.
         let used = used.max(position.cursor).max(position.done.last());
         let received = position
@@ -103,7 +111,7 @@ impl Core {
                 .map(|seq| (seq, 0))
                 .collect(),
             marks: Marks::new(loaded.marks),
-            dropped: files::dropped_before(&loaded.gone, &position),
+            dropped,
             session: position.session,
             routes: position.routes,
             session_commit: 0,
@@ -116,6 +124,11 @@ impl Core {
             is_medium_full: false,
             refused: 0,
             lost: 0,
+            // Told by an earlier start perhaps, as it is stored.
+            gap: position.gaps.fixed(),
+            gap_under_way: None,
+            gaps: position.gaps,
+            aged: None,
         }
     }
 
@@ -132,6 +145,7 @@ impl Core {
             commits: super::CommitNumber(self.front.pace.commits()),
             dropped: self.dropped,
             is_full: self.is_full(),
+            gap: self.gap,
         }
     }
 
@@ -146,13 +160,37 @@ impl Core {
             && (self.is_medium_full || bytes >= self.options.max_bytes)
     }
 
-    /// A message was not taken, because [`Self::is_full`]. `is_lost`: nobody could be told.
-    pub(super) fn refuse(&mut self, is_lost: bool) {
-        *(if is_lost {
-            &mut self.dropped
+    /// A message of this time was not taken. `is_lost`: nobody could be told.
+    pub(super) fn refuse(&mut self, now: Instant, stamp: WallTime, is_lost: bool) {
+        if is_lost {
+            self.dropped += 1;
+            self.lose(now, GapReason::NotTaken, 1, stamp, stamp);
         } else {
-            &mut self.refused
-        }) += 1;
+            self.refused += 1;
+        }
+    }
+
+    /// The upstream is to be told that messages will not come.
+    fn lose(
+        &mut self,
+        now: Instant,
+        reason: GapReason,
+        count: u64,
+        first: WallTime,
+        last: WallTime,
+    ) {
+        if count > 0 {
+            self.gaps.add(reason, count, first, last);
+            self.front.pace.tidy_by(now + TIDY_DELAY);
+        }
+    }
+
+    /// The upstream knows of the hole with this number.
+    pub(super) fn gap_told(&mut self, now: Instant, number: u64) {
+        if self.gaps.told(number) {
+            self.gap = None;
+            self.front.pace.tidy_by(now + TIDY_DELAY);
+        }
     }
 
     /// Appends `record` at the next position.
@@ -206,6 +244,9 @@ impl Core {
         self.link = link;
         if link == LinkHealth::Down && self.front.waiting().0 > 0 {
             self.front.pace.hurry_soon(now);
+        }
+        if link == LinkHealth::Up && self.gap.is_none() && !self.gaps.is_empty() {
+            self.front.pace.tidy_by(now); // one that was found at the start
         }
     }
 
@@ -297,6 +338,7 @@ impl Core {
             received,
             touched: self.ledger.touched(),
             session: self.session.clone(),
+            gaps: self.gaps.clone(),
             routes: self.routes.clone(),
         }
     }

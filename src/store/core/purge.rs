@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::gap::GapReason;
 use super::super::ledger::is_expired;
 use super::super::{CommitNumber, Entry, Outcome, Purged, REACH};
 use super::Core;
@@ -56,7 +57,10 @@ impl Core {
             }
             let dropped = self.dropped;
             self.done(now, seq, Outcome::Dropped);
-            purge.purged += self.dropped - dropped;
+            let count = self.dropped - dropped;
+            let stamp = entry.record.stamped;
+            self.lose(now, GapReason::Purged, count, stamp, stamp);
+            purge.purged += count;
         }
     }
 

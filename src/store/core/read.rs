@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::super::gap::GapReason;
 use super::super::ledger::is_expired;
 use super::super::reading::{Ask, Found};
 use super::super::record::Stored;
@@ -38,7 +39,7 @@ impl Core {
         let mut seen = self.front.tail.next() - 1;
         for (seq, kept) in self.front.tail.iter(from) {
             if self.expires(wall, seq, self.epoch, &kept.record) {
-                expired.push(seq);
+                expired.push((seq, WallTime(kept.record.stamp)));
                 continue;
             }
             taken += kept.bytes();
@@ -67,6 +68,9 @@ impl Core {
             // The reader may come by again; by then it is marked as done.
             if first > self.cursor && !self.done.contains(first) {
                 self.lost += count;
+                let of = self.ledger.generation_of(first);
+                let (oldest, newest) = of.map_or((wall, wall), |of| of.summary.times());
+                self.lose(now, GapReason::Damaged, count, oldest, newest);
             }
         }
         let mut next = ask.from.max(self.cursor + 1);
@@ -81,7 +85,7 @@ impl Core {
                 continue;
             }
             if self.expires(wall, seq, epoch, &record) {
-                expired.push(seq);
+                expired.push((seq, WallTime(record.stamp)));
             } else {
                 entries.push(self.entry(seq, epoch, record));
             }
@@ -114,9 +118,12 @@ impl Core {
             && !(record.message.qos == QoS::ExactlyOnce && maybe_sent)
     }
 
-    fn expire(&mut self, now: Instant, expired: Vec<u64>) {
-        for seq in expired {
+    fn expire(&mut self, now: Instant, expired: Vec<(u64, WallTime)>) {
+        for (seq, stamp) in expired {
+            let before = self.dropped;
             self.done(now, seq, Outcome::Dropped);
+            let count = self.dropped - before; // none where it was done already
+            self.lose(now, GapReason::MaxAge, count, stamp, stamp);
         }
     }
 }

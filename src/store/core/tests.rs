@@ -7,7 +7,9 @@ use super::super::ledger::{Ledger, Summary};
 use super::super::pace::HOLD_PAUSE;
 use super::super::reading::{Ask, Found};
 use super::super::testing::record_qos;
-use super::super::{CommitNumber, LinkHealth, LogOptions, Outcome, Progress, Seq, WhenFull};
+use super::super::{
+    CommitNumber, GapReason, LinkHealth, LogOptions, Outcome, Progress, Seq, WhenFull,
+};
 use super::*;
 use crate::clock::WallTime;
 
@@ -653,10 +655,65 @@ fn a_log_that_refuses_is_full_while_the_medium_is() {
     bench.append(AtLeastOnce);
     bench.core.medium_full(true);
     assert!(bench.progress().is_full);
-    bench.core.refuse(false);
-    bench.core.refuse(true);
+    bench.core.refuse(bench.now, WALL, false);
+    bench.core.refuse(bench.now, WALL, true);
     let stats = bench.core.stats();
     assert_eq!((stats.refused, stats.dropped), (1, 1));
     bench.core.medium_full(false);
     assert!(!bench.progress().is_full);
+}
+
+#[test]
+fn what_is_lost_is_shown_as_a_hole_once_it_is_committed() {
+    let mut bench = bench();
+    for _ in 0..3 {
+        bench.append(AtLeastOnce);
+    }
+    let late = WALL.after(Duration::from_secs(31 * 24 * 3600));
+    let read = bench
+        .core
+        .read(bench.now, late, &Ask::of_reader(0, 1000, 1 << 20));
+    assert!(matches!(read, Reading::Ram(entries) if entries.is_empty()));
+    assert_eq!(bench.progress().gap, None);
+    bench.now += TIDY_DELAY;
+    let commit = bench.core.commit(bench.now, false).unwrap();
+    // What is lost meanwhile is another hole.
+    bench.core.refuse(bench.now, late, true);
+    bench.land(&commit);
+    let gap = bench.progress().gap.unwrap();
+    assert_eq!(
+        (gap.number, gap.reason, gap.count),
+        (1, GapReason::MaxAge, 3)
+    );
+    assert_eq!(commit.rows.position.gaps.fixed(), Some(gap));
+    bench.core.gap_told(bench.now, 1);
+    assert_eq!(bench.progress().gap, None);
+    bench.now += TIDY_DELAY;
+    bench.commit();
+    let gap = bench.progress().gap.unwrap();
+    let is = (gap.number, gap.reason, gap.count, gap.first);
+    assert_eq!(is, (2, GapReason::NotTaken, 1, late));
+}
+
+#[test]
+fn a_file_that_went_before_a_crash_is_one_hole_however_many_crashes_follow() {
+    let loaded = |position: &Position| Loaded {
+        epoch: 1,
+        position: position.clone(),
+        files: vec![(Summary::empty(2), 0)],
+        gone: vec![Summary {
+            oldest: 5,
+            newest: 9,
+            ..summary(&[1, 2, 3])
+        }],
+        ..Loaded::default()
+    };
+    let options = || LogOptions::new("none".into());
+    let core = Core::new(options(), loaded(&Position::default()));
+    let stored = core.position();
+    assert_eq!(core.progress().dropped, 3);
+    let core = Core::new(options(), loaded(&stored));
+    assert_eq!(core.progress().dropped, 0);
+    assert_eq!(core.position().gaps, stored.gaps);
+    assert_eq!(core.next_seq(), Seq(4), "no position comes again");
 }

@@ -147,6 +147,7 @@ impl SessionCore {
             commits: CommitNumber(self.front.pace.commits()),
             dropped: self.dropped,
             is_full: false,
+            gap: None,
         }
     }
 

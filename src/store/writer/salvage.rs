@@ -244,5 +244,6 @@ fn older_rows(
     let epochs = found.records.values().map(|(epoch, _)| *epoch);
     let highest = epochs.max().unwrap_or(0).max(position.epoch);
     position.epoch = highest.saturating_add(UNKNOWN_EPOCHS);
+    position.gaps.skip_unknown();
     (position, sessions)
 }

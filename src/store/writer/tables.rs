@@ -20,8 +20,8 @@ pub(in crate::store) const META: TableDefinition<'_, &[u8], &[u8]> = TableDefini
 pub(in crate::store) const SEGMENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("seg");
 pub(in crate::store) const SEALED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("gens");
 
-/// Version of the tables. Format 1 had neither sessions nor marks.
-pub(in crate::store) const FORMAT: u32 = 2;
+/// Version of the tables. Format 1 had neither sessions nor marks, format 2 no holes in the position.
+pub(in crate::store) const FORMAT: u32 = 3;
 
 /// What a generation says when it is opened.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::super::super::testing::record_qos;
 use super::super::super::{
-    Entry, LinkHealth, LogOptions, Mark, Outcome, Progress, Record, SessionNumber,
+    Entry, Gap, LinkHealth, LogOptions, Mark, Outcome, Progress, Record, SessionNumber,
 };
 use super::super::{Rig, SimulatedFolder};
 use super::{History, Subject};
@@ -39,6 +39,11 @@ pub(super) struct Story {
     session: History<Option<String>>,
     /// The highest that was seen.
     epoch: u32,
+    /// Holes that were shown, by number, and those that the upstream knows of.
+    gaps: BTreeMap<u64, Gap>,
+    told: BTreeSet<u64>,
+    /// So many messages are gone.
+    missing: u64,
 }
 
 /// The log, and what its reader knows.
@@ -169,6 +174,46 @@ impl LogLife {
         *removed = Some(number.0);
     }
 
+    /// The hole that the log shows is the same whenever it shows it; the upstream may come to know of it.
+    fn tell_of_gap(&self, story: &mut Story, random: &mut Rng) {
+        let Some(gap) = self.rig.progress().gap else {
+            return;
+        };
+        let known = *story.gaps.entry(gap.number).or_insert(gap);
+        assert_eq!(known, gap, "a hole is another than before");
+        if random.bool() {
+            story.told.insert(gap.number);
+            let now = self.rig.now;
+            self.rig
+                .shared
+                .with(|state| state.core.gap_told(now, gap.number));
+        }
+    }
+
+    /// Whatever is gone is in a hole that was told, or will be.
+    fn check_gaps(&self, story: &mut Story, missing: u64) -> Result<(), String> {
+        story.missing += missing;
+        let gaps = self.rig.shared.with(|state| state.core.position().gaps);
+        let shown = gaps
+            .fixed()
+            .and_then(|gap| Some((*story.gaps.get(&gap.number)?, gap)));
+        if let Some((known, gap)) = shown.filter(|(known, gap)| known != gap) {
+            return Err(format!("the hole {known:?} has become {gap:?}"));
+        }
+        let told = story
+            .told
+            .iter()
+            .filter_map(|number| story.gaps.get(number));
+        let told: u64 = told.map(|gap| gap.count).sum();
+        if told + gaps.count() < story.missing {
+            let missing = story.missing;
+            return Err(format!(
+                "{missing} are gone, {told} were told, and {gaps:?}"
+            ));
+        }
+        Ok(())
+    }
+
     fn check_marks(
         &self,
         story: &Story,
@@ -258,6 +303,9 @@ impl Subject for LogLife {
             next_mark: 0,
             session: History::new(None),
             epoch: 0,
+            gaps: BTreeMap::new(),
+            told: BTreeSet::new(),
+            missing: 0,
         }
     }
 
@@ -284,7 +332,7 @@ impl Subject for LogLife {
     }
 
     fn happen(&mut self, story: &mut Story, random: &mut Rng) {
-        match random.u8(0..40) {
+        match random.u8(0..42) {
             0..12 => self.append_some(story, random),
             12..20 => self.rig.pass(Duration::from_millis(random.u64(0..150))),
             20 => self.rig.pass(Duration::from_millis(random.u64(1000..2000))),
@@ -305,7 +353,8 @@ impl Subject for LogLife {
             }
             22..36 => (0..random.u8(1..8)).for_each(|_| self.answer(story, random)),
             36..39 => self.unmark(story, random),
-            _ => self.connect(story, random),
+            39 => self.connect(story, random),
+            _ => self.tell_of_gap(story, random),
         }
     }
 
@@ -330,6 +379,7 @@ impl Subject for LogLife {
         });
         let missing: Vec<_> = missing.map(|(seq, _)| *seq).collect();
         self.check_missing(story, progress, &missing)?;
+        self.check_gaps(story, missing.len() as u64)?;
         self.check_marks(story, progress, &found, !missing.is_empty())?;
         let (session, stats, marks, next) = self.rig.shared.with(|state| {
             let core = &state.core;
