@@ -182,5 +182,6 @@ fn options(port: u16, window: u16) -> BridgeOptions {
             max: Duration::from_secs(2),
         },
         stage_timeout: Duration::from_secs(10),
+        late_share: 50,
     }
 }

@@ -805,6 +805,7 @@ fn route() -> ForwardRoute {
         topic: Template::parse("up/{topic}", &[], true).expect("a template"),
         qos: QoS::ExactlyOnce,
         raise_qos0: false,
+        live_first: false,
         retain: RetainPolicy::Keep,
     }
 }

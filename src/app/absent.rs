@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::stores::aside;
+use super::stores::{aside, open_lanes};
 use crate::broker::SessionStore;
 use crate::config::SessionStoreOptions;
-use crate::store::{Log, LogOptions, StoreError};
+use crate::store::{LogOptions, StoreError};
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -23,8 +23,8 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// A part of the store.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
-    /// The log of the bridge of this name.
-    Bridge(String, LogOptions),
+    /// The logs of the bridge of this name, and whether a route of it says `live_first`.
+    Bridge(String, LogOptions, bool),
     /// The session log and the state.
     Sessions(SessionStoreOptions),
 }
@@ -72,7 +72,7 @@ impl Absent {
     /// The names of the bridges without a log, and why.
     pub(super) fn bridges(&self) -> impl Iterator<Item = (&str, &str)> {
         self.parts.iter().filter_map(|(part, error)| match part {
-            Part::Bridge(name, _) => Some((name.as_str(), error.as_str())),
+            Part::Bridge(name, ..) => Some((name.as_str(), error.as_str())),
             Part::Sessions(_) => None,
         })
     }
@@ -110,7 +110,7 @@ impl Absent {
 impl Part {
     fn name(&self) -> String {
         match self {
-            Self::Bridge(name, _) => format!("the backlog of bridge {name}"),
+            Self::Bridge(name, ..) => format!("the backlog of bridge {name}"),
             Self::Sessions(_) => "the store of sessions and retained messages".to_owned(),
         }
     }
@@ -120,7 +120,7 @@ impl Part {
         let part = self.clone();
         let opened = aside(move || {
             match part {
-                Self::Bridge(_, options) => Log::open(options)?.close(),
+                Self::Bridge(_, options, overtakes) => open_lanes(options, overtakes)?.close(),
                 Self::Sessions(options) => {
                     let store = SessionStore::open(options.state, options.log)?;
                     store.log.close();

@@ -9,12 +9,11 @@ use tokio::task::JoinSet;
 
 use super::export::Export;
 use super::report::bridge_body;
-use crate::bridge::DeadLetterLog;
+use crate::bridge::{DeadLetterLog, Lanes};
 use crate::clock;
 use crate::control::{Asked, ControlSocket, Line, Request};
 use crate::shutdown::Stop;
 use crate::status::BridgeStatus;
-use crate::store::{Log, Purged};
 
 /// Requests that wait to be looked at.
 const REQUESTS: usize = 8;
@@ -25,7 +24,7 @@ pub(super) struct Backlog {
     pub(super) bridge: String,
     pub(super) status: watch::Receiver<BridgeStatus>,
     /// `None`: it could not be opened.
-    pub(super) log: Option<Log>,
+    pub(super) logs: Option<Lanes>,
     /// `None`: the bridge does not run.
     pub(super) dead_letters: Option<DeadLetterLog>,
 }
@@ -115,7 +114,7 @@ async fn messages(
             None => Ok(Line::End), // there has been none
         };
     }
-    print(Export::new(find_log(backlogs, bridge)?), answer).await
+    print(Export::new(find_logs(backlogs, bridge)?), answer).await
 }
 
 async fn print(mut export: Export, answer: &mpsc::Sender<Line>) -> Result<Line, String> {
@@ -140,35 +139,46 @@ async fn purge(
     user: u32,
     answer: &mpsc::Sender<Line>,
 ) -> Result<Line, String> {
-    let log = find_log(backlogs, bridge)?;
+    let logs = find_logs(backlogs, bridge)?;
     if !clock::wall().is_plausible() {
         return Err("the clock of this machine is not set, so no age is known".to_owned());
     }
     tracing::warn!(bridge, user, older_than = ?age, "purging the backlog, as asked on the control socket");
-    let done = log.purge(age).await.map_err(|error| error.to_string())?;
-    let Purged {
-        purged,
-        kept,
-        commit,
-    } = done;
-    tracing::warn!(bridge, user, purged, kept, "purged the backlog");
+    let (mut purged, mut kept, mut commits) = (0, 0, Vec::new());
+    let mut fault = None;
+    for (_, log) in logs.all() {
+        match log.purge(age).await {
+            Ok(done) => {
+                purged += done.purged;
+                kept += done.kept;
+                commits.push((log, done.commit));
+            }
+            Err(error) => fault = Some(error.to_string()),
+        }
+    }
+    tracing::warn!(bridge, user, purged, kept, fault, "purged the backlog");
+    if let Some(fault) = fault {
+        return Err(fault);
+    }
     let item = json!({ "purged": purged, "kept": kept });
     if answer.send(Line::Item(item)).await.is_err() {
         return Ok(Line::End); // to nobody
     }
-    let mut progress = log.progress();
-    tokio::select! {
-        waited = progress.wait_for(|progress| progress.commits >= commit) => match waited {
-            Ok(_) => Ok(Line::End),
-            Err(_) => Err("the gateway stops".to_owned()),
-        },
-        () = answer.closed() => Ok(Line::End),
+    for (log, commit) in commits {
+        let mut progress = log.progress();
+        tokio::select! {
+            waited = progress.wait_for(|progress| progress.commits >= commit) => {
+                waited.map_err(|_| "the gateway stops".to_owned())?;
+            }
+            () = answer.closed() => break,
+        }
     }
+    Ok(Line::End)
 }
 
-fn find_log(backlogs: &[Backlog], bridge: &str) -> Result<Log, String> {
+fn find_logs(backlogs: &[Backlog], bridge: &str) -> Result<Lanes, String> {
     let backlog = find(backlogs, bridge)?;
-    backlog.log.clone().ok_or_else(|| {
+    backlog.logs.clone().ok_or_else(|| {
         let error = backlog.status.borrow().store_error.clone();
         format!(
             "the backlog of `{bridge}` cannot be opened: {}",
@@ -184,4 +194,82 @@ fn find<'a>(backlogs: &'a [Backlog], bridge: &str) -> Result<&'a Backlog, String
         let names = names.collect::<Vec<_>>().join(", ");
         format!("there is no bridge `{bridge}`; there are: {names}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::clock::WallTime;
+    use crate::mqtt::{Message, QoS};
+    use crate::store::{Log, LogOptions, Record};
+    use crate::topic::TopicName;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn append(log: &Log, text: &'static str, age: Duration) {
+        let topic = TopicName::try_from("t").unwrap();
+        let payload = Bytes::from_static(text.as_bytes());
+        let stamped = WallTime(clock::wall().0 - u64::try_from(age.as_millis()).unwrap());
+        let message = Message::new(topic, payload, QoS::AtLeastOnce, false);
+        let record = Record { message, stamped };
+        log.append(clock::now(), log.next_seq(), record, None);
+    }
+
+    /// What it answers, without the last line.
+    async fn answer<F>(ask: impl FnOnce(mpsc::Sender<Line>) -> F) -> Vec<Value>
+    where
+        F: Future<Output = Result<Line, String>>,
+    {
+        let (sender, mut lines) = mpsc::channel(16);
+        assert!(matches!(ask(sender).await, Ok(Line::End)));
+        let mut items = Vec::new();
+        while let Some(Line::Item(item)) = lines.recv().await {
+            items.push(item);
+        }
+        items
+    }
+
+    #[tokio::test]
+    async fn both_lanes_are_printed_and_purged() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = LogOptions::new(folder.path().join("cloud"));
+        let (backlog, live) = options.with_live_lane();
+        let logs = Lanes {
+            backlog: Log::open(backlog).unwrap(),
+            live: Some(Log::open(live).unwrap()),
+        };
+        for (_, log) in logs.all() {
+            append(log, "old", 2 * HOUR);
+            append(log, "new", Duration::ZERO);
+        }
+        let (_teller, status) = watch::channel(BridgeStatus::default());
+        let backlogs = [Backlog {
+            bridge: "cloud".to_owned(),
+            status,
+            logs: Some(logs.clone()),
+            dead_letters: None,
+        }];
+        let printed = async || {
+            let ask = async |sender| messages(&backlogs, "cloud", false, &sender).await;
+            let items = answer(ask).await;
+            let told = items
+                .iter()
+                .map(|item| format!("{} {}", item["lane"], item["payload"]));
+            told.collect::<Vec<_>>()
+        };
+        let all = [
+            r#""live" "old""#,
+            r#""live" "new""#,
+            r#"null "old""#,
+            r#"null "new""#,
+        ];
+        assert_eq!(printed().await, all);
+        let ask = async |sender| purge(&backlogs, "cloud", HOUR, 0, &sender).await;
+        assert_eq!(answer(ask).await, [json!({ "purged": 2, "kept": 0 })]);
+        assert_eq!(printed().await, [all[1], all[3]]);
+        assert_eq!(logs.stats().purged, 2);
+        logs.close();
+    }
 }

@@ -1,9 +1,12 @@
 //! A backlog as JSON, a line for each message: for people who must get at data that cannot get to the cloud.
 
+use std::collections::VecDeque;
+
 use base64ct::{Base64, Encoding as _};
 use serde_json::{Map, Value, json};
 
-use crate::bridge::{DEAD_LETTER_PROPERTY, ID_PROPERTY};
+use crate::bridge::core::Lane;
+use crate::bridge::{DEAD_LETTER_PROPERTY, ID_PROPERTY, Lanes};
 use crate::mqtt::{Message, PublishProperties};
 use crate::store::{Entry, Log, Seq, StoreError};
 
@@ -15,8 +18,15 @@ const READ_BYTES: usize = 256 << 10;
 /// The messages that waited when it was made, oldest first. Changes nothing.
 #[derive(Debug)]
 pub struct Export {
+    /// What is still to be read; the live lane comes first, as it would be sent.
+    parts: VecDeque<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
     log: Log,
-    item: fn(&Entry) -> Value,
+    lane: Lane,
+    item: fn(Lane, &Entry) -> Value,
     from: Seq,
     end: Seq,
 }
@@ -25,20 +35,28 @@ impl Export {
     /// Of what a dead-letter keeps now.
     #[must_use]
     pub fn of_dead_letters(log: Log) -> Self {
-        Self {
-            item: letter,
-            ..Self::new(log)
+        let mut letters = Self::new(log);
+        for part in &mut letters.parts {
+            part.item = letter;
         }
+        letters
     }
 
     /// Of what waits now.
     #[must_use]
-    pub fn new(log: Log) -> Self {
-        Self {
+    pub fn new(logs: impl Into<Lanes>) -> Self {
+        let Lanes { backlog, live } = logs.into();
+        let live = live.map(|log| (Lane::Live, log));
+        let parts = live.into_iter().chain([(Lane::Backlog, backlog)]);
+        let parts = parts.map(|(lane, log)| Part {
+            lane,
             end: log.next_seq(),
             from: Seq(0),
             item,
             log,
+        });
+        Self {
+            parts: parts.collect(),
         }
     }
 
@@ -47,6 +65,19 @@ impl Export {
     /// # Errors
     /// Where the files cannot be read.
     pub async fn next(&mut self) -> Result<Vec<Value>, StoreError> {
+        while let Some(part) = self.parts.front_mut() {
+            let items = part.next().await?;
+            if !items.is_empty() {
+                return Ok(items);
+            }
+            self.parts.pop_front();
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Part {
+    async fn next(&mut self) -> Result<Vec<Value>, StoreError> {
         if self.from >= self.end {
             return Ok(Vec::new());
         }
@@ -56,17 +87,21 @@ impl Export {
             .last()
             .map_or(self.end, |last| Seq(last.seq.0.saturating_add(1)));
         let wanted = entries.iter().filter(|entry| entry.seq < self.end);
-        Ok(wanted.map(self.item).collect())
+        let item = |entry| (self.item)(self.lane, entry);
+        Ok(wanted.map(item).collect())
     }
 }
 
 /// `{"seq":12,"epoch":3,"ts":1763870000123,"topic":"...","qos":1,"retain":false,"payload":"21.5"}`; a payload that is no
-/// text as `payload_base64`; properties of MQTT 5 where there are any.
-fn item(entry: &Entry) -> Value {
+/// text as `payload_base64`; properties of MQTT 5 where there are any; `"lane":"live"` of what overtakes the backlog.
+fn item(lane: Lane, entry: &Entry) -> Value {
     let message = &entry.record.message;
     let mut fields = Map::new();
     let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     set("seq", json!(entry.seq.0));
+    if lane == Lane::Live {
+        set("lane", json!("live"));
+    }
     set("epoch", json!(entry.epoch));
     set("ts", json!(entry.record.stamped.0));
     set("topic", json!(message.topic.as_str()));
@@ -86,7 +121,7 @@ fn item(entry: &Entry) -> Value {
 }
 
 /// The same with `reason` and `id`, the `fieldgate-id`: its position is that in the dead-letter.
-fn letter(entry: &Entry) -> Value {
+fn letter(lane: Lane, entry: &Entry) -> Value {
     let mut entry = entry.clone();
     let mut taken = Map::new();
     if let Some(properties) = &mut entry.record.message.properties {
@@ -99,7 +134,7 @@ fn letter(entry: &Entry) -> Value {
             }
         }
     }
-    let mut item = item(&entry);
+    let mut item = item(lane, &entry);
     if let Some(fields) = item.as_object_mut() {
         fields.append(&mut taken);
     }

@@ -12,7 +12,7 @@ use super::stores::{Found, Opened};
 use super::{Prepared, memory, report, sys};
 use crate::adapter::{Adapter, PlanError};
 use crate::auth::Authenticator;
-use crate::bridge::{BridgeHandle, Local, PreparedBridge};
+use crate::bridge::{BridgeHandle, Lanes, Local, PreparedBridge};
 use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
 use crate::clock;
 use crate::config;
@@ -282,7 +282,11 @@ impl Gateway {
         let stop = self.stops.bridges.stop();
         let broker = self.broker.clone();
         let local = Some(Local { broker, number });
-        let bridge = bridge.start(attachment.log, attachment.latest, local, stop);
+        let logs = Lanes {
+            backlog: attachment.log,
+            live: attachment.live,
+        };
+        let bridge = bridge.start(logs, attachment.latest, local, stop);
         self.reports.spawn(report::bridge(
             link,
             topic,
@@ -295,16 +299,16 @@ impl Gateway {
 
     fn backlogs(&self) -> Vec<Backlog> {
         let running = self.bridges.iter().zip(self.stores.logs());
-        let running = running.map(|((bridge, handle), log)| Backlog {
+        let running = running.map(|((bridge, handle), logs)| Backlog {
             bridge: bridge.clone(),
             status: handle.status.clone(),
-            log: Some(log.clone()),
+            logs: Some(logs.clone()),
             dead_letters: Some(handle.dead_letters.clone()),
         });
         let absent = self.absent_bridges.iter().map(|(bridge, status)| Backlog {
             bridge: bridge.clone(),
             status: status.clone(),
-            log: None,
+            logs: None,
             dead_letters: None,
         });
         running.chain(absent).collect()

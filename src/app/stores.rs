@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::StartError;
 use super::absent::{Absent, Part};
-use crate::bridge::PreparedBridge;
+use crate::bridge::{Lanes, PreparedBridge};
 use crate::broker::{Attachment, Latest, SessionStore, Stores};
 use crate::config::SessionStoreOptions;
 use crate::store::{Log, LogOptions, SessionLog, State, StoreError};
@@ -17,7 +17,7 @@ use crate::store::{Log, LogOptions, SessionLog, State, StoreError};
 /// Handles to close the stores with. Clones are of the same stores.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Opened {
-    logs: Vec<Log>,
+    logs: Vec<Lanes>,
     sessions: Option<(SessionLog, State)>,
 }
 
@@ -63,21 +63,25 @@ impl Found {
     ) -> Result<(), StartError> {
         let name = bridge.options().name.clone();
         let routes = bridge.options().forward.clone();
-        let again = options.clone();
-        match aside(move || Log::open(options)).await? {
-            Ok(log) => {
-                self.opened.logs.push(log.clone());
+        let overtakes = routes.iter().any(|route| route.live_first);
+        let again = (options.clone(), overtakes);
+        match aside(move || open_lanes(options, overtakes)).await? {
+            Ok(logs) => {
                 self.stores.bridges.push(Attachment {
                     name,
-                    log,
+                    log: logs.backlog.clone(),
                     routes,
                     latest: Arc::new(Latest::default()),
+                    live: logs.live.clone(),
                 });
+                self.opened.logs.push(logs);
                 self.bridges.push(bridge);
             }
             Err(error) => {
                 self.stores.missing.bridges.push(routes);
-                self.absent.note(Part::Bridge(name, again), &error);
+                let (options, overtakes) = again;
+                self.absent
+                    .note(Part::Bridge(name, options, overtakes), &error);
             }
         }
         Ok(())
@@ -92,7 +96,7 @@ impl Opened {
     }
 
     /// The bridges' logs, in their order.
-    pub(super) fn logs(&self) -> &[Log] {
+    pub(super) fn logs(&self) -> &[Lanes] {
         &self.logs
     }
 
@@ -100,7 +104,7 @@ impl Opened {
     /// of its messages must know already.
     pub(super) async fn close(self) {
         let closed = spawn_blocking(move || {
-            self.logs.iter().for_each(Log::close);
+            self.logs.iter().for_each(Lanes::close);
             if let Some((sessions, state)) = self.sessions {
                 sessions.close();
                 state.close();
@@ -108,6 +112,25 @@ impl Opened {
         });
         if let Err(error) = closed.await {
             tracing::error!(%error, "closing the store failed");
+        }
+    }
+}
+
+/// Opens the backlog of a bridge; also the live lane where a route `overtakes`, or did and something may be left.
+pub(super) fn open_lanes(options: LogOptions, overtakes: bool) -> Result<Lanes, StoreError> {
+    if !overtakes && !options.live_dir().exists() {
+        return Ok(Log::open(options)?.into());
+    }
+    let (options, live) = options.with_live_lane();
+    let backlog = Log::open(options)?;
+    match Log::open(live) {
+        Ok(live) => Ok(Lanes {
+            backlog,
+            live: Some(live),
+        }),
+        Err(error) => {
+            backlog.close();
+            Err(error)
         }
     }
 }
@@ -124,5 +147,42 @@ pub(super) async fn aside<T: Send + 'static>(
     match opened {
         Err(error @ StoreError::InUse { .. }) => Err(StartError::Store(error)),
         opened => Ok(opened),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::clock;
+    use crate::mqtt::{Message, QoS};
+    use crate::store::{Record, Seq};
+    use crate::topic::TopicName;
+
+    #[test]
+    fn what_is_left_in_a_live_lane_is_found_without_a_route_that_says_live_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = || LogOptions::new(folder.path().join("cloud"));
+        assert!(open_and_close(options(), false).live.is_none());
+        let lanes = open_lanes(options(), true).unwrap();
+        let live = lanes.live.as_ref().unwrap();
+        let topic = TopicName::try_from("t").unwrap();
+        let record = Record {
+            message: Message::new(topic, Bytes::new(), QoS::AtLeastOnce, false),
+            stamped: clock::wall(),
+        };
+        live.append(clock::now(), Seq(1), record, None);
+        assert_eq!(lanes.stats().messages, 1, "both are counted");
+        assert_eq!(lanes.stats().file_bytes_max, options().max_bytes);
+        lanes.close();
+        let lanes = open_and_close(options(), false);
+        assert_eq!(lanes.live.unwrap().stats().messages, 1);
+    }
+
+    fn open_and_close(options: LogOptions, overtakes: bool) -> Lanes {
+        let lanes = open_lanes(options, overtakes).unwrap();
+        lanes.close();
+        lanes
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep_until;
 
+use super::core::Lane;
 use crate::clock;
 use crate::store::{Log, LogOptions, Progress, Record, Seq, StoreError};
 
@@ -34,9 +35,9 @@ pub(super) struct DeadLetters {
     opening: Option<JoinHandle<Result<(), StoreError>>>,
     open_after: Option<Instant>,
     /// With their positions in the backlog.
-    waiting: VecDeque<(Seq, Record)>,
-    /// Positions in the backlog and here, in order.
-    appended: VecDeque<(Seq, Seq)>,
+    waiting: VecDeque<(Lane, Seq, Record)>,
+    /// Positions in the backlog and here, in the order of these.
+    appended: VecDeque<(Lane, Seq, Seq)>,
 }
 
 impl DeadLetters {
@@ -64,19 +65,20 @@ impl DeadLetters {
     }
 
     /// Keeps a message; [`Self::kept`] says when it is on stable storage.
-    pub(super) fn put(&mut self, seq: Seq, record: Record) {
+    pub(super) fn put(&mut self, lane: Lane, seq: Seq, record: Record) {
         let message = record.message.compact();
-        self.waiting.push_back((seq, Record { message, ..record }));
+        let record = Record { message, ..record };
+        self.waiting.push_back((lane, seq, record));
     }
 
     /// The next message that is kept, by its position in the backlog. Cancel safe.
-    pub(super) async fn kept(&mut self) -> Seq {
+    pub(super) async fn kept(&mut self) -> (Lane, Seq) {
         loop {
             let open = self.log.borrow().clone();
             match open {
                 Some(log) => {
-                    if let Some(seq) = self.next_kept(&log) {
-                        return seq;
+                    if let Some(kept) = self.next_kept(&log) {
+                        return kept;
                     }
                     let room = async {
                         match self.waiting.is_empty() {
@@ -97,20 +99,20 @@ impl DeadLetters {
         }
     }
 
-    fn next_kept(&mut self, log: &Log) -> Option<Seq> {
+    fn next_kept(&mut self, log: &Log) -> Option<(Lane, Seq)> {
         while log.has_room()
-            && let Some((seq, record)) = self.waiting.pop_front()
+            && let Some((lane, seq, record)) = self.waiting.pop_front()
         {
             let place = log.next_seq();
             log.append(clock::now(), place, record, None);
-            self.appended.push_back((seq, place));
+            self.appended.push_back((lane, seq, place));
         }
         let progress = self.progress.get_or_insert_with(|| log.progress());
         let covered = progress.borrow_and_update().covered;
-        let (_, place) = self.appended.front()?;
+        let (.., place) = self.appended.front()?;
         (*place <= covered)
             .then(|| self.appended.pop_front())?
-            .map(|(seq, _)| seq)
+            .map(|(lane, seq, _)| (lane, seq))
     }
 
     /// Returns when something has come of opening it, if there is reason to.

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::watch;
 use tokio::time::{Interval, sleep_until, timeout};
 
 use super::certificates::{Certificates, Looking, News, Successor};
-use super::core::{Cause, Core, Demand, Effect};
+use super::core::{Cause, Core, Demand, Effect, Lane};
 use super::dead_letters::DeadLetters;
 use super::dial::Stream;
 use super::down::{Down, DownEvent};
+use super::lanes::{Followed, Lanes};
 use super::report::Report;
 use super::wire::{Reading, Wire, read_some, write_some};
 use super::{BridgeOptions, LinkError};
@@ -25,7 +25,7 @@ use crate::clock;
 use crate::mqtt::Incoming;
 use crate::shutdown::Stop;
 use crate::status::LinkState;
-use crate::store::{Entry, LinkHealth, Log, Progress, Seq, StoreError};
+use crate::store::{Entry, LinkHealth, Log, Seq, StoreError};
 
 /// Bytes that may wait to be written before no more are made.
 const WRITE_BUFFER: usize = 256 << 10;
@@ -43,7 +43,7 @@ pub(super) struct Link<'a> {
     pub(super) name: &'a str,
     pub(super) options: &'a BridgeOptions,
     pub(super) core: &'a mut Core,
-    pub(super) log: &'a Log,
+    pub(super) logs: &'a Lanes,
     pub(super) letters: &'a mut DeadLetters,
     pub(super) latest: &'a Latest,
     pub(super) report: &'a mut Report,
@@ -55,7 +55,7 @@ pub(super) struct Link<'a> {
     pub(super) ca: Option<&'a PathBuf>,
     /// When CONNACK came.
     pub(super) up_since: Option<Instant>,
-    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) progress: Followed,
     pub(super) down: Down<'a>,
     pub(super) out: BytesMut,
 }
@@ -67,7 +67,7 @@ enum Event {
     Progress,
     Entries(Demand, Result<Vec<Entry>, StoreError>),
     Latest,
-    Buried(Seq),
+    Buried(Lane, Seq),
     Down(DownEvent),
     Timeout,
     Tick,
@@ -81,8 +81,11 @@ impl Link<'_> {
     /// Runs the connection until it ends, and says why.
     pub(super) async fn run(&mut self, stream: Box<dyn Stream>, address: usize) -> LinkError {
         let mut wire = Wire::new(stream, self.options, address);
-        let kept = self.log.session();
-        self.core.connect(clock::now(), address, kept.as_deref());
+        self.progress.tell(self.core);
+        let kept = self.logs.backlog.session();
+        let live = self.logs.live.as_ref().and_then(Log::session);
+        self.core
+            .connect(clock::now(), address, kept.as_deref(), live.as_deref());
         let ended = self.exchange(&mut wire).await;
         if let Some(in_good_order) = ended.hang_up() {
             self.core.handle_hang_up(clock::now(), in_good_order);
@@ -90,7 +93,7 @@ impl Link<'_> {
         self.core.handle_closed();
         // Only the log is left to be told.
         self.carry_out();
-        self.log.link(clock::now(), LinkHealth::Down);
+        self.logs.link(clock::now(), LinkHealth::Down);
         if let LinkError::Closed(_) = ended {
             let farewell = async {
                 wire.writer.write_all_buf(&mut self.out).await?;
@@ -115,7 +118,7 @@ impl Link<'_> {
             }
             let room = self.out.len() < WRITE_BUFFER;
             if room && wire.reading.is_none() && wire.read_after.is_none() {
-                wire.reading = self.core.demand().map(|demand| self.read(demand));
+                wire.reading = self.core.demand().and_then(|demand| self.read(demand));
             }
             let event = match self.event(wire).await {
                 Ok(event) => event,
@@ -145,7 +148,7 @@ impl Link<'_> {
                 Err(_) => Event::LogClosed,
             }),
             () = self.latest.changed(), if self.core.is_up() => Ok(Event::Latest),
-            seq = self.letters.kept() => Ok(Event::Buried(seq)),
+            (lane, seq) = self.letters.kept() => Ok(Event::Buried(lane, seq)),
             down = self.down.event() => Ok(Event::Down(down)),
             () = until(timeout) => Ok(Event::Timeout),
             _ = self.ticks.tick() => Ok(Event::Tick),
@@ -188,7 +191,7 @@ impl Link<'_> {
             Event::Down(DownEvent::Opened(maximum_qos)) => self.core.handle_inlet(now, maximum_qos),
             Event::Down(DownEvent::Answer(answer)) => self.core.handle_inlet_answer(now, &answer),
             Event::Down(DownEvent::Ended(with_broker)) => self.core.handle_inlet_ended(with_broker),
-            Event::Buried(seq) => self.core.handle_dead_letter(seq),
+            Event::Buried(lane, seq) => self.core.handle_dead_letter(lane, seq),
             Event::Latest => self.core.handle_latest(self.latest.take_changed()),
             Event::Timeout => {
                 wire.read_after.take_if(|after| *after <= now);
@@ -236,9 +239,8 @@ impl Link<'_> {
         }
         self.core.handle_not_taken(self.down.take_dropped());
         // Read after the log was told everything.
-        let progress = *self.progress.borrow_and_update();
+        self.progress.tell(self.core);
         let now = clock::now();
-        self.core.handle_progress(now, progress);
         let room = WRITE_BUFFER.saturating_sub(self.out.len());
         self.core.pump(now, clock::wall(), room);
         self.carry_out()
@@ -254,18 +256,24 @@ impl Link<'_> {
                         tracing::error!(bridge = self.name, %error, "a packet cannot be encoded");
                     }
                 }
-                Effect::Done { seq, outcome } => self.log.done(now, seq, outcome),
-                Effect::Dropped { seq, topic, reason } => {
-                    tracing::warn!(bridge = self.name, seq = seq.0, %topic, %reason, "message dropped");
+                Effect::Dropped {
+                    lane,
+                    seq,
+                    topic,
+                    reason,
+                } => {
+                    let bridge = self.name;
+                    tracing::warn!(bridge, ?lane, seq = seq.0, %topic, %reason, "message dropped");
                 }
                 Effect::DeadLetter {
+                    lane,
                     seq,
                     letter,
                     reason,
                 } => {
                     let (bridge, topic) = (self.name, &letter.message.topic);
-                    tracing::error!(bridge, seq = seq.0, %topic, %reason, "message goes to the dead-letter");
-                    self.letters.put(seq, *letter);
+                    tracing::error!(bridge, ?lane, seq = seq.0, %topic, %reason, "message goes to the dead-letter");
+                    self.letters.put(lane, seq, *letter);
                 }
                 Effect::OwnTopicRefused(topic) => {
                     tracing::error!(
@@ -274,19 +282,11 @@ impl Link<'_> {
                         "the upstream closes the connection each time this is said; it is said no more until the next start"
                     );
                 }
-                Effect::GapTold(number) => self.log.gap_told(now, number),
-                Effect::Received(seq) => {
-                    let commit = self.log.received(now, seq);
-                    self.core.handle_received(seq, commit);
-                }
-                Effect::ForgetReceived => {
-                    let commit = self.log.forget_received(now);
-                    self.core.handle_kept(commit);
-                }
-                Effect::KeepSession(name) => {
-                    let commit = self.log.keep_session(now, name.as_deref());
-                    self.core.handle_kept(commit);
-                }
+                Effect::Done { .. }
+                | Effect::GapTold(..)
+                | Effect::Received(..)
+                | Effect::ForgetReceived
+                | Effect::KeepSession(_) => self.logs.carry_out(now, effect, self.core),
                 Effect::Up {
                     session_present,
                     session_expiry,
@@ -323,18 +323,18 @@ impl Link<'_> {
         self.up_since = Some(now);
         self.certificates.accepted();
         self.report.certificates(self.core, self.certificates);
-        self.log.link(now, LinkHealth::Up);
+        self.logs.link(now, LinkHealth::Up);
         self.report.link(self.core, LinkState::Up, None);
         self.latest.mark_all();
         self.core.handle_latest(self.latest.take_changed());
     }
 
-    fn read(&self, demand: Demand) -> Reading {
-        let log = self.log.clone();
-        Box::pin(async move {
+    fn read(&self, demand: Demand) -> Option<Reading> {
+        let log = self.logs.get(demand.lane)?.clone();
+        Some(Box::pin(async move {
             let read = log.read(demand.from, demand.messages, demand.bytes).await;
             (demand, read)
-        })
+        }))
     }
 }
 

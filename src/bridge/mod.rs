@@ -14,6 +14,7 @@ mod dead_letters;
 mod dial;
 mod down;
 mod error;
+mod lanes;
 mod link;
 mod options;
 mod profile;
@@ -29,6 +30,7 @@ pub use core::{DEAD_LETTER_PROPERTY, HOPS_PROPERTY, ID_PROPERTY};
 pub use dead_letters::DeadLetterLog;
 pub use down::Local;
 pub use error::{DialError, LinkError, Stage, StartError};
+pub use lanes::Lanes;
 pub use options::{Address, Backoff, BridgeOptions, Ceilings, Rate, ReceiveRoute};
 pub use profile::Profile;
 
@@ -41,7 +43,6 @@ use crate::broker::Latest;
 use crate::net::{Expiry, TlsTime};
 use crate::shutdown::Stop;
 use crate::status::BridgeStatus;
-use crate::store::Log;
 use certificates::Certificates;
 use dead_letters::DeadLetters;
 use dial::Dialler;
@@ -106,14 +107,15 @@ impl PreparedBridge {
     #[must_use]
     pub fn start(
         self,
-        log: Log,
+        logs: impl Into<Lanes>,
         latest: Arc<Latest>,
         local: Option<Local>,
         stop: Stop,
     ) -> BridgeHandle {
+        let logs = logs.into();
         let letters = DeadLetters::new(self.options.dead_letter.clone());
         let dead_letters = letters.log();
-        let (report, status) = Report::new(log.clone(), dead_letters.clone());
+        let (report, status) = Report::new(logs.clone(), dead_letters.clone());
         let asked = Arc::new(Notify::new());
         let certificates = Certificates::new(
             Arc::clone(&self.options),
@@ -124,7 +126,7 @@ impl PreparedBridge {
         let task = Task::new(
             self.options,
             certificates,
-            (log, letters),
+            (logs, letters),
             latest,
             local,
             report,

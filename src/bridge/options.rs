@@ -45,6 +45,8 @@ pub struct BridgeOptions {
     pub packet_size: u32,
     /// What the upstream takes at most; what it says itself counts beside it.
     pub ceilings: Ceilings,
+    /// Of a hundred messages that leave while both lanes have some, so many are of the backlog; see [`super::core::Lane`].
+    pub late_share: u8,
     /// How fast messages may leave.
     pub rate: Rate,
     /// Where messages go that the upstream refuses for good.

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use super::certificates::Certificates;
 use super::core::Core;
 use super::dead_letters::DeadLetterLog;
+use super::lanes::Lanes;
 use super::rates::{Counts, Rates};
 use crate::clock;
 use crate::status::{BridgeStatus, LinkState};
@@ -13,7 +14,7 @@ use crate::store::Log;
 /// Publishes the status.
 #[derive(Debug)]
 pub(super) struct Report {
-    log: Log,
+    logs: Lanes,
     dead_letters: DeadLetterLog,
     sender: watch::Sender<BridgeStatus>,
     /// Without its figures.
@@ -23,7 +24,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(
-        log: Log,
+        logs: Lanes,
         dead_letters: DeadLetterLog,
     ) -> (Self, watch::Receiver<BridgeStatus>) {
         let state = BridgeStatus {
@@ -32,7 +33,7 @@ impl Report {
         };
         let (sender, receiver) = watch::channel(state.clone());
         let report = Self {
-            log,
+            logs,
             dead_letters,
             sender,
             state,
@@ -80,7 +81,7 @@ impl Report {
         let letters = self.dead_letters.borrow().clone();
         let dead = letters.as_ref().map(Log::stats).unwrap_or_default();
         let letters_error = letters.as_ref().and_then(Log::error);
-        let (log, core) = (self.log.stats(), core.figures());
+        let (log, core) = (self.logs.stats(), core.figures());
         let counts = Counts {
             appended: log.appended,
             delivered: core.delivered,
@@ -89,7 +90,7 @@ impl Report {
             bytes_max: log.file_bytes_max,
         };
         let status = BridgeStatus {
-            store_error: self.log.error().or(letters_error),
+            store_error: self.logs.error().or(letters_error),
             backlog_messages: log.messages,
             backlog_bytes: log.bytes,
             oldest: log.oldest,

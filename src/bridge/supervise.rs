@@ -194,6 +194,7 @@ pub(super) mod tests {
             inflight: 7,
             packet_size: 1 << 20,
             ceilings: Default::default(),
+            late_share: 50,
             rate: Default::default(),
             dead_letter: LogOptions::new("unused".into()),
             backoff: Backoff {

@@ -12,6 +12,7 @@ use super::core::{Cause, Core};
 use super::dead_letters::DeadLetters;
 use super::dial::Stream;
 use super::down::{Down, Local};
+use super::lanes::Lanes;
 use super::link::Link;
 use super::report::Report;
 use super::take_overs::TakeOvers;
@@ -38,7 +39,7 @@ pub(super) struct Task {
     successor: Option<Successor>,
     take_overs: TakeOvers,
     core: Core,
-    log: Log,
+    logs: Lanes,
     letters: DeadLetters,
     latest: Arc<Latest>,
     local: Option<Local>,
@@ -66,7 +67,7 @@ impl Task {
     pub(super) fn new(
         options: Arc<BridgeOptions>,
         certificates: Certificates,
-        (log, letters): (Log, DeadLetters),
+        (logs, letters): (Lanes, DeadLetters),
         latest: Arc<Latest>,
         local: Option<Local>,
         report: Report,
@@ -75,12 +76,15 @@ impl Task {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            core: Core::new(Arc::clone(&options)),
+            core: match logs.live {
+                None => Core::new(Arc::clone(&options)),
+                Some(_) => Core::with_live_lane(Arc::clone(&options)),
+            },
             options,
             certificates,
             successor: None,
             take_overs: TakeOvers::default(),
-            log,
+            logs,
             letters,
             latest,
             local,
@@ -135,9 +139,10 @@ impl Task {
 
     /// After a panic in [`Self::run`]: begins with a new core, which learns from the log all that was under way.
     pub(super) fn begin_anew(&mut self, panic: &str) {
-        self.log.link(clock::now(), LinkHealth::Down);
-        let appended = self.log.progress().borrow().appended;
-        self.core = self.core.anew(appended);
+        self.logs.link(clock::now(), LinkHealth::Down);
+        let appended = |log: &Log| log.progress().borrow().appended;
+        let live = self.logs.live.as_ref().map(appended);
+        self.core = self.core.anew(appended(&self.logs.backlog), live);
         let why = format!("the bridge failed and is started again; please report this: {panic}");
         tracing::error!(bridge = self.options.name, "{why}");
         self.report.failed(&self.core, why);
@@ -194,7 +199,7 @@ impl Task {
             name: &self.options.name,
             options: &self.options,
             core: &mut self.core,
-            log: &self.log,
+            logs: &self.logs,
             letters: &mut self.letters,
             latest: &self.latest,
             report: &mut self.report,
@@ -204,7 +209,7 @@ impl Task {
             successor: None,
             ca: dialler.ca.as_ref(),
             up_since: None,
-            progress: self.log.progress(),
+            progress: self.logs.follow(),
             down: Down::new(self.local.as_ref()),
             out: BytesMut::new(),
         };

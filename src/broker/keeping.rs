@@ -17,7 +17,7 @@ use super::core::{Core, Effect, FETCH_BYTES, FETCH_MESSAGES, LogId};
 use super::shell::{Moment, Shell};
 use super::stores::{Attachment, SessionStore, Stores};
 use crate::mqtt::Message;
-use crate::store::{CommitNumber, Mark, Progress, Record, Seq, SessionNumber};
+use crate::store::{CommitNumber, Log, Mark, Progress, Record, Seq, SessionNumber};
 
 /// Until a read of the session log that failed is tried again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -212,9 +212,9 @@ impl Shell {
         if !store.has_room() {
             self.full.set(Some(log));
         }
-        if store.refuses() {
-            let is_full = store.is_full();
-            self.core.borrow_mut().log_is_full(at.now, log, is_full);
+        let mut core = self.core.borrow_mut();
+        if store.refuses() || core.is_live_lane(log) {
+            hear(&mut core, at, log, store, store.standing());
             self.told.set(true);
         }
     }
@@ -248,6 +248,13 @@ impl Shell {
         }
     }
 
+    /// Whether the core does not know yet how the log stands.
+    fn is_news(&self, log: LogId, progress: Progress) -> bool {
+        let core = self.core.borrow();
+        let known = (core.knows_full(log), core.knows_prompt(log));
+        known != (progress.is_full, progress.is_prompt) && self.keeping.bridge(log).is_some()
+    }
+
     /// Tells the core how far a log is.
     fn tell_progress(&self, log: LogId, progress: Progress) {
         let sessions = self.keeping.sessions.as_ref();
@@ -256,9 +263,7 @@ impl Shell {
                 if kept.store.log.has_room() {
                     core.pass_by(log, false);
                 }
-                if kept.store.log.refuses() {
-                    core.log_is_full(at.now, log, progress.is_full);
-                }
+                hear(core, at, log, &kept.store.log, progress);
                 kept.known.set(progress.commits);
                 while let Some(what) = kept.next_committed() {
                     what.tell(log, core, at);
@@ -281,6 +286,14 @@ impl Shell {
         });
         self.finish(1);
     }
+}
+
+/// Tells the core whether a bridge's log takes more, and how soon that leaves.
+fn hear(core: &mut Core, at: Moment, log: LogId, store: &Log, progress: Progress) {
+    if store.refuses() {
+        core.log_is_full(at.now, log, progress.is_full);
+    }
+    core.prompt(at.now, log, progress.is_prompt);
 }
 
 impl Committed {
@@ -333,7 +346,7 @@ pub(super) async fn follow(shell: Rc<Shell>, log: LogId) {
         let is_news = now.covered > told.covered
             || now.committed > told.committed
             || now.commits > told.commits
-            || now.is_full != shell.core.borrow().knows_full(log);
+            || shell.is_news(log, now);
         if is_news {
             told = now;
             shell.guarded(|| shell.tell_progress(log, now));

@@ -50,7 +50,7 @@ pub use inlet::{Inlet, InletAnswer, InletOptions};
 pub use link::{Link, LinkClosed, LinkOptions};
 pub use options::{BrokerOptions, Durability, Limits, WhenQueueFull};
 pub use request::{ListedSession, SessionPage};
-pub use route::{ForwardRoute, Latest, RetainPolicy};
+pub use route::{ForwardRoute, LATE_PROPERTY, Latest, RetainPolicy};
 pub use seats::{NoSeat, Seat};
 pub use stores::{Attachment, Missing, SessionStore, Stores};
 pub use traffic::Traffic;

@@ -12,7 +12,7 @@ use super::inlet::InletOptions;
 use super::shell::Shell;
 use crate::clock;
 use crate::mqtt::QoS;
-use crate::store::Seq;
+use crate::store::{Log, Seq};
 
 /// Appends what the new routes of a bridge take, as its log has room; ends when the log knows its routes.
 pub(super) async fn send_retained(shell: Rc<Shell>, bridge: usize) {
@@ -40,8 +40,20 @@ pub(super) async fn send_retained(shell: Rc<Shell>, bridge: usize) {
     let new = new.map(|(place, _)| place).rev().collect();
     let inlet = InletOptions::client_id_of(&kept.store.name);
     let mut new = shell.core.borrow().new_routes(id, new, inlet);
+    let live = kept.store.live.as_ref();
+    if log.refuses() || live.is_some() {
+        new = new.one_by_one();
+    }
     loop {
-        log.room().await;
+        let may_go_on = takes_more(log, |log| !log.is_full()).await
+            && match live {
+                // It is small, and would drop the first of them while the backlog has room.
+                Some(live) => takes_more(live, |live| !live.is_nearly_full()).await,
+                None => true,
+            };
+        if !may_go_on {
+            return;
+        }
         let is_more = shell.guarded(|| {
             let mut is_more = false;
             shell.turn(shell.moment(), |core, at| {
@@ -56,14 +68,29 @@ pub(super) async fn send_retained(shell: Rc<Shell>, bridge: usize) {
             None => return,
         }
     }
-    let last = Seq(log.next_seq().0.saturating_sub(1));
-    let covered = async {
-        log.progress()
-            .wait_for(|now| now.covered >= last)
-            .await
-            .is_ok()
-    };
-    if covered.await {
-        log.keep_routes(clock::now(), now);
+    for log in [log].into_iter().chain(live) {
+        if !is_covered(log).await {
+            return;
+        }
     }
+    log.keep_routes(clock::now(), now);
+}
+
+/// Waits until the log takes something and `has_space`; false where it ends before.
+async fn takes_more(log: &Log, has_space: fn(&Log) -> bool) -> bool {
+    log.room().await;
+    let mut progress = log.progress();
+    while !has_space(log) {
+        if progress.changed().await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Waits until all that is in the log now is covered; false where it ends before.
+async fn is_covered(log: &Log) -> bool {
+    let last = Seq(log.next_seq().0.saturating_sub(1));
+    let mut progress = log.progress();
+    progress.wait_for(|now| now.covered >= last).await.is_ok()
 }

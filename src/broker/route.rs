@@ -21,9 +21,14 @@ pub struct ForwardRoute {
     pub qos: QoS,
     /// QoS 0 is stored and sent as QoS 1.
     pub raise_qos0: bool,
+    /// New messages overtake what had to wait, which follows marked as late.
+    pub live_first: bool,
     /// What becomes of the retain flag.
     pub retain: RetainPolicy,
 }
+
+/// Name of the user property of a message that newer ones may have overtaken: when it came, in ms since 1970 UTC.
+pub const LATE_PROPERTY: &str = "fieldgate-late";
 
 impl ForwardRoute {
     /// Tells it from the other routes of its bridge, over restarts: by what it takes and where that goes.

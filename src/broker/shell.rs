@@ -110,11 +110,15 @@ impl Shell {
         // Keys of the standard library's hash maps come from the system's randomness.
         let seed = RandomState::new().hash_one(0);
         let mut core = Core::new(options, seed);
+        let lanes = stores.spread_lanes();
         for (number, bridge) in stores.bridges.iter().enumerate() {
             let next_seq = bridge.log.next_seq();
             let log = LogId::Bridge(number);
             core.attach_log(log, next_seq, bridge.routes.clone());
             core.log_is_full(clock::now(), log, bridge.log.is_full());
+        }
+        for (log, live) in lanes {
+            core.attach_live_lane(log, live);
         }
         for (number, routes) in
             (stores.bridges.len()..).zip(std::mem::take(&mut stores.missing.bridges))

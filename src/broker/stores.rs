@@ -52,6 +52,8 @@ pub struct Attachment {
     pub routes: Vec<ForwardRoute>,
     /// Where the gateway's own `$` topics go instead.
     pub latest: Arc<Latest>,
+    /// The log of what overtakes the backlog, where there is one.
+    pub live: Option<Log>,
 }
 
 /// The session log and the state, opened, and what they knew.
@@ -107,6 +109,29 @@ impl SessionStore {
 }
 
 impl Stores {
+    /// Makes attachments without routes of the live lanes, behind all others; gives which belongs to which.
+    pub(super) fn spread_lanes(&mut self) -> Vec<(LogId, LogId)> {
+        let mut lanes = Vec::new();
+        for number in 0..self.bridges.len() {
+            let Some(bridge) = self.bridges.get_mut(number) else {
+                break;
+            };
+            let Some(live) = bridge.live.clone() else {
+                continue;
+            };
+            let lane = Attachment {
+                name: format!("{}, live", bridge.name),
+                log: live,
+                routes: Vec::new(),
+                latest: Arc::clone(&bridge.latest),
+                live: None,
+            };
+            lanes.push((LogId::Bridge(number), LogId::Bridge(self.bridges.len())));
+            self.bridges.push(lane);
+        }
+        lanes
+    }
+
     /// Takes what was kept, with the marks that the bridges' logs have.
     pub(super) fn take_restored(&mut self) -> Option<(Restored, SessionNumber)> {
         let store = self.sessions.as_mut()?;

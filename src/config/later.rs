@@ -24,7 +24,6 @@ const KEYS: &[(&str, &str, &[&str])] = &[
     ("Tag", "invalid", &[]),
     ("Tag", "deadband", &[]),
     ("Tag", "scale_from", &[]),
-    ("Route", "live_first", &["false"]),
 ];
 
 /// Values: the section, the key, and how the value begins.

@@ -135,6 +135,19 @@ impl Log {
         self.refuses() && self.with_core(|core| core.is_full())
     }
 
+    /// Whether something that waits may soon have to give way to what is new, or what is new be refused. It then is not
+    /// [`Progress::is_prompt`].
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.with_core(|core| core.is_nearly_full())
+    }
+
+    /// How far it is now, the last append included.
+    #[must_use]
+    pub fn standing(&self) -> Progress {
+        self.with_core(|core| core.progress())
+    }
+
     /// Counts a message of this time that was not appended. `is_lost`: its publisher could not be told, so it is a hole.
     pub fn refuse(&self, now: Instant, stamp: WallTime, is_lost: bool) {
         self.with_core(|core| core.refuse(now, stamp, is_lost));

@@ -71,8 +71,8 @@ pub const SESSION_NAME_MAX: usize = 512;
 pub const SESSION_TEXT_MAX: usize = 8 << 10;
 
 /// A bridge has a QoS 2 message under way only while it is less than this above [`Progress::cursor`]: its packet id is decided by
-/// its position, and ids come round.
-pub const REACH: u64 = 65_000;
+/// its position, and ids come round. Half of those that messages have, since a bridge may have two logs.
+pub const REACH: u64 = 32_500;
 
 /// Position of a message in one log. Counts from 1; 0 is "before the first". Never used twice within an [`Entry::epoch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +120,9 @@ pub struct Progress {
     pub cursor: Seq,
     /// The last commit that succeeded.
     pub commits: CommitNumber,
+    /// A message that is appended now leaves soon: the link is up, nothing waits for longer than 5 s, and the log is far from
+    /// full. Of a bridge's log.
+    pub is_prompt: bool,
     /// Messages dropped by a declared policy since the start; in the session log once for each session that wanted one.
     pub dropped: u64,
     /// Nothing more is to be appended: there is no room, and what is there must not give way ([`WhenFull::Refuse`]).

@@ -40,6 +40,10 @@ const GENERATION_BYTES: u64 = 7 << 20;
 /// A small backlog is still dropped in steps of about an eighth, but not of less than this.
 const GENERATION_BYTES_MIN: u64 = 128 << 10;
 
+/// What a log for what overtakes another has at least: a few generations, so that it is not nearly full all the time. But no more
+/// than half of what there is.
+const LIVE_BYTES_MIN: u64 = 1 << 20;
+
 /// How the session log keeps its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionLogOptions {
@@ -82,6 +86,31 @@ fn generation_bytes(of: u64) -> u64 {
 }
 
 impl LogOptions {
+    /// Shared out between a log and another in a folder of its own within, for what overtakes it. Together they keep to these
+    /// limits. That one only ever holds the newest, so most is for the log itself, and that gives way first.
+    #[must_use]
+    pub fn with_live_lane(self) -> (Self, Self) {
+        let share = (self.max_bytes / 8).max(LIVE_BYTES_MIN);
+        let live = Self {
+            dir: self.live_dir(),
+            hold_bytes: self.hold_bytes / 2,
+            max_bytes: share.min(self.max_bytes / 2),
+            ..self
+        };
+        let rest = Self {
+            hold_bytes: self.hold_bytes - live.hold_bytes,
+            max_bytes: self.max_bytes - live.max_bytes,
+            ..self
+        };
+        (rest, live)
+    }
+
+    /// Where the log for what overtakes this one is, if there is one.
+    #[must_use]
+    pub fn live_dir(&self) -> PathBuf {
+        self.dir.join("live")
+    }
+
     /// Bytes of segments at which a generation is sealed.
     pub(super) fn generation_bytes(&self) -> u64 {
         generation_bytes(self.max_bytes)
@@ -99,6 +128,29 @@ impl LogOptions {
             max_age: Duration::from_secs(30 * 24 * 3600),
             when_full: WhenFull::DropOldest,
             free_space_minimum: 64 << 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_lane_has_an_eighth_and_enough_and_both_keep_to_the_limits() {
+        const MIB: u64 = 1 << 20;
+        for (max_bytes, expected) in [(MIB, MIB / 2), (4 * MIB, MIB), (800 * MIB, 100 * MIB)] {
+            let options = LogOptions {
+                max_bytes,
+                hold_bytes: 1001,
+                ..LogOptions::new("cloud".into())
+            };
+            let (rest, live) = options.clone().with_live_lane();
+            assert_eq!(live.max_bytes, expected);
+            assert_eq!(rest.max_bytes + live.max_bytes, max_bytes);
+            assert_eq!(rest.hold_bytes + live.hold_bytes, 1001);
+            assert_eq!(live.dir, PathBuf::from("cloud/live"));
+            assert_eq!(rest.dir, options.dir);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! An MQTT 5 client on a blocking socket, which says what it is told to and nothing by itself.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fieldgate::mqtt::{
-    Connect, Decoder, Message, Packet, PacketId, ProtocolVersion, QoS, ReasonCode, RetainHandling,
-    Subscribe, Subscription, Will,
+    Acknowledge, Connack, Connect, Decoder, Message, Packet, PacketId, ProtocolVersion, Publish,
+    QoS, ReasonCode, RetainHandling, Subscribe, Subscription, Will,
 };
 use fieldgate::topic::TopicName;
 
@@ -70,6 +70,53 @@ impl Client {
             panic!("no CONNACK");
         };
         (client, connack.reason)
+    }
+
+    /// The other side: an upstream that takes the next connection.
+    pub(crate) fn accept(listener: &TcpListener) -> Self {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut upstream = Self {
+            stream,
+            decoder: Decoder::new(Some(V5), u32::MAX),
+        };
+        let connect = upstream.receive();
+        assert!(matches!(connect, Packet::Connect(_)), "{connect:?}");
+        let connack = Connack::new(ReasonCode::Success, false);
+        upstream.send(Packet::Connack(Box::new(connack)));
+        upstream
+    }
+
+    /// As an upstream: the next PUBLISH, acknowledged.
+    pub(crate) fn take_up(&mut self) -> Publish {
+        let Packet::Publish(publish) = self.receive() else {
+            panic!("no PUBLISH");
+        };
+        if let Some(id) = publish.packet_id {
+            let puback = Acknowledge::new(id, ReasonCode::Success);
+            self.send(Packet::Puback(puback));
+        }
+        publish
+    }
+
+    /// Publishes at QoS 1 with RETAIN set; what PUBACK says.
+    pub(crate) fn retain(&mut self, topic: &str, payload: &str) -> ReasonCode {
+        self.send_retained(topic, payload);
+        self.answered()
+    }
+
+    pub(crate) fn send_retained(&mut self, topic: &str, payload: &str) {
+        let mut publish = message(topic, payload).into_publish(PacketId::new(2));
+        publish.retain = true;
+        self.send(Packet::Publish(publish));
+    }
+
+    /// What the next packet, a PUBACK, says.
+    pub(crate) fn answered(&mut self) -> ReasonCode {
+        let Packet::Puback(puback) = self.receive() else {
+            panic!("no PUBACK");
+        };
+        puback.reason
     }
 
     pub(crate) fn send(&mut self, packet: Packet) {

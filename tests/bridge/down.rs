@@ -435,6 +435,7 @@ fn the_answer_to_a_request_finds_back_by_the_forward_route() {
         topic: Template::parse(topic, &[], true).unwrap(),
         qos: QOS2,
         raise_qos0: false,
+        live_first: false,
         retain: RetainPolicy::Keep,
     };
     let mut sim = up(BridgeOptions {

@@ -9,7 +9,7 @@ use fieldgate::store::Seq;
 use crate::sim::{ModelLog, Sim, message, options};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     Cut,
     Kill,
     /// The bridge's task panics.
@@ -50,7 +50,7 @@ fn filled(inflight: u16, receive_maximum: u16, on_release: bool) -> Sim {
     sim
 }
 
-fn inflict(sim: &mut Sim, fault: Fault) {
+pub fn inflict(sim: &mut Sim, fault: Fault) {
     match fault {
         Fault::Cut => sim.cut(),
         Fault::Kill => sim.restart(),
@@ -72,7 +72,7 @@ fn inflict(sim: &mut Sim, fault: Fault) {
 }
 
 /// Runs with faults before the given steps.
-fn run(sim: &mut Sim, faults: &[(usize, Fault)]) {
+pub fn run(sim: &mut Sim, faults: &[(usize, Fault)]) {
     let mut faults = faults.to_vec();
     faults.sort_by_key(|(at, _)| *at);
     for (at, fault) in faults {
@@ -298,7 +298,7 @@ fn a_lost_session_and_a_kill_at_every_pair_of_steps() {
     }
 }
 
-fn fault() -> impl Strategy<Value = Fault> {
+pub fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![Just(Fault::Cut), Just(Fault::Kill), Just(Fault::Fail)]
 }
 

@@ -134,3 +134,51 @@ fn where_the_upstream_closes_on_it_the_backlog_goes_on_without() {
     sim.run();
     assert_eq!(sim.hang_ups, hang_ups, "it is not said any more");
 }
+
+#[test]
+fn each_lane_tells_its_holes_under_ids_of_its_own() {
+    let mut sim = Sim::with_live_lane(telling());
+    sim.log.gap = Some(gap(7));
+    sim.live.as_mut().unwrap().gap = Some(gap(7));
+    sim.upstream.keeps_back = Some(|answer| matches!(answer, Packet::Puback(_)));
+    sim.run();
+    sim.cut();
+    sim.upstream.keeps_back = None;
+    sim.run();
+    let publishes = told(&sim);
+    let seen = |publish: &Publish| {
+        let id = user_property(publish, "fieldgate-id").unwrap();
+        (publish.packet_id.unwrap().get(), id.to_string())
+    };
+    let seen: Vec<_> = publishes.iter().map(seen).collect();
+    let live = (65_499, "gw/cloud/gap/live-7".to_owned());
+    let backlog = (65_500, "gw/cloud/gap/7".to_owned());
+    assert_eq!(seen, [live.clone(), backlog.clone(), live, backlog]);
+    let dups: Vec<_> = publishes.iter().map(|publish| publish.dup).collect();
+    assert_eq!(dups, [false, false, true, true]);
+    let is_live = |publish: &Publish| {
+        let text = std::str::from_utf8(&publish.payload).unwrap();
+        text.contains(r#""lane":"live""#)
+    };
+    let is_live: Vec<_> = publishes.iter().map(is_live).collect();
+    assert_eq!(is_live, [true, false, true, false]);
+    let live = sim.live.as_ref().unwrap();
+    let shown = [sim.log.progress().gap, live.progress().gap];
+    assert_eq!(shown, [None, None], "each log was told");
+}
+
+#[test]
+fn a_hole_that_is_refused_in_one_lane_leaves_the_other_alone() {
+    let mut sim = Sim::with_live_lane(telling());
+    sim.log.gap = Some(gap(1));
+    sim.live.as_mut().unwrap().gap = Some(gap(1));
+    sim.upstream.refusals.push_back(ReasonCode::QuotaExceeded);
+    sim.run();
+    assert_eq!(told(&sim).len(), 2, "neither once more on this connection");
+    let live = sim.live.as_ref().unwrap();
+    assert!(live.progress().gap.is_some() && sim.log.progress().gap.is_none());
+    sim.cut();
+    sim.run();
+    assert_eq!(told(&sim).len(), 3);
+    assert!(sim.live.as_ref().unwrap().progress().gap.is_none());
+}

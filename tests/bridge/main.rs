@@ -17,6 +17,7 @@ mod down_faults;
 mod faults;
 mod gap;
 mod hangs;
+mod lanes;
 mod pace;
 mod refusals;
 mod round;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use fieldgate::bridge::core::{Cause, Core, Effect};
+use fieldgate::bridge::core::{Cause, Core, Effect, Lane};
 use fieldgate::bridge::{Address, Backoff, BridgeOptions, Ceilings, Rate};
 use fieldgate::broker::InletAnswer;
 use fieldgate::clock::WallTime;
@@ -45,6 +45,7 @@ pub fn options() -> BridgeOptions {
         inflight: 100,
         packet_size: 1 << 20,
         ceilings: Ceilings::default(),
+        late_share: 50,
         rate: Rate::default(),
         dead_letter: LogOptions::new("unused".into()),
         backoff: Backoff {
@@ -235,6 +236,11 @@ impl ModelLog {
 
     pub fn is_empty(&self) -> bool {
         self.ram.is_empty()
+    }
+
+    /// Messages that are not done.
+    pub fn len(&self) -> usize {
+        self.ram.len()
     }
 
     /// Whether the dead-letter has it.
@@ -453,6 +459,8 @@ pub struct Sim {
     pub options: Arc<BridgeOptions>,
     pub core: Core,
     pub log: ModelLog,
+    /// The live lane, where there is one.
+    pub live: Option<ModelLog>,
     /// The gateway's own topics, said on each connection.
     pub newest: Vec<Message>,
     pub upstream: Upstream,
@@ -482,6 +490,7 @@ impl Sim {
             wall: WALL,
             core: Core::new(Arc::clone(&options)),
             log: ModelLog::with_session(&options),
+            live: None,
             options,
             newest: Vec::new(),
             upstream: Upstream::default(),
@@ -499,17 +508,52 @@ impl Sim {
         }
     }
 
+    /// One with a live lane, whose log is new.
+    pub fn with_live_lane(options: BridgeOptions) -> Self {
+        let mut sim = Self::new(options);
+        sim.live = Some(ModelLog::default());
+        sim.core = sim.new_core();
+        sim
+    }
+
+    fn new_core(&self) -> Core {
+        match self.live {
+            None => Core::new(Arc::clone(&self.options)),
+            Some(_) => Core::with_live_lane(Arc::clone(&self.options)),
+        }
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut ModelLog {
+        match lane {
+            Lane::Backlog => &mut self.log,
+            Lane::Live => self.live.as_mut().unwrap(),
+        }
+    }
+
+    fn lanes(&self) -> Vec<Lane> {
+        let live = self.live.iter().map(|_| Lane::Live);
+        [Lane::Backlog].into_iter().chain(live).collect()
+    }
+
+    fn tell_progress(&mut self) {
+        for lane in self.lanes() {
+            let progress = self.lane(lane).progress();
+            self.core.handle_progress(self.now, lane, progress);
+        }
+    }
+
     /// Everything that needs neither the wire nor a commit.
     pub fn settle(&mut self) {
         loop {
             self.carry_out();
-            self.core.handle_progress(self.now, self.log.progress());
+            self.tell_progress();
             self.core.pump(self.now, self.wall, usize::MAX);
             self.carry_out();
             let Some(demand) = self.core.demand() else {
                 return;
             };
-            let entries = self.log.read(demand.from, demand.messages);
+            let log = self.lane(demand.lane);
+            let entries = log.read(demand.from, demand.messages);
             self.core.handle_entries(demand, entries);
         }
     }
@@ -521,33 +565,42 @@ impl Sim {
                     self.check(&packet);
                     self.up.push_back(packet);
                 }
-                Effect::Done { seq, outcome } => {
-                    let known = self.log.ram.remove(&seq);
-                    assert!(known.is_some(), "{seq:?} was done twice");
+                Effect::Done { lane, seq, outcome } => {
+                    let log = self.lane(lane);
+                    let known = log.ram.remove(&seq);
+                    assert!(known.is_some(), "{lane:?} {seq:?} was done twice");
                     match outcome {
-                        Outcome::Dropped => self.log.dropped.push(seq),
-                        Outcome::DeadLettered => assert!(self.log.is_dead(seq)),
+                        Outcome::Dropped => log.dropped.push(seq),
+                        Outcome::DeadLettered => assert!(log.is_dead(seq)),
                         Outcome::Delivered => {}
                     }
                 }
-                Effect::GapTold(number) => self.log.told = number,
-                Effect::Received(seq) => {
-                    self.log.ram.get_mut(&seq).unwrap().received = true;
-                    let commit = self.log.promise();
-                    self.core.handle_received(seq, commit);
+                Effect::GapTold(lane, number) => self.lane(lane).told = number,
+                Effect::Received(lane, seq) => {
+                    let log = self.lane(lane);
+                    log.ram.get_mut(&seq).unwrap().received = true;
+                    let commit = log.promise();
+                    self.core.handle_received(lane, seq, commit);
                 }
                 Effect::ForgetReceived => {
-                    self.log.ram.values_mut().for_each(|e| e.received = false);
-                    let commit = self.log.promise();
-                    self.core.handle_kept(commit);
+                    for lane in self.lanes() {
+                        let log = self.lane(lane);
+                        log.ram.values_mut().for_each(|e| e.received = false);
+                        let commit = log.promise();
+                        self.core.handle_kept(lane, commit);
+                    }
                 }
                 Effect::KeepSession(name) => {
-                    let commit = self.log.keep_session(name);
-                    self.core.handle_kept(commit);
+                    for lane in self.lanes() {
+                        let commit = self.lane(lane).keep_session(name.clone());
+                        self.core.handle_kept(lane, commit);
+                    }
                 }
                 Effect::Up { .. } => self.core.handle_latest(self.newest.clone()),
                 Effect::Dropped { .. } => {}
-                Effect::DeadLetter { seq, letter, .. } => self.log.burying.push((seq, *letter)),
+                Effect::DeadLetter {
+                    lane, seq, letter, ..
+                } => self.lane(lane).burying.push((seq, *letter)),
                 Effect::OwnTopicRefused(topic) => self.told.push(format!("{topic} refused")),
                 Effect::OpenInlet { clean_start } => self.opened.push(clean_start),
                 Effect::Pass(packet) => self.passed.push(packet),
@@ -569,20 +622,23 @@ impl Sim {
 
     /// The rules about stable storage.
     fn check(&self, packet: &Packet) {
+        let logs = [(1, Some(&self.log)), (32_501, self.live.as_ref())];
         let on_disk = |id: u16| {
-            self.log
-                .disk
-                .values()
-                .find(|e| 1 + e.seq.0 % 65_000 == u64::from(id))
+            logs.iter().find_map(|(first, log)| {
+                let mut entries = log.iter().flat_map(|log| log.disk.values());
+                entries.find(|e| first + e.seq.0 % 32_500 == u64::from(id))
+            })
         };
         match packet {
             Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
                 let id = publish.packet_id.unwrap().get();
                 assert!(on_disk(id).is_some(), "QoS 2 sent before it was committed");
-                assert_eq!(
-                    self.log.session, self.log.stored_session,
-                    "QoS 2 sent before its session was committed"
-                );
+                for log in logs.iter().filter_map(|(_, log)| *log) {
+                    assert_eq!(
+                        log.session, log.stored_session,
+                        "QoS 2 sent before its session was committed"
+                    );
+                }
             }
             Packet::Pubrel(pubrel) if pubrel.reason == ReasonCode::Success => {
                 let entry = on_disk(pubrel.packet_id.get()).unwrap();
@@ -594,8 +650,10 @@ impl Sim {
 
     pub fn connect(&mut self) {
         self.connected = true;
-        let kept = self.log.session.clone();
-        self.core.connect(self.now, self.address, kept.as_deref());
+        self.tell_progress();
+        let kept = self.log.session.as_deref();
+        let live = self.live.as_ref().and_then(|log| log.session.as_deref());
+        self.core.connect(self.now, self.address, kept, live);
         self.settle();
     }
 
@@ -622,7 +680,10 @@ impl Sim {
         self.down.clear();
         self.connected = false;
         self.log.crash();
-        self.core = Core::new(Arc::clone(&self.options));
+        if let Some(live) = &mut self.live {
+            live.crash();
+        }
+        self.core = self.new_core();
         self.settle();
     }
 
@@ -639,17 +700,33 @@ impl Sim {
         self.up.clear();
         self.down.clear();
         self.connected = false;
-        self.core = self.core.anew(self.log.progress().appended);
+        let live = self.live.as_ref().map(|log| log.progress().appended);
+        self.core = self.core.anew(self.log.progress().appended, live);
         self.settle();
     }
 
+    /// The logs commit; each by itself, one after the other.
     pub fn commit(&mut self) {
-        self.log.commit();
-        for (seq, record) in std::mem::take(&mut self.log.burying) {
-            self.log.dead.push((seq, record));
-            self.core.handle_dead_letter(seq);
+        let lane = match &mut self.live {
+            Some(live) if self.log.is_clean() => {
+                live.commit();
+                Lane::Live
+            }
+            _ => {
+                self.log.commit();
+                Lane::Backlog
+            }
+        };
+        let log = self.lane(lane);
+        for (seq, record) in std::mem::take(&mut log.burying) {
+            self.lane(lane).dead.push((seq, record));
+            self.core.handle_dead_letter(lane, seq);
         }
         self.settle();
+    }
+
+    fn is_clean(&self) -> bool {
+        self.log.is_clean() && self.live.as_ref().is_none_or(ModelLog::is_clean)
     }
 
     /// The upstream says something by itself.
@@ -727,7 +804,7 @@ impl Sim {
             let happened = match (self.steps + turn) % 3 {
                 0 => self.upstream_reads(),
                 1 => self.bridge_reads(),
-                _ if self.log.is_clean() => false,
+                _ if self.is_clean() => false,
                 _ => {
                     self.commit();
                     true
@@ -762,6 +839,15 @@ impl Sim {
             .iter()
             .map(|(payload, _)| String::from_utf8(payload.to_vec()).unwrap())
             .collect()
+    }
+
+    /// Whether each CONNECT so far asked for Clean Start.
+    pub fn clean_starts(&self) -> Vec<bool> {
+        let connect = |packet: &Packet| match packet {
+            Packet::Connect(connect) => Some(connect.clean_start),
+            _ => None,
+        };
+        self.upstream.seen.iter().filter_map(connect).collect()
     }
 
     /// The PUBLISH packets the upstream has seen.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fieldgate::bridge::BridgeOptions;
-use fieldgate::bridge::core::Cause;
+use fieldgate::bridge::core::{Cause, Lane};
 use fieldgate::clock::WallTime;
 use fieldgate::mqtt::{
     Connack, Connect, Disconnect, Message, Packet, ProtocolVersion, Publish, PublishProperties,
@@ -416,7 +416,8 @@ fn mqtt_3_1_1_has_few_in_flight_beside_qos_2_because_a_server_cannot_tell_its_li
 fn while_the_upstream_takes_no_bytes_nothing_is_sent() {
     let mut sim = up(options());
     sim.log.append(message("a", QOS1));
-    sim.core.handle_progress(sim.now, sim.log.progress());
+    sim.core
+        .handle_progress(sim.now, Lane::Backlog, sim.log.progress());
     let demand = sim.core.demand().unwrap();
     sim.core
         .handle_entries(demand, sim.log.read(demand.from, 9));

@@ -27,9 +27,11 @@ fn attachment(log: &Log, filter: &str) -> Attachment {
             topic: Template::parse("site/{topic}", &[], true).unwrap(),
             qos: QOS2,
             raise_qos0: false,
+            live_first: false,
             retain: RetainPolicy::Keep,
         }],
         latest: Arc::new(Latest::default()),
+        live: None,
     }
 }
 

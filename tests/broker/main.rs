@@ -16,6 +16,7 @@ mod limits;
 mod link;
 mod login;
 mod new_routes;
+mod overtake;
 mod requests;
 mod slow;
 mod support;

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fieldgate::broker::{Attachment, ForwardRoute, Latest, RetainPolicy, SessionStore, Stores};
+use fieldgate::clock;
 use fieldgate::mqtt::Message;
-use fieldgate::store::{Log, LogOptions, Seq, SessionLogOptions, StateOptions};
+use fieldgate::store::{
+    LinkHealth, Log, LogOptions, Outcome, Seq, SessionLogOptions, StateOptions,
+};
 use fieldgate::topic::{Template, TopicFilter};
 
 use crate::support::*;
@@ -24,6 +27,7 @@ fn route(filter: &str) -> ForwardRoute {
         topic: Template::parse("site/{topic}", &[], true).unwrap(),
         qos: QOS2,
         raise_qos0: false,
+        live_first: false,
         retain: RetainPolicy::Keep,
     }
 }
@@ -31,6 +35,11 @@ fn route(filter: &str) -> ForwardRoute {
 impl Life {
     fn begin(dir: &Path, filters: &[&str]) -> Self {
         let log = Log::open(LogOptions::new(dir.join("cloud"))).unwrap();
+        let routes = filters.iter().map(|filter| route(filter)).collect();
+        Self::with(dir, routes, log, None)
+    }
+
+    fn with(dir: &Path, routes: Vec<ForwardRoute>, log: Log, live: Option<Log>) -> Self {
         let state = StateOptions::new(dir.to_owned());
         let sessions = SessionLogOptions::new(dir.join("sessions"));
         let sessions = SessionStore::open(state, sessions).unwrap();
@@ -38,8 +47,9 @@ impl Life {
         let attachment = Attachment {
             name: "cloud".to_owned(),
             log: log.clone(),
-            routes: filters.iter().map(|filter| route(filter)).collect(),
+            routes,
             latest: Arc::new(Latest::default()),
+            live,
         };
         let stores = Stores {
             sessions: Some(sessions),
@@ -53,10 +63,14 @@ impl Life {
     }
 
     async fn retain(&self, topic: &str) {
+        self.retain_sized(topic, 1).await;
+    }
+
+    async fn retain_sized(&self, topic: &str, size: usize) {
         let mut client = self.gateway.client(V5, "plc").await;
         let message = Message {
             retain: true,
-            ..message(topic, "x", QOS1)
+            ..message(topic, vec![b'x'; size], QOS1)
         };
         client.publish(message, 1).await;
     }
@@ -134,10 +148,63 @@ async fn a_start_that_ends_before_the_log_knows_its_routes_sends_them_again() {
     let life = Life::begin(dir.path(), &["plant/#"]);
     life.know_routes(1).await;
     // As if the kill had come before.
-    life.log.keep_routes(fieldgate::clock::now(), Vec::new());
+    life.log.keep_routes(clock::now(), Vec::new());
     life.end().await;
     let life = Life::begin(dir.path(), &["plant/#"]);
     life.know_routes(1).await;
     assert_eq!(life.waiting().await, ["site/plant/a true"; 2]);
     life.end().await;
+}
+
+#[tokio::test]
+async fn what_a_new_live_first_route_brings_up_pushes_nothing_out_of_the_live_lane() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), &[]);
+    for number in 0..20 {
+        let topic = format!("plant/{number}");
+        life.retain_sized(&topic, 60_000).await;
+    }
+    life.end().await;
+
+    let options = LogOptions {
+        max_bytes: 1 << 20,
+        ..LogOptions::new(dir.path().join("cloud"))
+    };
+    let (backlog, live) = options.with_live_lane();
+    let (backlog, live) = (Log::open(backlog).unwrap(), Log::open(live).unwrap());
+    let route = ForwardRoute {
+        live_first: true,
+        ..route("plant/#")
+    };
+    let life = Life::with(dir.path(), vec![route], backlog, Some(live.clone()));
+    let filled = async {
+        while !live.is_nearly_full() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(filled).await;
+    let last = Seq(live.next_seq().0 - 1);
+    let mut progress = live.progress();
+    soon(progress.wait_for(|now| now.covered >= last))
+        .await
+        .unwrap();
+    assert!(live.next_seq() <= Seq(12), "the rest waits");
+    live.link(clock::now(), LinkHealth::Up);
+    let (mut sent, mut from) = (0, Seq(0));
+    let drained = async {
+        while sent < 20 {
+            let entries = live.read(from, 1, 1).await.unwrap();
+            for entry in entries {
+                live.done(clock::now(), entry.seq, Outcome::Delivered);
+                from = Seq(entry.seq.0 + 1);
+                sent += 1;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(drained).await;
+    life.know_routes(1).await;
+    assert_eq!(live.stats().dropped, 0);
+    life.end().await;
+    live.close();
 }

@@ -26,6 +26,7 @@ mod lacking;
 mod model;
 mod model_kept;
 mod new_routes;
+mod overtake;
 mod publish;
 mod random;
 mod reasons;

@@ -113,3 +113,32 @@ fn many_go_in_steps() {
     while story.core.append_retained(story.now, &mut new) {}
     assert_eq!(story.told().len(), 300 - 128);
 }
+
+#[test]
+fn what_a_live_first_route_takes_stays_before_what_is_newer() {
+    let mut first = route("#");
+    first.live_first = true;
+    let mut story = story(vec![first], vec![retained("t", QOS1)]);
+    let live = LogId::Bridge(1);
+    story.core.attach_log(live, Seq(1), Vec::new());
+    story.core.attach_live_lane(LOG, live);
+    assert_eq!(brought(&mut story, &[0]), ["log1 @1 up/t=x q1 retained"]);
+}
+
+#[test]
+fn nothing_goes_into_a_log_that_is_full_and_then_one_by_one() {
+    let kept = ["a", "b", "c"].map(|topic| retained(topic, QOS1));
+    let mut story = story(vec![route("#")], kept.to_vec());
+    let new = story.core.new_routes(LOG, vec![0], INLET.into());
+    let mut new = new.one_by_one();
+    story.core.log_is_full(story.now, LOG, true);
+    assert!(story.core.append_retained(story.now, &mut new));
+    assert!(story.told().is_empty());
+    story.core.log_is_full(story.now, LOG, false);
+    for number in 1..=3 {
+        story.core.append_retained(story.now, &mut new);
+        let told = story.told();
+        assert!(told.len() == 1 && told[0].starts_with(&format!("log0 @{number}")));
+    }
+    assert!(!story.core.append_retained(story.now, &mut new));
+}

@@ -388,6 +388,7 @@ pub fn route(filter: &str) -> ForwardRoute {
         topic: Template::parse("up/{topic}", &[], true).unwrap(),
         qos: QOS2,
         raise_qos0: false,
+        live_first: false,
         retain: RetainPolicy::Keep,
     }
 }

@@ -346,6 +346,22 @@ bridges:
 }
 
 #[test]
+fn routes_and_their_share_say_what_overtakes() {
+    let built = |backlog: &str| {
+        let text = format!(
+            "gateway: {{ id: g }}\nbridges: [{{ name: b, url: \"mqtts://h\", tls: {{ ca: c }}, {backlog} \
+             forward: [{{ filter: a, live_first: true }}, {{ filter: b, live_first: false }}, {{ filter: c }}] }}]\n"
+        );
+        let options = sound(&text).bridges[0].options.clone();
+        let live_first = options.forward.iter().map(|route| route.live_first);
+        (live_first.collect::<Vec<_>>(), options.late_share)
+    };
+    let routes = vec![true, false, false];
+    assert_eq!(built(""), (routes.clone(), 50));
+    assert_eq!(built("backlog: { late_share: 20 },"), (routes, 20));
+}
+
+#[test]
 fn a_will_is_left_only_where_a_route_takes_the_status() {
     let will = |route: &str| {
         let text = format!(

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Core, Effect, ids};
+use super::{Core, Effect, Lane, ids};
 use crate::mqtt::{Acknowledge, Packet, PacketId, ReasonCode};
 use crate::session::{Received, Violation};
 use crate::store::{CommitNumber, Outcome, Seq};
@@ -10,8 +10,8 @@ use crate::store::{CommitNumber, Outcome, Seq};
 impl Core {
     pub(super) fn handle_puback(&mut self, now: Instant, puback: &Acknowledge) {
         let id = puback.packet_id;
-        if id.get() == ids::GAP {
-            return self.gap_acknowledged(puback);
+        if let Some(lane) = ids::lane_of_gap(id) {
+            return self.gap_acknowledged(lane, puback);
         }
         if id.get() >= ids::FIRST_UNSTORED {
             return self.newest_acknowledged(puback);
@@ -36,14 +36,14 @@ impl Core {
         let (id, refused) = (pubrec.packet_id, pubrec.reason.is_error());
         match self.outbound.received(id, refused) {
             Ok(Received::Release(flight)) => {
-                let seq = flight.seq();
+                let (lane, seq) = (flight.lane, flight.seq());
                 self.moved_on(id);
-                self.effects.push_back(Effect::Received(seq));
+                self.effects.push_back(Effect::Received(lane, seq));
             }
             Ok(Received::Again) => self.send_pubrel(now, id, ReasonCode::Success),
             Ok(Received::Pending) => {}
             Ok(Received::Refused(flight)) => {
-                self.exactly_once = self.exactly_once.saturating_sub(1);
+                self.discount_exactly_once(flight.lane);
                 self.moved_on(id);
                 if pubrec.reason == ReasonCode::PacketIdentifierInUse {
                     // It has another message under this id, so it would swallow this one.
@@ -69,7 +69,7 @@ impl Core {
     pub(super) fn handle_pubcomp(&mut self, pubcomp: &Acknowledge) {
         match self.outbound.completed(pubcomp.packet_id) {
             Ok(flight) => {
-                self.exactly_once = self.exactly_once.saturating_sub(1);
+                self.discount_exactly_once(flight.lane);
                 let is_unknown = pubcomp.reason == ReasonCode::PacketIdentifierNotFound;
                 self.figures.in_doubt += u64::from(is_unknown);
                 self.moved_on(pubcomp.packet_id);
@@ -80,19 +80,16 @@ impl Core {
     }
 
     /// What the log answered to [`Effect::Received`].
-    pub fn handle_received(&mut self, seq: Seq, commit: CommitNumber) {
-        if let Some(id) = ids::packet_id(seq) {
-            self.committing.push_back((commit, id));
+    pub fn handle_received(&mut self, lane: Lane, seq: Seq, commit: CommitNumber) {
+        if let Some(id) = ids::packet_id(lane, seq) {
+            let queue = self.queues.get_mut(lane);
+            queue.committing.push_back((commit, id));
         }
     }
 
     /// Sends PUBREL for what is committed by now.
-    pub(super) fn release_committed(&mut self, now: Instant) {
-        while let Some(&(commit, id)) = self.committing.front() {
-            if commit > self.progress.commits {
-                break;
-            }
-            self.committing.pop_front();
+    pub(super) fn release_committed(&mut self, now: Instant, lane: Lane) {
+        while let Some(id) = self.queues.get_mut(lane).next_committed() {
             if self.outbound.released(id).is_ok() && self.is_up() {
                 self.send_pubrel(now, id, ReasonCode::Success);
             }

@@ -7,10 +7,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::alive::{Timers, watchdog};
-use super::{Cause, Core, Effect, publish};
+use super::{Cause, Core, Effect, Flight, Lane, publish};
 use crate::mqtt::{Connack, Connect, Disconnect, Packet, QoS, ReasonCode, Will};
 use crate::session::{Resend, TopicAliases};
 use crate::store::{CommitNumber, Outcome, SESSION_NAME_MAX};
+
+/// Between the parts of what the log keeps of a session: its name, whether the live lane has part in it, its filters. In none
+/// of these.
+pub(super) const SEPARATOR: char = '\0';
 
 /// QoS 1 and 2 messages in flight towards us. With their PUBRELs fewer than the inlet takes at a time.
 pub(super) const RECEIVE_MAXIMUM: u16 = 20;
@@ -68,14 +72,26 @@ impl Default for Limits {
 
 impl Core {
     /// A network connection to the address with this index is there: sends CONNECT, with Clean Start unless the session
-    /// that the log has `kept` is at this address.
-    pub fn connect(&mut self, now: Instant, address: usize, kept: Option<&str>) {
+    /// that the log has `kept` is at this address, and is the one that the live lane has kept where that has part in it. After
+    /// [`Self::handle_progress`].
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        address: usize,
+        kept: Option<&str>,
+        kept_live: Option<&str>,
+    ) {
         let name = self.session_name(address);
-        let kept = kept.filter(|kept| kept.split('\0').next() == Some(name.as_str()));
+        let is_it = |kept: &&str| kept.split(SEPARATOR).next() == Some(name.as_str());
+        let goes_on = self.queues.may_go_on(kept, kept_live.filter(is_it));
+        let kept = kept.filter(is_it).filter(|_| goes_on);
         let clean = kept.is_none();
+        self.queues.restore(kept);
         self.subscriptions.restore(kept);
         self.address = address;
-        self.session_kept = None;
+        for queue in self.queues.all_mut() {
+            queue.session_kept = None;
+        }
         self.phase = Phase::Connecting { address, clean };
         self.timers = Timers {
             connack: Some(now + self.options.stage_timeout),
@@ -165,6 +181,7 @@ impl Core {
         }
         if clean && !self.options.protocol.is_v5() {
             // Clean Session 1 also means that this session ends with the connection.
+            self.queues.begin_session();
             self.keep_session(address);
             self.effects
                 .push_back(Effect::Send(Packet::Disconnect(Disconnect::new(
@@ -173,6 +190,9 @@ impl Core {
             return self.close(Cause::SessionCleared);
         }
         self.take_limits(connack);
+        if !connack.session_present {
+            self.queues.begin_session();
+        }
         self.subscriptions
             .connected(&self.options.receive, connack.session_present);
         // First, so that the marks of one session never stand beside the name of another.
@@ -194,7 +214,7 @@ impl Core {
         // The CONNECT was the last packet sent, a little before.
         self.timers.sent(now, self.limits.keep_alive);
         self.newest.connected();
-        self.telling.connected();
+        self.tell_gaps_anew();
         self.effects.push_back(Effect::Up {
             session_present: connack.session_present,
             session_expiry: connack
@@ -261,28 +281,26 @@ impl Core {
         self.session = self.session.saturating_add(1);
         self.since.clear();
         self.due.clear();
-        self.committing.clear();
+        for queue in self.queues.all_mut() {
+            queue.committing.clear();
+            queue.exactly_once = 0;
+            queue.is_recovering = false;
+        }
         self.exactly_once = 0;
-        self.is_recovering = false;
         let flights: Vec<_> = self.outbound.clear().collect();
         self.requeue(flights);
         self.effects.push_back(Effect::ForgetReceived);
     }
 
     pub(super) fn keep_session(&mut self, address: usize) {
-        let name = self.session_name(address) + &self.subscriptions.note();
+        let name = self.session_name(address) + self.queues.note() + &self.subscriptions.note();
         self.effects.push_back(Effect::KeepSession(Some(name)));
     }
 
-    /// What the log answered to [`Effect::KeepSession`] or [`Effect::ForgetReceived`].
-    pub fn handle_kept(&mut self, commit: CommitNumber) {
-        self.session_kept = self.session_kept.max(Some(commit));
-    }
-
-    /// Whether a restart would find the session, and no mark of an earlier one.
-    pub(super) fn is_session_kept(&self) -> bool {
-        self.session_kept
-            .is_some_and(|commit| commit <= self.progress.commits)
+    /// What a log answered to [`Effect::KeepSession`] or [`Effect::ForgetReceived`].
+    pub fn handle_kept(&mut self, lane: Lane, commit: CommitNumber) {
+        let queue = self.queues.get_mut(lane);
+        queue.session_kept = queue.session_kept.max(Some(commit));
     }
 
     /// The network connection is gone, for whatever reason. What is at QoS 0 and was not sent is dropped, unless the next
@@ -291,18 +309,22 @@ impl Core {
         self.phase = Phase::Closed;
         self.timers = Timers::default();
         self.newest.connected();
-        self.telling.connected();
+        self.tell_gaps_anew();
         self.subscriptions.closed();
         self.suspects.closed();
         self.receiving = super::Receiving::default();
         if std::mem::take(&mut self.is_leaving) {
             return;
         }
-        let (dropped, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.pending)
-            .into_iter()
-            .partition(|flight| flight.entry.record.message.qos == QoS::AtMostOnce);
-        self.pending = kept;
-        for flight in dropped {
+        let is_dropped = |flight: &Flight| flight.entry.record.message.qos == QoS::AtMostOnce;
+        let mut all = Vec::new();
+        for queue in self.queues.all_mut() {
+            let pending = std::mem::take(&mut queue.pending);
+            let (dropped, kept): (VecDeque<_>, _) = pending.into_iter().partition(is_dropped);
+            queue.pending = kept;
+            all.extend(dropped);
+        }
+        for flight in all {
             self.done(&flight, Outcome::Dropped);
         }
     }

@@ -25,7 +25,7 @@ impl Default for Newest {
         Self {
             waiting: BTreeMap::new(),
             in_flight: BTreeMap::new(),
-            last_id: ids::GAP - 1,
+            last_id: ids::LAST_UNSTORED,
         }
     }
 }
@@ -66,7 +66,7 @@ impl Newest {
     fn next_id(&mut self, topic: &TopicName) -> Option<PacketId> {
         for _ in 0..=IN_FLIGHT {
             let next = self.last_id.saturating_add(1);
-            let is_one = (ids::FIRST_UNSTORED..ids::GAP).contains(&next);
+            let is_one = (ids::FIRST_UNSTORED..=ids::LAST_UNSTORED).contains(&next);
             self.last_id = if is_one { next } else { ids::FIRST_UNSTORED };
             let id = PacketId::new(self.last_id)?;
             if let Entry::Vacant(free) = self.in_flight.entry(id) {
@@ -99,7 +99,7 @@ impl Core {
             .min(QoS::AtLeastOnce)
             .min(self.limits.maximum_qos);
         let unstored = self.newest.in_flight.len();
-        let full = unstored >= IN_FLIGHT || self.room_to_resend() == 0;
+        let full = unstored >= IN_FLIGHT || !self.has_room_for_unstored();
         if qos != QoS::AtMostOnce && full {
             return None;
         }

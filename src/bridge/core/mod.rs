@@ -5,7 +5,7 @@
 //! for `next_timeout`. One `Core` lives as long as the bridge; connections come and go below it.
 //!
 //! Invariants:
-//! - Messages come from the log only, in its order, through one cursor.
+//! - Messages come from the log only, in its order, through one cursor; of two logs where a route says `live_first` (`lane`).
 //! - A message is done when the upstream has acknowledged it to the end, when the dead-letter has it, or by a declared and counted
 //!   reason.
 //! - A QoS 2 message is committed before its first PUBLISH leaves, and its PUBREC before PUBREL leaves.
@@ -22,6 +22,7 @@ mod connect;
 mod figures;
 mod gap;
 mod ids;
+mod lane;
 mod latest;
 mod pace;
 mod publish;
@@ -34,6 +35,7 @@ mod suspect;
 
 pub use cause::Cause;
 pub use figures::Figures;
+pub use lane::Lane;
 pub use publish::{DropReason, ID_PROPERTY};
 pub use receive::{HOPS_PROPERTY, NotReceived};
 pub use refused::DEAD_LETTER_PROPERTY;
@@ -45,11 +47,11 @@ use std::time::{Duration, Instant};
 use super::BridgeOptions;
 use crate::mqtt::{Packet, PacketId, QoS, ReasonCode};
 use crate::session::{Outbound, TopicAliases};
-use crate::store::{CommitNumber, Entry, Outcome, Progress, Record, Seq};
+use crate::store::{Entry, Outcome, Progress, Record, Seq};
 use crate::topic::{TopicFilter, TopicName};
 use alive::Timers;
 use connect::{Limits, Phase};
-use gap::Telling;
+use lane::Queues;
 use latest::Newest;
 use pace::Pace;
 use receive::Receiving;
@@ -69,6 +71,8 @@ pub enum Effect {
     Send(Packet),
     /// Tell the log: `Log::done`.
     Done {
+        /// Of which log.
+        lane: Lane,
         /// Which message.
         seq: Seq,
         /// What became of it.
@@ -76,6 +80,8 @@ pub enum Effect {
     },
     /// Say in the log file that a message was given up; [`Effect::Done`] follows.
     Dropped {
+        /// Of which log.
+        lane: Lane,
         /// Which message.
         seq: Seq,
         /// Where it was to go.
@@ -85,6 +91,8 @@ pub enum Effect {
     },
     /// Keep it in the dead-letter, and answer with [`Core::handle_dead_letter`] when that is on stable storage.
     DeadLetter {
+        /// Of which log.
+        lane: Lane,
         /// Which message.
         seq: Seq,
         /// The message, with its id and the reason as user properties.
@@ -93,12 +101,12 @@ pub enum Effect {
         reason: DropReason,
     },
     /// Tell the log: `Log::gap_told`.
-    GapTold(u64),
+    GapTold(Lane, u64),
     /// Tell the log: `Log::received`, and answer with [`Core::handle_received`].
-    Received(Seq),
-    /// Tell the log: `Log::forget_received`, and answer with [`Core::handle_kept`].
+    Received(Lane, Seq),
+    /// Tell every log: `Log::forget_received`, and answer with [`Core::handle_kept`].
     ForgetReceived,
-    /// Tell the log: `Log::keep_session`, and answer with [`Core::handle_kept`].
+    /// Tell every log: `Log::keep_session`, and answer with [`Core::handle_kept`].
     KeepSession(Option<String>),
     /// The upstream has accepted the connection.
     Up {
@@ -134,9 +142,11 @@ pub enum Effect {
     Close(Cause),
 }
 
-/// What the core wants to read from the log next.
+/// What the core wants to read from a log next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
+    /// Of which log.
+    pub lane: Lane,
     /// From here on.
     pub from: Seq,
     /// The log had messages up to here when this was said; handed back with what was read.
@@ -150,6 +160,7 @@ pub struct Demand {
 /// A message of the log on its way.
 #[derive(Clone, Debug)]
 struct Flight {
+    lane: Lane,
     entry: Entry,
     /// The upstream's session in which a copy may have arrived; `None`: surely none did.
     session: Option<u32>,
@@ -175,36 +186,22 @@ pub struct Core {
     aliases: TopicAliases,
     /// Counts the sessions the upstream began for us; 0 is the one from before this start of the program.
     session: u32,
-    /// The commit that holds this connection's session and no mark of an earlier one; `None`: not known yet.
-    session_kept: Option<CommitNumber>,
-    /// Messages up to here may have been sent since the program started, before this core was made.
-    sent_to: Seq,
-    progress: Progress,
-    /// The cursor: the next position to read.
-    next: Seq,
-    /// The first message of the log at this start, from which on a message may have been sent before.
-    first: Option<Seq>,
-    /// Read and not yet in flight, in order.
-    pending: VecDeque<Flight>,
+    /// What is still to be sent.
+    queues: Queues,
     /// In flight, in the order of sending.
     outbound: Outbound<Flight>,
     /// How many of them are at QoS 2.
     exactly_once: usize,
-    /// The upstream may hold QoS 2 messages from before this start that we have not come by yet.
-    is_recovering: bool,
     /// In flight, and not yet sent again on this connection; in order.
     due: VecDeque<(PacketId, QoS)>,
     /// When each flight that waits for the upstream last moved on.
     since: HashMap<PacketId, Instant>,
-    /// PUBRECs on their way to stable storage, in the order of their commits.
-    committing: VecDeque<(CommitNumber, PacketId)>,
     retry: Retry,
     /// On their way to the dead-letter.
-    burying: BTreeSet<Seq>,
+    burying: BTreeSet<(Lane, Seq)>,
     suspects: Suspects,
     pace: Pace,
     newest: Newest,
-    telling: Telling,
     /// Index of the address of this connection.
     address: usize,
     subscriptions: Subscriptions,
@@ -218,6 +215,16 @@ impl Core {
     /// For a bridge whose log may hold messages from earlier starts.
     #[must_use]
     pub fn new(options: Arc<BridgeOptions>) -> Self {
+        Self::with(options, Queues::new(Seq(0), None))
+    }
+
+    /// The same for a bridge with a live lane.
+    #[must_use]
+    pub fn with_live_lane(options: Arc<BridgeOptions>) -> Self {
+        Self::with(options, Queues::new(Seq(0), Some(Seq(0))))
+    }
+
+    fn with(options: Arc<BridgeOptions>, queues: Queues) -> Self {
         Self {
             pace: Pace::new(options.rate),
             options,
@@ -226,23 +233,15 @@ impl Core {
             limits: Limits::default(),
             aliases: TopicAliases::default(),
             session: 0,
-            session_kept: None,
-            sent_to: Seq(0),
-            progress: Progress::default(),
-            next: Seq(0),
-            first: None,
-            pending: VecDeque::new(),
+            queues,
             outbound: Outbound::new(0),
             exactly_once: 0,
-            is_recovering: true,
             due: VecDeque::new(),
             since: HashMap::new(),
-            committing: VecDeque::new(),
             retry: Retry::default(),
             burying: BTreeSet::new(),
             suspects: Suspects::default(),
             newest: Newest::default(),
-            telling: Telling::default(),
             address: 0,
             subscriptions: Subscriptions::default(),
             receiving: Receiving::default(),
@@ -252,13 +251,13 @@ impl Core {
         }
     }
 
-    /// In place of this one, which failed: it knows nothing but the log, of which all up to `appended` may have been sent.
+    /// In place of this one, which failed: it knows nothing but the log, of which all up to `appended` may have been sent,
+    /// and of the live lane all up to `live`.
     #[must_use]
-    pub fn anew(&self, appended: Seq) -> Self {
+    pub fn anew(&self, appended: Seq, live: Option<Seq>) -> Self {
         Self {
-            sent_to: appended,
             figures: self.figures,
-            ..Self::new(Arc::clone(&self.options))
+            ..Self::with(Arc::clone(&self.options), Queues::new(appended, live))
         }
     }
 
@@ -336,49 +335,9 @@ impl Core {
         }
     }
 
-    /// How far the log is. Called whenever that changed, after all effects were carried out.
-    pub fn handle_progress(&mut self, now: Instant, progress: Progress) {
-        self.progress = progress;
-        self.release_committed(now);
-    }
-
-    /// What is to be read from the log, if anything. Nothing while the last read is not used up.
-    #[must_use]
-    pub fn demand(&self) -> Option<Demand> {
-        let wanted = matches!(self.phase, Phase::Up)
-            && self.pending.is_empty()
-            && self.due.is_empty()
-            && self.room(QoS::AtLeastOnce) > 0
-            && self.next <= self.progress.appended;
-        wanted.then_some(Demand {
-            from: self.next,
-            upto: self.progress.appended,
-            messages: READ_MESSAGES,
-            bytes: READ_BYTES,
-        })
-    }
-
-    /// What was read for `demand`.
-    pub fn handle_entries(&mut self, demand: Demand, entries: Vec<Entry>) {
-        if !matches!(self.phase, Phase::Up) || demand.from != self.next || !self.pending.is_empty()
-        {
-            return;
-        }
-        let first = entries.first().map_or(demand.from, |entry| entry.seq);
-        let first = *self.first.get_or_insert(first);
-        // Nothing there: what was appended up to then is done.
-        let last = entries.last().map_or(demand.upto, |entry| entry.seq);
-        let sent_to = self.sent_to;
-        self.next = Seq(last.0.max(demand.from.0).saturating_add(1));
-        self.pending = entries
-            .into_iter()
-            .map(|entry| Flight {
-                session: ((entry.maybe_sent || entry.seq <= sent_to)
-                    && ids::within_reach(first, entry.seq))
-                .then_some(0),
-                refusals: 0,
-                entry,
-            })
-            .collect();
+    /// How far a log is. Called whenever that changed, after all effects were carried out.
+    pub fn handle_progress(&mut self, now: Instant, lane: Lane, progress: Progress) {
+        self.queues.get_mut(lane).progress = progress;
+        self.release_committed(now, lane);
     }
 }

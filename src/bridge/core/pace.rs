@@ -79,7 +79,7 @@ impl Core {
 
     /// When [`Core::pump`] is to be called for what the pace holds back, if it does.
     pub(super) fn set_pace_timer(&mut self, now: Instant) {
-        let waits = !self.pending.is_empty() || !self.due.is_empty() || self.newest.has_waiting();
+        let waits = self.queues.has_pending() || !self.due.is_empty() || self.newest.has_waiting();
         self.timers.pace = self.pace.closed_until(now).filter(|_| waits);
     }
 }

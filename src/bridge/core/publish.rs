@@ -3,11 +3,10 @@
 use bytestring::ByteString;
 
 use super::suspect::CLOSES;
-use super::{Core, Flight};
+use super::{Core, Flight, Lane};
 use crate::clock::WallTime;
 use crate::mqtt::{EncodeError, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode};
 use crate::session::Alias;
-use crate::store::Entry;
 
 /// Name of the user property that tells copies of one message from different messages.
 pub const ID_PROPERTY: &str = "fieldgate-id";
@@ -59,6 +58,14 @@ pub(super) fn about(publish: &Publish) -> usize {
     publish.payload.len() + topic + 64
 }
 
+/// A number of this lane, as it stands in a stable id: each lane counts by itself.
+pub(super) fn numbered(lane: Lane, number: u64) -> String {
+    match lane {
+        Lane::Backlog => number.to_string(),
+        Lane::Live => format!("live-{number}"),
+    }
+}
+
 /// What is left of a Message Expiry Interval, rounded up; `None`: it has expired. A stamp from before the clock was set
 /// says nothing about age, and nothing expires by it.
 fn remaining(expiry: u32, stamped: WallTime, wall: WallTime) -> Option<u32> {
@@ -106,10 +113,9 @@ impl Core {
         let message = &flight.entry.record.message;
         let mut properties = message.properties.as_deref().cloned().unwrap_or_default();
         properties.message_expiry = self.expiry(flight, wall)?;
-        properties.user_properties.push((
-            ByteString::from_static(ID_PROPERTY),
-            self.id_of(&flight.entry),
-        ));
+        properties
+            .user_properties
+            .push((ByteString::from_static(ID_PROPERTY), self.id_of(flight)));
         Ok(properties)
     }
 
@@ -132,13 +138,14 @@ impl Core {
         flight.entry.record.message.qos == QoS::ExactlyOnce && flight.session == Some(self.session)
     }
 
-    /// `gateway/bridge/epoch/seq`: stable over resends and restarts.
-    pub(super) fn id_of(&self, entry: &Entry) -> ByteString {
+    /// `gateway/bridge/epoch/seq`, in the live lane `gateway/bridge/epoch/live-seq`: stable over resends and restarts.
+    pub(super) fn id_of(&self, flight: &Flight) -> ByteString {
         let (gateway, bridge) = (&self.options.gateway, &self.options.name);
-        ByteString::from(format!(
-            "{gateway}/{bridge}/{}/{}",
-            entry.epoch, entry.seq.0
-        ))
+        let (epoch, number) = (
+            flight.entry.epoch,
+            numbered(flight.lane, flight.entry.seq.0),
+        );
+        ByteString::from(format!("{gateway}/{bridge}/{epoch}/{number}"))
     }
 
     /// As it leaves: by the alias of its topic where the upstream knows it, or with one where that saves bytes from the next time

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
-use super::{Core, DropReason, Effect, Flight};
+use super::{Core, DropReason, Effect, Flight, Lane};
 use crate::mqtt::{QoS, ReasonCode};
 use crate::store::{Outcome, Record, Seq};
 
@@ -24,14 +24,14 @@ const BURYING_MAX: usize = 64;
 /// ids.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
-    delayed: BTreeMap<(Instant, Seq), Flight>,
+    delayed: BTreeMap<(Instant, Lane, Seq), Flight>,
     /// Nothing new before: the upstream's quota is used up.
     paused: Option<Instant>,
 }
 
 impl Retry {
     pub(super) fn next(&self) -> Option<Instant> {
-        let delayed = self.delayed.keys().next().map(|(at, _)| *at);
+        let delayed = self.delayed.keys().next().map(|(at, ..)| *at);
         delayed.into_iter().chain(self.paused).min()
     }
 
@@ -83,23 +83,27 @@ impl Core {
         }
         self.retry
             .delayed
-            .insert((now + wait, flight.seq()), flight);
+            .insert((now + wait, flight.lane, flight.seq()), flight);
     }
 
     /// A message that will not be sent any more: kept in the dead-letter, or dropped by a declared policy. Its packet id is free
     /// at the upstream.
     pub(super) fn give_up(&mut self, flight: &Flight, reason: DropReason) {
-        let seq = flight.seq();
+        let (lane, seq) = (flight.lane, flight.seq());
         let Record { message, stamped } = &flight.entry.record;
         if message.qos == QoS::AtMostOnce || reason == DropReason::Expired {
             let topic = message.topic.clone();
-            self.effects
-                .push_back(Effect::Dropped { seq, topic, reason });
+            self.effects.push_back(Effect::Dropped {
+                lane,
+                seq,
+                topic,
+                reason,
+            });
             return self.done(flight, Outcome::Dropped);
         }
         let mut message = message.clone();
         let properties = message.properties.get_or_insert_default();
-        let (why, id) = (reason.to_string(), self.id_of(&flight.entry));
+        let (why, id) = (reason.to_string(), self.id_of(flight));
         properties.user_properties.extend([
             (ByteString::from_static(super::ID_PROPERTY), id),
             (ByteString::from_static(DEAD_LETTER_PROPERTY), why.into()),
@@ -108,9 +112,10 @@ impl Core {
             message,
             stamped: *stamped,
         });
-        self.suspects.clear(seq);
-        self.burying.insert(seq);
+        self.suspects.clear(lane, seq);
+        self.burying.insert((lane, seq));
         let effect = Effect::DeadLetter {
+            lane,
             seq,
             letter,
             reason,
@@ -119,10 +124,10 @@ impl Core {
     }
 
     /// The dead-letter has the message, also after a power cut.
-    pub fn handle_dead_letter(&mut self, seq: Seq) {
-        if self.burying.remove(&seq) {
+    pub fn handle_dead_letter(&mut self, lane: Lane, seq: Seq) {
+        if self.burying.remove(&(lane, seq)) {
             let outcome = Outcome::DeadLettered;
-            self.effects.push_back(Effect::Done { seq, outcome });
+            self.effects.push_back(Effect::Done { lane, seq, outcome });
         }
     }
 

@@ -1,8 +1,9 @@
-//! What goes out next: the gateway's own topics, a hole in the backlog, then what a lost connection left unfinished, then the backlog in order.
+//! What goes out next: the gateway's own topics, a hole in the backlog, then what a lost connection left unfinished, then the
+//! lanes, each in order.
 
 use std::time::Instant;
 
-use super::{Core, DropReason, Effect, Flight, Phase, ids, publish};
+use super::{Core, DropReason, Effect, Flight, Lane, Phase, ids, publish};
 use crate::clock::WallTime;
 use crate::mqtt::{Packet, PacketId, QoS, ReasonCode};
 use crate::session::Resend;
@@ -20,6 +21,7 @@ impl Core {
         }
         let woken = self.retry.wake(now);
         self.requeue(woken);
+        self.join_live_lane();
         self.ask_for_subscriptions(now);
         self.ask_for_proof(now);
         let mut room = bytes;
@@ -45,8 +47,8 @@ impl Core {
             && self.phase == Phase::Up
             && !self.is_held(now)
             && self.due.is_empty()
-            && self.may_send_next()
-            && let Some(flight) = self.pending.pop_front()
+            && let Some(lane) = self.next_lane()
+            && let Some(flight) = self.queues.get_mut(lane).pending.pop_front()
         {
             room = room.saturating_sub(self.place(now, wall, flight));
         }
@@ -64,11 +66,43 @@ impl Core {
     /// Whether a new message may be sent now at `qos`, and how many such.
     pub(super) fn room(&self, qos: QoS) -> usize {
         self.share(qos, self.at_least_once())
+            .min(self.unreserved(None))
+    }
+
+    /// The same for one of this lane.
+    fn room_in(&self, lane: Lane, qos: QoS) -> usize {
+        if qos == QoS::ExactlyOnce && self.queues.has_live() {
+            let free = self.exactly_once_in_lane();
+            let free = free.saturating_sub(self.queues.get(lane).exactly_once);
+            let share = self.share(qos, self.at_least_once());
+            return share.min(free).min(self.unreserved(Some(lane)));
+        }
+        self.room(qos)
+    }
+
+    /// Of two lanes each has half of what QoS 2 messages get, and one at least.
+    fn exactly_once_in_lane(&self) -> usize {
+        let half = usize::from(self.window(QoS::ExactlyOnce)).div_ceil(2);
+        (half / 2).max(1)
+    }
+
+    /// What is left of the window besides the QoS 2 messages that the upstream may still hold for lanes that have not come
+    /// by them since the start, other than `lane`. One lane alone sends these before any others; of two, the other must
+    /// leave them their room. When nothing is in flight one message may go: those held are no more than half.
+    fn unreserved(&self, lane: Option<Lane>) -> usize {
+        if !self.queues.has_live() {
+            return usize::MAX;
+        }
+        let held = self.queues.held_unseen(lane, self.exactly_once_in_lane());
+        let in_flight = self.at_least_once() + self.exactly_once;
+        let window = usize::from(self.window(QoS::ExactlyOnce));
+        let free = window.saturating_sub(in_flight + held);
+        free.max(usize::from(in_flight == 0))
     }
 
     /// The same for one that the upstream does not count yet on this connection: QoS 1 messages that are still to be
     /// sent again. Unfinished QoS 2 messages it has counted since they came.
-    pub(super) fn room_to_resend(&self) -> usize {
+    fn room_to_resend(&self) -> usize {
         let due = self
             .due
             .iter()
@@ -77,9 +111,14 @@ impl Core {
         self.share(QoS::AtLeastOnce, self.at_least_once().saturating_sub(due))
     }
 
+    /// Whether one at QoS 1 that is not in the log may be sent, though the connection has not sent all again.
+    pub(super) fn has_room_for_unstored(&self) -> bool {
+        self.room_to_resend() > 0 && self.unreserved(None) > 0
+    }
+
     /// QoS 1 messages in flight.
     fn at_least_once(&self) -> usize {
-        let unstored = self.newest.in_flight() + self.telling.in_flight();
+        let unstored = self.newest.in_flight() + self.gaps_in_flight();
         self.outbound.len().saturating_sub(self.exactly_once) + unstored
     }
 
@@ -103,7 +142,7 @@ impl Core {
 
     /// Whether the upstream may have QoS 2 messages that are not finished.
     fn may_hold_exactly_once(&self) -> bool {
-        self.exactly_once > 0 || self.is_recovering
+        self.exactly_once > 0 || self.queues.is_recovering()
     }
 
     /// How many may be in flight together with one at `qos`. MQTT 3.1.1 has no Receive Maximum, but servers have a limit
@@ -117,46 +156,41 @@ impl Core {
         }
     }
 
-    /// Back into the order of the log, before what was not sent yet.
-    pub(super) fn requeue(&mut self, flights: Vec<Flight>) {
-        if flights.is_empty() {
-            return;
-        }
-        for flight in flights {
-            self.pending.push_front(flight);
-        }
-        self.pending.make_contiguous().sort_by_key(Flight::seq);
-    }
-
-    /// Whether the head of what was read may be sent: order is kept, so nothing overtakes it.
-    fn may_send_next(&self) -> bool {
-        let Some(flight) = self.pending.front() else {
+    /// Whether the head of what was read of a lane may be sent: order is kept, so nothing in the lane overtakes it.
+    pub(super) fn may_send_next(&self, lane: Lane) -> bool {
+        let queue = self.queues.get(lane);
+        let Some(flight) = queue.pending.front() else {
             return false;
         };
         let qos = flight.entry.record.message.qos.min(self.limits.maximum_qos);
         if qos == QoS::AtMostOnce {
-            return true;
+            return !self.suspects.is_message_suspected();
         }
         let seq = flight.seq();
-        let id_is_free = ids::packet_id(seq).is_some_and(|id| !self.outbound.contains(id));
+        let id_is_free = ids::packet_id(lane, seq).is_some_and(|id| !self.outbound.contains(id));
         let durable = qos != QoS::ExactlyOnce
-            || (seq <= self.progress.committed
-                && ids::within_reach(self.progress.cursor, seq)
-                && self.is_session_kept());
-        self.room(qos) > 0 && id_is_free && durable && self.may_bury() && !self.retry.is_paused()
+            || (seq <= queue.progress.committed
+                && ids::within_reach(queue.progress.cursor, seq)
+                && self.queues.is_session_kept());
+        self.room_in(lane, qos) > 0
+            && id_is_free
+            && durable
+            && self.may_bury()
+            && !self.retry.is_paused()
     }
 
     /// Sends a message of the log for the first time in this session; returns its bytes, about.
     fn place(&mut self, now: Instant, wall: WallTime, mut flight: Flight) -> usize {
         // From here on nothing was sent before this start.
-        self.is_recovering &= flight.session.is_some();
-        let Some(id) = ids::packet_id(flight.seq()) else {
+        self.queues.get_mut(flight.lane).is_recovering &= flight.session.is_some();
+        let Some(id) = ids::packet_id(flight.lane, flight.seq()) else {
             return 0;
         };
         // The mark is from before this start, and means something only to the session that was there then.
         if flight.entry.received && self.session == 0 {
+            let lane = flight.lane;
             if self.outbound.resumed(id, flight).is_ok() {
-                self.exactly_once += 1;
+                self.count_exactly_once(lane);
                 self.send_pubrel(now, id, ReasonCode::Success);
             }
             return 4;
@@ -185,7 +219,9 @@ impl Core {
         }
         flight.session = Some(self.session);
         self.since.insert(id, now);
-        self.exactly_once += usize::from(qos == QoS::ExactlyOnce);
+        if qos == QoS::ExactlyOnce {
+            self.count_exactly_once(flight.lane);
+        }
         let sent = self.outbound.sent(id, qos, flight);
         debug_assert!(sent.is_ok(), "the window and the id were checked before");
         bytes
@@ -255,9 +291,9 @@ impl Core {
         if outcome == Outcome::Delivered {
             self.figures.delivered += 1;
         }
-        let seq = flight.seq();
-        self.suspects.clear(seq);
-        self.effects.push_back(Effect::Done { seq, outcome });
+        let (lane, seq) = (flight.lane, flight.seq());
+        self.suspects.clear(lane, seq);
+        self.effects.push_back(Effect::Done { lane, seq, outcome });
     }
 
     /// A message that must not be sent is given up, unless the upstream may hold it under its id.

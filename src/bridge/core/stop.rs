@@ -46,7 +46,7 @@ impl Core {
     }
 
     pub(super) fn finish_if_drained(&mut self, now: Instant) {
-        if self.outbound.is_empty() && self.newest.is_empty() && self.telling.in_flight() == 0 {
+        if self.outbound.is_empty() && self.newest.is_empty() && self.gaps_in_flight() == 0 {
             self.finish_stop(now);
         }
     }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
+use super::connect::SEPARATOR;
 use super::{Core, Effect, Phase, ids};
 use crate::bridge::ReceiveRoute;
 use crate::mqtt::{
@@ -19,9 +20,6 @@ use crate::topic::TopicFilter;
 
 /// SUBSCRIBEs and UNSUBSCRIBEs without an answer.
 const ASKED_MAX: usize = 8;
-
-/// Between the name of a session and its filters, and between those: in no topic.
-const SEPARATOR: char = '\0';
 
 /// What is asked for and what is there.
 #[derive(Debug, Default)]
@@ -49,6 +47,8 @@ impl Subscriptions {
         let filters = filters
             .into_iter()
             .flat_map(|(_, filters)| filters.split(SEPARATOR));
+        // An empty one is the lanes' note.
+        let filters = filters.filter(|filter| !filter.is_empty());
         self.there = filters.map(str::to_owned).collect();
     }
 
@@ -127,7 +127,8 @@ fn wanted(routes: &[ReceiveRoute]) -> Vec<(TopicFilter, QoS)> {
 impl Core {
     /// Asks for what is still to be asked for, a few at a time.
     pub(super) fn ask_for_subscriptions(&mut self, now: Instant) {
-        let is_ready = self.phase == Phase::Up && self.is_session_kept() && self.may_subscribe();
+        let is_ready =
+            self.phase == Phase::Up && self.queues.is_session_kept() && self.may_subscribe();
         let is_ready = is_ready && !self.has_company();
         while is_ready
             && self.subscriptions.asked.len() < ASKED_MAX

@@ -9,14 +9,14 @@
 //! - had carried answers: PINGRESP has come after CONNACK and the SUBSCRIBEs, so the upstream wants us (two clients of one name,
 //!   which throw each other out, do not get so far, or the message is acknowledged in time);
 //! - had nothing else under way: from the second end on with the same message unanswered, one thing is asked at a time;
-//!   QoS 0 comes after it, since what goes out again goes out first.
+//!   QoS 0 comes after it, in the other lane too.
 //!
 //! RAM: what was unanswered at such an end, so the window and the gateway's own topics.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Core, Effect, ids};
+use super::{Core, Effect, Lane, ids};
 use crate::mqtt::{PacketId, ReasonCode};
 use crate::session::Resend;
 use crate::store::Seq;
@@ -59,6 +59,12 @@ impl Suspects {
         { levels }.any(|level| (ALONE..CONDEMNED).contains(level))
     }
 
+    /// The same because of a message, not only of a topic of the gateway's own.
+    pub(super) fn is_message_suspected(&self) -> bool {
+        let mut levels = self.messages.values();
+        levels.any(|level| (ALONE..CONDEMNED).contains(level))
+    }
+
     pub(super) fn is_condemned(&self, id: PacketId) -> bool {
         self.messages.get(&id).is_some_and(|&at| at >= CONDEMNED)
     }
@@ -68,8 +74,8 @@ impl Suspects {
     }
 
     /// The message has been answered, or is given up.
-    pub(super) fn clear(&mut self, seq: Seq) {
-        if let Some(id) = ids::packet_id(seq).filter(|_| !self.messages.is_empty()) {
+    pub(super) fn clear(&mut self, lane: Lane, seq: Seq) {
+        if let Some(id) = ids::packet_id(lane, seq).filter(|_| !self.messages.is_empty()) {
             self.messages.remove(&id);
         }
     }
@@ -184,7 +190,7 @@ impl Core {
 
     /// PINGREQ before a message is sent alone.
     pub(super) fn ask_for_proof(&mut self, now: Instant) {
-        if self.newest.is_empty() && self.untold_gap().is_none() {
+        if self.newest.is_empty() && !self.has_untold_gap() {
             self.suspects.topics_answered();
         }
         if self.suspects.proof == Proof::Missing && self.since.is_empty() && self.waits_alone() {

@@ -39,6 +39,7 @@ mod keep;
 mod lacking;
 mod lanes;
 mod new_routes;
+mod overtake;
 mod publish;
 mod receivers;
 mod recent;

@@ -2,7 +2,8 @@
 //! once, in steps, as if it were published now.
 //!
 //! Each message goes by the route that would take it, so not where an older route does. It is of QoS 1 at least, because
-//! the link is down at a start, when QoS 0 goes nowhere; a route with `qos: 0` therefore brings nothing up in this way.
+//! the link is down at a start, when QoS 0 goes nowhere; a route with `qos: 0` therefore brings nothing up in this way. By a
+//! route with `live_first` it goes into the live lane, whatever that does: it is retained, so what is newer must follow it.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -10,7 +11,6 @@ use std::time::Instant;
 use bytestring::ByteString;
 
 use super::held::Held;
-use super::publish::tell_unmapped;
 use super::retained::Cursor;
 use super::route::mapped;
 use super::{Core, Effect, LogId, Origin};
@@ -33,6 +33,16 @@ pub struct NewRoutes {
     since: u64,
     /// As who the bridge publishes here: that does not go up again.
     inlet: ByteString,
+    /// Messages appended in one step.
+    step: usize,
+}
+
+impl NewRoutes {
+    /// In steps of one message: between two of them the core is told whether the log is full.
+    #[must_use]
+    pub fn one_by_one(self) -> Self {
+        Self { step: 1, ..self }
+    }
 }
 
 impl Core {
@@ -45,26 +55,38 @@ impl Core {
             cursor: Cursor::start(),
             since: self.retained.changes(),
             inlet,
+            step: STEP_APPENDED,
         }
     }
 
-    /// Appends a step of what is retained and goes up by `new`; false: that was the last one.
+    /// Appends a step of what is retained and goes up by `new`, nothing while its log is full; false: that was the last one.
     pub fn append_retained(&mut self, now: Instant, new: &mut NewRoutes) -> bool {
         let stamped = self.wall(now);
-        let Some(log) = self.logs.iter_mut().find(|log| log.id == new.log) else {
+        let place_of = |id: LogId| self.logs.iter().position(|log| log.id == id);
+        let Some(index) = place_of(new.log) else {
             return false;
         };
-        let (mut seen, mut appended) = (STEP_SEEN, STEP_APPENDED);
+        let live = self.logs.get(index).and_then(|log| log.live);
+        let live = live.and_then(place_of);
+        let (mut seen, mut appended) = (STEP_SEEN, new.step);
         while let Some(&place) = new.routes.last() {
-            let Some(route) = log.routes.get(place).cloned() else {
+            let route = self.logs.get(index).and_then(|log| log.routes.get(place));
+            let Some(route) = route.cloned() else {
                 new.routes.pop();
                 continue;
             };
+            let lane = live.filter(|_| route.live_first).unwrap_or(index);
+            if self.logs.get(lane).is_none_or(|log| log.is_full) {
+                return true;
+            }
             while appended > 0
                 && let Some(kept) = self
                     .retained
                     .next(&route.filter, &mut new.cursor, &mut seen)
             {
+                let Some(log) = self.logs.get(index) else {
+                    return false;
+                };
                 let is_known = kept.change >= new.since || kept.publisher == new.inlet;
                 let topic = &kept.message.topic;
                 if is_known || log.place_of(Origin::Client, topic) != Some(place) {
@@ -76,17 +98,19 @@ impl Core {
                 let message = match mapped(&route, &message) {
                     Ok(message) => message,
                     Err(error) => {
-                        self.stats.unmapped += 1;
-                        tell_unmapped(log, &message, &error);
+                        self.note_unmapped(index, &message, &error);
                         continue;
                     }
                 };
                 if message.qos == QoS::AtMostOnce {
                     continue;
                 }
+                let Some(log) = self.logs.get_mut(lane) else {
+                    return false;
+                };
                 appended -= 1;
                 self.effects.push(Effect::Append {
-                    log: new.log,
+                    log: log.id,
                     seq: log.watermark.take(),
                     record: Record { message, stamped },
                     mark: None,

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use super::answers::{Reply, Tickets};
 use super::effect::{Act, Effect};
 use super::receivers::Receiver;
-use super::route::{AttachedLog, mapped};
+use super::route::{late, mapped};
 use super::session::SessionKey;
 use super::{Core, Durability, Limits, LogId, Origin};
 use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode};
@@ -288,50 +288,61 @@ impl Core {
         let stamped = self.wall(now);
         let own = is_own(source.origin, message);
         let mut tickets = Tickets::None;
-        for log in &mut self.logs {
+        for index in 0..self.logs.len() {
+            let Some(log) = self.logs.get(index) else {
+                break;
+            };
             let Some(route) = log.takes(source.origin, &message.topic) else {
                 continue;
             };
+            // A copy from before a restart may be in the other lane now.
+            let is_there = |log: LogId| source.marked.contains(&log);
+            if is_there(log.id) || log.live.is_some_and(is_there) {
+                continue;
+            }
+            let (of, lane) = (log.id, self.lane_of(log, route));
+            let open = self.open_lane(log, route);
             let message = match mapped(route, message) {
                 Ok(message) => message,
                 Err(error) => {
-                    self.stats.unmapped += 1;
-                    tell_unmapped(log, message, &error);
+                    self.note_unmapped(index, message, &error);
                     continue;
                 }
             };
-            let id = log.id;
-            if source.marked.contains(&id) {
+            let Some(log) = self.logs.get_mut(open.unwrap_or(index)) else {
                 continue;
-            }
-            let has_no_resender = source.origin.has_no_resender();
-            if log.is_missing() || (log.is_passed_by && has_no_resender) {
+            };
+            if log.is_missing() || (log.is_passed_by && source.origin.has_no_resender()) {
                 self.stats.dropped += u64::from(!own);
                 if !own && !log.is_missing() {
-                    let is_lost = true;
-                    self.effects.push(Effect::NotTaken { log: id, is_lost });
+                    let (log, is_lost) = (log.id, true);
+                    self.effects.push(Effect::NotTaken { log, is_lost });
                 }
                 continue;
             }
             if own {
-                self.effects.push(Effect::Latest { log: id, message });
+                self.effects.push(Effect::Latest { log: of, message });
                 continue;
             }
             if log.is_full && !source.is_answered && message.qos > QoS::AtMostOnce {
                 self.stats.dropped += 1;
-                let is_lost = true;
-                self.effects.push(Effect::NotTaken { log: id, is_lost });
+                let (log, is_lost) = (log.id, true);
+                self.effects.push(Effect::NotTaken { log, is_lost });
                 continue;
             }
-            let seq = log.watermark.take();
+            let message = match (lane, open) {
+                (Some(_), None) => late(message, stamped),
+                _ => message,
+            };
+            let (log, seq) = (log.id, log.watermark.take());
             let mut mark = None;
             if message.qos > QoS::AtMostOnce {
-                tickets.push(id, seq);
+                tickets.push(log, seq);
                 mark = source.mark;
             }
             let record = Record { message, stamped };
             self.effects.push(Effect::Append {
-                log: id,
+                log,
                 seq,
                 record,
                 mark,
@@ -378,18 +389,4 @@ pub(super) fn is_as_told(message: &Message) -> bool {
     let properties = message.properties.as_ref();
     let is_text = properties.is_some_and(|properties| properties.payload_is_utf8);
     !is_text || std::str::from_utf8(&message.payload).is_ok()
-}
-
-pub(super) fn tell_unmapped(
-    log: &mut AttachedLog,
-    message: &Message,
-    error: &crate::topic::TemplateError,
-) {
-    if !mem::replace(&mut log.told_unmapped, true) {
-        tracing::warn!(
-            topic = %message.topic,
-            %error,
-            "a route matches this topic but its template gives none for it: not forwarded; further ones are only counted"
-        );
-    }
 }

@@ -4,7 +4,8 @@
 //!
 //! `when_full: refuse` of a bridge's backlog does the same to who publishes what it would have to keep ([`Core::log_is_full`]).
 //! What has no sender to refuse (devices, the gateway's own, wills, QoS 0 that would be kept) passes that backlog by, counted;
-//! local subscribers and other bridges get it all the same. A bridge that is full so holds up nobody else.
+//! local subscribers and other bridges get it all the same. A bridge that is full so holds up nobody else. By a route with
+//! `live_first` a message is refused where neither lane takes it (`overtake`): who waits then waits for the backlog.
 //!
 //! So it goes too where what should keep the message is missing (`lacking`): for that nobody waits here, so 3.1.1 is closed.
 //!
@@ -63,7 +64,11 @@ impl Core {
             return None;
         }
         let mut full = self.logs.iter().filter(|log| log.is_full);
-        let found = full.find(|log| log.keeps(origin, &message.topic));
+        let found = full.find(|log| {
+            let route = log.takes(origin, &message.topic);
+            let route = route.filter(|route| route.qos > QoS::AtMostOnce);
+            route.is_some_and(|route| self.open_lane(log, route).is_none())
+        });
         found.map(|log| log.id)
     }
 
@@ -167,12 +172,16 @@ impl Core {
         }
     }
 
-    /// Whether something is on its way into the log.
+    /// Whether something is on its way into the log, or into its live lane.
     fn fills(&self, full: Obstacle) -> bool {
+        let Obstacle::Log(of) = full else {
+            return false;
+        };
+        let mut logs = self.logs.iter();
+        let live = logs.find(|log| log.id == of).and_then(|log| log.live);
+        let is_its = |log: LogId| log == of || Some(log) == live;
         let mut effects = self.effects.iter();
-        effects.any(
-            |effect| matches!(effect, Effect::Append { log, .. } if full == Obstacle::Log(*log)),
-        )
+        effects.any(|effect| matches!(effect, Effect::Append { log, .. } if is_its(*log)))
     }
 
     pub(super) fn pause(&mut self, key: SessionKey) {

@@ -1,8 +1,11 @@
 //! A bridge's log as the core sees it: what goes in, and as what.
 
+use bytestring::ByteString;
+
 use super::watermark::Watermark;
-use super::{ForwardRoute, LogId};
-use crate::broker::{Origin, RetainPolicy};
+use super::{Core, ForwardRoute, LogId};
+use crate::broker::{LATE_PROPERTY, Origin, RetainPolicy};
+use crate::clock::WallTime;
 use crate::mqtt::{Message, QoS};
 use crate::store::Seq;
 use crate::topic::{TemplateError, TopicName};
@@ -13,6 +16,10 @@ pub(super) struct AttachedLog {
     pub(super) id: LogId,
     pub(super) watermark: Watermark,
     pub(super) routes: Vec<ForwardRoute>,
+    /// Where new messages of `live_first` routes go while it is prompt.
+    pub(super) live: Option<LogId>,
+    /// As a live lane: what is appended leaves soon. See [`super::overtake`].
+    pub(super) is_prompt: bool,
     /// It could not be opened: see [`super::lacking`].
     is_missing: bool,
     /// It has no room, nor will have soon: see [`super::lacking`].
@@ -29,6 +36,8 @@ impl AttachedLog {
             id,
             watermark: Watermark::new(next),
             routes,
+            live: None,
+            is_prompt: false,
             is_missing: false,
             is_passed_by: false,
             is_full: false,
@@ -54,6 +63,17 @@ impl AttachedLog {
         route.is_some_and(|route| route.qos > QoS::AtMostOnce)
     }
 
+    /// Says once that a route takes a message and has no topic for it.
+    fn tell_unmapped(&mut self, message: &Message, error: &TemplateError) {
+        if !std::mem::replace(&mut self.told_unmapped, true) {
+            tracing::warn!(
+                topic = %message.topic,
+                %error,
+                "a route matches this topic but its template gives none for it: not forwarded; further ones are only counted"
+            );
+        }
+    }
+
     /// The first route that takes a message of this topic. None takes what the same bridge brought in.
     pub(super) fn takes(&self, origin: Origin, topic: &TopicName) -> Option<&ForwardRoute> {
         self.routes.get(self.place_of(origin, topic)?)
@@ -68,6 +88,30 @@ impl AttachedLog {
             route.filter.matches(topic) && !route.except.iter().any(|except| except.matches(topic))
         })
     }
+}
+
+impl Core {
+    /// A route of the log at this place among the logs takes the message and has no topic for it.
+    pub(super) fn note_unmapped(&mut self, place: usize, message: &Message, error: &TemplateError) {
+        self.stats.unmapped += 1;
+        if let Some(log) = self.logs.get_mut(place) {
+            log.tell_unmapped(message, error);
+        }
+    }
+}
+
+/// The message as it goes up when newer ones may overtake it: it says when it came, and is not retained, since what
+/// overtook it may be.
+pub(super) fn late(mut message: Message, came: WallTime) -> Message {
+    message.retain = false;
+    let properties = message.properties.get_or_insert_default();
+    let marks = &mut properties.user_properties;
+    // One that an earlier gateway has put there tells the true time.
+    if !marks.iter().any(|(name, _)| name == LATE_PROPERTY) {
+        let came = ByteString::from(came.0.to_string());
+        marks.push((ByteString::from_static(LATE_PROPERTY), came));
+    }
+    message
 }
 
 /// The message as it goes up by `route`.

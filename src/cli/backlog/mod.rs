@@ -12,9 +12,10 @@ use serde::Deserialize;
 
 use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE, default_config, runtime, say};
 use crate::app::Export;
+use crate::bridge::Lanes;
 use crate::config::{self, Config};
 use crate::control::{AskError, Request, ask};
-use crate::store::{Log, StoreError};
+use crate::store::{Log, LogOptions, StoreError};
 
 /// Where systemd's unit has it.
 const INSTALLED_SOCKET: &str = "/run/fieldgate/control.sock";
@@ -164,7 +165,7 @@ fn export_files(
     let found = found.ok_or_else(|| Fault::NoSuchBridge(bridge.to_owned()))?;
     let letters = &found.options.dead_letter;
     let mut export = if !dead_letter {
-        Export::new(Log::view(found.log.clone())?)
+        Export::new(view(&found.log)?)
     } else if letters.dir.is_dir() {
         Export::of_dead_letters(Log::view(letters.clone())?)
     } else {
@@ -180,6 +181,19 @@ fn export_files(
             writeln!(out, "{item}")?;
         }
     }
+}
+
+/// Both lanes, where there are two.
+fn view(options: &LogOptions) -> Result<Lanes, StoreError> {
+    let live = LogOptions {
+        dir: options.live_dir(),
+        ..options.clone()
+    };
+    let is_there = live.dir.is_dir();
+    Ok(Lanes {
+        backlog: Log::view(options.clone())?,
+        live: is_there.then(|| Log::view(live)).transpose()?,
+    })
 }
 
 fn socket(config: Option<&Path>) -> Result<PathBuf, Fault> {

@@ -11,7 +11,7 @@ use super::limits::EXPIRY_MAX;
 use super::receive::receive;
 use super::route::{check_order, route};
 use super::topics::bad_template;
-use super::{Names, below, each, gateway_status, name, profile, seconds, texts, time, wait};
+use super::{Names, backlog, below, each, gateway_status, name, profile, seconds, texts, wait};
 use crate::bridge::{Backoff, BridgeOptions, Profile};
 use crate::broker::{ForwardRoute, Limits, RetainPolicy};
 use crate::config::context::Context;
@@ -20,11 +20,9 @@ use crate::config::excerpt::quoted;
 use crate::config::place::Place;
 use crate::config::raw;
 use crate::config::section::Section;
-use crate::config::units::show_size;
 use crate::config::{Bridge, Gateway, StoreSettings};
 use crate::mqtt::{Message, ProtocolVersion, QoS};
 use crate::net::ClientTls;
-use crate::store::LogOptions;
 use crate::topic::{Template, TopicName};
 
 /// Each stage of dialling.
@@ -51,7 +49,7 @@ pub(super) fn bridges(
         let folder = name.clone().unwrap_or_default();
         let options = options(context, &section, folder, gateway, store, limits);
         profile::check_bridge(context, &section, profile_of(&section), limits);
-        let log = log(
+        let (log, late_share) = backlog::backlog(
             context,
             &section,
             name.as_deref().unwrap_or_default(),
@@ -61,6 +59,10 @@ pub(super) fn bridges(
         let Some(options) = options else { continue };
         if free && name.is_some() {
             check_client(context, &section, &bridges, &options);
+            let options = BridgeOptions {
+                late_share,
+                ..options
+            };
             bridges.push(Bridge { options, log });
         }
     }
@@ -185,6 +187,7 @@ fn options(
         inflight: inflight.unwrap_or(100),
         packet_size: limits.packet_size,
         ceilings: profile.ceilings(),
+        late_share: backlog::LATE_SHARE,
         rate,
         dead_letter,
         backoff,
@@ -366,33 +369,4 @@ fn own(topic: &TopicName, payload: &'static [u8], routes: &[ForwardRoute]) -> Op
         retain: route.retain == RetainPolicy::Keep,
         properties: None,
     })
-}
-
-fn log(
-    context: &mut Context<'_>,
-    section: &Section<raw::Bridge>,
-    name: &str,
-    gateway: &Gateway,
-    store: &StoreSettings,
-) -> LogOptions {
-    let backlog = below::<raw::Backlog>(context, section, "backlog", section.raw.backlog.as_ref());
-    let defaults = LogOptions::new(gateway.data_dir.join("backlog").join(name));
-    let size = backlog.raw.max_bytes.map(|size| size.0);
-    let age = Duration::from_secs(60)..=Duration::from_secs(3650 * 86_400);
-    LogOptions {
-        commit_interval: store.commit_interval,
-        hold_for_upstream: store.hold_for_upstream,
-        hold_bytes: store.hold_bytes,
-        max_bytes: backlog
-            .within(context, "max_bytes", size, 1 << 20..=1 << 50, show_size)
-            .unwrap_or(defaults.max_bytes),
-        max_age: time(context, &backlog, "max_age", backlog.raw.max_age, age)
-            .unwrap_or(defaults.max_age),
-        when_full: backlog
-            .raw
-            .when_full
-            .map_or(defaults.when_full, |word| word.0),
-        free_space_minimum: store.free_space_minimum,
-        dir: defaults.dir,
-    }
 }

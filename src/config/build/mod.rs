@@ -4,6 +4,7 @@
 mod access;
 mod address;
 mod assembly;
+mod backlog;
 mod bridge;
 mod broker;
 mod connection;

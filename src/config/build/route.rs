@@ -68,6 +68,7 @@ pub(super) fn route(
         topic,
         qos: highest,
         raise_qos0,
+        live_first: raw.live_first.unwrap_or(false),
         retain: raw.retain.map_or(RetainPolicy::Keep, |word| word.0),
     })
 }

@@ -53,6 +53,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) topic: Option<String>,
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) raise_qos0: Option<bool>,
+    pub(in crate::config) live_first: Option<bool>,
     pub(in crate::config) retain: Option<OneOf<RetainPolicy>>,
 }
 
@@ -73,6 +74,7 @@ pub(in crate::config) struct Backlog {
     pub(in crate::config) max_bytes: Option<Size>,
     pub(in crate::config) max_age: Option<Time>,
     pub(in crate::config) when_full: Option<OneOf<WhenFull>>,
+    pub(in crate::config) late_share: Option<u8>,
 }
 
 /// `rate:`

@@ -36,6 +36,7 @@ impl Core {
         self.dropped += u64::from(outcome == Outcome::Dropped);
         self.done.insert(seq, seq);
         self.settle(seq);
+        self.judge_promptness(now);
         if self.cursor - self.committed_cursor > TIDY_POSITIONS && self.front.pace.is_tidy_due() {
             self.front.pace.tidy_by(now);
         }
@@ -133,6 +134,7 @@ impl Core {
         self.done.insert(first, summary.last);
         self.front.pace.tidy_by(now + TIDY_DELAY);
         self.settle(first);
+        self.judge_promptness(now);
         generation.live()
     }
 }

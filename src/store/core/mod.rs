@@ -19,7 +19,7 @@ mod session;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) use read::Reading;
 
@@ -36,8 +36,11 @@ use super::{LinkHealth, LogOptions, LogStats, Mark, Progress, Record, Seq, WhenF
 use crate::clock::WallTime;
 use crate::mqtt::QoS;
 
-/// So many positions may be done and not committed as done; a bridge's packet ids come round after 65 000.
+/// So many positions may be done and not committed as done: fewer than [`super::REACH`].
 const TIDY_POSITIONS: u64 = 20_000;
+
+/// What waits for longer is not sent soon.
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -67,6 +70,8 @@ pub(super) struct Core {
     /// As many of `lost` were known when the session was last doubted.
     lost_known: u64,
     link: LinkHealth,
+    /// When this was looked at last, the oldest message had not waited for long.
+    waits_little: bool,
     /// The rows in the files are not known; the next commit writes them all.
     rows_in_doubt: bool,
     /// There is no space left for what waits.
@@ -119,6 +124,7 @@ impl Core {
             done: position.done,
             ledger,
             link: LinkHealth::Down,
+            waits_little: false,
             rows_in_doubt: loaded.is_salvaged,
             purged: 0,
             is_medium_full: false,
@@ -143,6 +149,7 @@ impl Core {
             committed: Seq(self.front.covered()),
             cursor: Seq(self.committed_cursor),
             commits: super::CommitNumber(self.front.pace.commits()),
+            is_prompt: self.is_prompt(),
             dropped: self.dropped,
             is_full: self.is_full(),
             gap: self.gap,
@@ -153,11 +160,25 @@ impl Core {
     /// might take none for ever.
     pub(super) fn is_full(&self) -> bool {
         let refuses = self.options.when_full == WhenFull::Refuse;
-        let (_, waiting) = self.front.waiting();
-        let bytes = self.ledger.file_bytes().saturating_add(waiting as u64);
         refuses
-            && self.cursor + 1 < self.front.tail.next()
-            && (self.is_medium_full || bytes >= self.options.max_bytes)
+            && !self.is_empty()
+            && (self.is_medium_full || self.bytes() >= self.options.max_bytes)
+    }
+
+    /// See [`super::Log::is_nearly_full`].
+    pub(super) fn is_nearly_full(&self) -> bool {
+        !self.is_empty() && self.bytes() >= self.options.max_bytes - self.options.max_bytes / 4
+    }
+
+    /// Of the files, and of what waits for a commit.
+    fn bytes(&self) -> u64 {
+        let (_, waiting) = self.front.waiting();
+        self.ledger.file_bytes().saturating_add(waiting as u64)
+    }
+
+    /// Whether nothing waits.
+    fn is_empty(&self) -> bool {
+        self.cursor + 1 >= self.front.tail.next()
     }
 
     /// A message of this time was not taken. `is_lost`: nobody could be told.
@@ -212,6 +233,7 @@ impl Core {
             self.front.pace.tidy_by(now + TIDY_DELAY);
         }
         self.settle(seq);
+        self.judge_promptness(now);
     }
 
     /// The QoS 2 message of `mark` was released: the commit that removes the mark.
@@ -248,6 +270,20 @@ impl Core {
         if link == LinkHealth::Up && self.gap.is_none() && !self.gaps.is_empty() {
             self.front.pace.tidy_by(now); // one that was found at the start
         }
+        self.judge_promptness(now);
+    }
+
+    /// Whether the oldest message has waited for long, as far as that has to do with the upstream.
+    fn judge_promptness(&mut self, now: Instant) {
+        let oldest = self.front.tail.get(self.cursor + 1);
+        self.waits_little =
+            oldest.is_some_and(|kept| now.saturating_duration_since(kept.at) < PROMPT);
+    }
+
+    /// See [`Progress::is_prompt`]. What finds nothing before it can neither wait behind it nor displace it.
+    fn is_prompt(&self) -> bool {
+        let has_room = !self.is_medium_full && !self.is_nearly_full();
+        self.link == LinkHealth::Up && (self.is_empty() || (self.waits_little && has_room))
     }
 
     /// Moves the watermarks on and makes room. `hint` is the position that changed.

@@ -95,6 +95,7 @@ impl Core {
             self.read_to = self.read_to.max(found.reached);
         }
         self.advance_cursor();
+        self.judge_promptness(now);
         self.expire(now, expired);
         self.doubt_session(now);
         entries

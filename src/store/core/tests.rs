@@ -185,6 +185,55 @@ fn a_link_that_goes_down_makes_what_is_held_due() {
 }
 
 #[test]
+fn what_is_appended_leaves_soon_while_the_link_is_up_and_nothing_waits_for_long() {
+    let mut bench = bench();
+    assert!(!bench.progress().is_prompt, "no link yet");
+    bench = bench.up();
+    assert!(bench.progress().is_prompt);
+    bench.append(AtLeastOnce);
+    bench.now += Duration::from_secs(4);
+    bench.append(AtLeastOnce);
+    assert!(bench.progress().is_prompt);
+    bench.now += Duration::from_secs(1);
+    bench.append(AtLeastOnce);
+    assert!(!bench.progress().is_prompt, "the first waits for 5 s");
+    bench.done(1);
+    assert!(bench.progress().is_prompt, "the next one for 1 s");
+    bench.now += Duration::from_secs(60);
+    bench.done(3);
+    assert!(!bench.progress().is_prompt);
+    bench.done(2);
+    assert!(bench.progress().is_prompt, "nothing waits");
+    bench.core.link(bench.now, LinkHealth::Down);
+    assert!(!bench.progress().is_prompt);
+}
+
+#[test]
+fn what_is_appended_to_a_log_that_is_nearly_full_does_not_count_as_leaving_soon() {
+    for when_full in [WhenFull::DropOldest, WhenFull::Refuse] {
+        let mut bench = bench_of(LogOptions {
+            max_bytes: 4000,
+            when_full,
+            ..LogOptions::new("none".into())
+        })
+        .up();
+        bench.append_sized(AtLeastOnce, 2500);
+        assert!(bench.progress().is_prompt);
+        bench.append_sized(AtLeastOnce, 500);
+        assert!(!bench.progress().is_prompt, "three quarters");
+        bench.done(1);
+        assert!(bench.progress().is_prompt);
+        bench.core.medium_full(true);
+        assert!(!bench.progress().is_prompt, "no room on the medium");
+        bench.done(2);
+        assert!(
+            bench.progress().is_prompt,
+            "nothing waits that could give way"
+        );
+    }
+}
+
+#[test]
 fn holding_pauses_when_it_spares_less_than_it_writes() {
     let mut bench = bench().up();
     for _ in 0..10 {

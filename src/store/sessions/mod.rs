@@ -140,6 +140,7 @@ impl SessionCore {
 
     pub(super) fn progress(&self) -> Progress {
         Progress {
+            is_prompt: false,
             appended: Seq(self.front.tail.next() - 1),
             covered: Seq(self.front.covered()),
             committed: Seq(self.front.covered()),
