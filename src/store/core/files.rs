@@ -119,8 +119,9 @@ impl Keeper for Core {
 pub(super) fn note_gone(gone: &[Summary], position: &mut Position) -> u64 {
     let mut dropped = 0;
     for summary in gone {
-        let is_done = summary.last <= position.cursor || position.done.contains(summary.last);
-        if summary.count == 0 || is_done {
+        let first = summary.first.max(position.cursor + 1);
+        let done_to = position.done.end_of(first).unwrap_or(position.cursor);
+        if summary.count == 0 || summary.last <= done_to {
             continue;
         }
         let touched = position.touched.iter();
@@ -130,7 +131,6 @@ pub(super) fn note_gone(gone: &[Summary], position: &mut Position) -> u64 {
         let (oldest, newest) = summary.times();
         let gaps = &mut position.gaps;
         gaps.add(GapReason::Unknown, live, oldest, newest);
-        let first = summary.first.max(position.cursor + 1);
         position.done.insert(first, summary.last);
         dropped += live;
     }

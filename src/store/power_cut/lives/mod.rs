@@ -429,6 +429,10 @@ fn what_was_lost_once_is_lost_no_more() {
             69,
             "positions of a file that was dropped came again, and one had the mark of a PUBREC in a row from before",
         ),
+        (
+            2_197_601_790,
+            "a file was dropped of which the last message was done, so the one that was not was in no hole",
+        ),
     ] {
         let tally = lives(seed, 1, Honesty::Honest);
         assert_eq!(tally.faults, 0, "{what}: {}", tally.report());
