@@ -13,7 +13,7 @@ use fieldgate::mqtt::{Packet, QoS, ReasonCode};
 use fieldgate::status::LinkState;
 
 use crate::shell::{HANGS, Rig, by_tls, numbered, seen, status};
-use crate::sim::{Sim, message, options};
+use crate::sim::{Sim, message, options, up};
 use crate::upstream::{Behaviour, Certificates, Upstream};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,13 +24,6 @@ fn disconnects(sim: &Sim) -> Vec<ReasonCode> {
         _ => None,
     };
     sim.upstream.seen.iter().filter_map(disconnect).collect()
-}
-
-fn up(options: BridgeOptions) -> Sim {
-    let mut sim = Sim::new(options);
-    sim.run();
-    assert!(sim.core.is_up());
-    sim
 }
 
 #[test]

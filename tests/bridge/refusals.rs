@@ -3,28 +3,14 @@
 
 use std::time::Duration;
 
-use fieldgate::bridge::{BridgeOptions, DEAD_LETTER_PROPERTY, ID_PROPERTY};
-use fieldgate::mqtt::{Connack, Disconnect, Message, Packet, ProtocolVersion, QoS, ReasonCode};
+use fieldgate::bridge::{DEAD_LETTER_PROPERTY, ID_PROPERTY};
+use fieldgate::mqtt::{Connack, Disconnect, Message, Packet, QoS, ReasonCode};
 
-use crate::sim::{ModelLog, Sim, message, options, topic};
+use crate::sim::{ModelLog, Sim, message, options, topic, up, v311};
 
 const QOS0: QoS = QoS::AtMostOnce;
 const QOS1: QoS = QoS::AtLeastOnce;
 const QOS2: QoS = QoS::ExactlyOnce;
-
-fn v311() -> BridgeOptions {
-    BridgeOptions {
-        protocol: ProtocolVersion::V311,
-        ..options()
-    }
-}
-
-fn up(options: BridgeOptions) -> Sim {
-    let mut sim = Sim::new(options);
-    sim.run();
-    assert!(sim.core.is_up());
-    sim
-}
 
 fn clean_starts(sim: &Sim) -> usize {
     let clean =

@@ -56,6 +56,22 @@ pub fn options() -> BridgeOptions {
     }
 }
 
+/// The same over MQTT 3.1.1.
+pub fn v311() -> BridgeOptions {
+    BridgeOptions {
+        protocol: ProtocolVersion::V311,
+        ..options()
+    }
+}
+
+/// A bridge whose link is up, with nothing to send.
+pub fn up(options: BridgeOptions) -> Sim {
+    let mut sim = Sim::new(options);
+    sim.run();
+    assert!(sim.core.is_up());
+    sim
+}
+
 pub fn topic(name: &str) -> TopicName {
     TopicName::try_from(name).unwrap()
 }

@@ -12,25 +12,11 @@ use fieldgate::mqtt::{
 };
 use fieldgate::store::{SESSION_NAME_MAX, Seq};
 
-use crate::sim::{Sim, WALL, acknowledge, message, options, topic, user_property};
+use crate::sim::{Sim, WALL, acknowledge, message, options, topic, up, user_property, v311};
 
 const QOS0: QoS = QoS::AtMostOnce;
 const QOS1: QoS = QoS::AtLeastOnce;
 const QOS2: QoS = QoS::ExactlyOnce;
-
-fn v311() -> BridgeOptions {
-    BridgeOptions {
-        protocol: ProtocolVersion::V311,
-        ..options()
-    }
-}
-
-fn up(options: BridgeOptions) -> Sim {
-    let mut sim = Sim::new(options);
-    sim.run();
-    assert!(sim.core.is_up());
-    sim
-}
 
 fn connects(sim: &Sim) -> Vec<Connect> {
     let connect = |packet: &Packet| match packet {
