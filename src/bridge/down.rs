@@ -146,10 +146,10 @@ impl<'a> Down<'a> {
                 }
                 Err(LinkClosed) => None,
             },
-            State::Open(inlet) if !self.waiting.is_empty() && inlet.is_congested() => {
-                inlet.answer_or_room().await.ok()
-            }
-            State::Open(inlet) => inlet.answer().await.ok().map(Some),
+            State::Open(inlet) => match self.waiting.front() {
+                Some(packet) => inlet.answer_or_room(packet).await.ok(),
+                None => inlet.answer().await.ok().map(Some),
+            },
         };
         if let Some(event) = event {
             self.flush();

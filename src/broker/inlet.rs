@@ -134,12 +134,6 @@ impl Inlet {
         }
     }
 
-    /// Whether the broker's thread has not taken enough for one more packet of any kind.
-    #[must_use]
-    pub fn is_congested(&self) -> bool {
-        self.commands.capacity() == 0
-    }
-
     fn pass(&self, packet: Packet) -> bool {
         self.commands.try_send(Command::Pass(packet)).is_ok()
     }
@@ -154,11 +148,20 @@ impl Inlet {
         Ok(answer)
     }
 
-    /// The next answer, or `None` when it is congested no more. Cancel safe.
+    /// The next answer, or `None` where there is room for this packet, which may have come since it was refused. Cancel
+    /// safe.
     ///
     /// # Errors
     /// As [`Self::answer`].
-    pub async fn answer_or_room(&mut self) -> Result<Option<InletAnswer>, LinkClosed> {
+    pub async fn answer_or_room(
+        &mut self,
+        packet: &Packet,
+    ) -> Result<Option<InletAnswer>, LinkClosed> {
+        let is_answered =
+            !matches!(packet, Packet::Publish(publish) if publish.packet_id.is_none());
+        if is_answered && self.unanswered.len() >= STEPS {
+            return self.answer().await.map(Some);
+        }
         let answer = tokio::select! {
             answer = self.answers.recv() => answer.ok_or(LinkClosed)?,
             room = self.commands.reserve() => return room.map(|_| None).map_err(|_| LinkClosed),
