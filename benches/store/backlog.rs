@@ -78,7 +78,7 @@ pub fn drain(runtime: &Runtime, log: &Log) -> u64 {
         from = Seq(last.seq.0 + 1);
         drained += entries.len() as u64;
         for entry in entries {
-            log.done(clock::now(), entry.seq, Outcome::Delivered);
+            log.done(clock::now(), [(entry.seq, Outcome::Delivered)]);
         }
     }
 }

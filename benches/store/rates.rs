@@ -95,7 +95,7 @@ impl Upstream {
             && due <= clock::now()
         {
             self.answers.pop();
-            log.done(clock::now(), seq, Outcome::Delivered);
+            log.done(clock::now(), [(seq, Outcome::Delivered)]);
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch::error::RecvError;
 
 use super::core::{Core, Effect, Lane};
 use crate::clock;
-use crate::store::{LinkHealth, Log, LogStats, Progress};
+use crate::store::{LinkHealth, Log, LogStats, Outcome, Progress, Seq};
 
 /// See [`Lane`].
 #[derive(Clone, Debug)]
@@ -82,14 +82,19 @@ impl Lanes {
         }
     }
 
-    /// Carries out what the core wants of the logs.
+    /// Tells each log what is done in it.
+    pub(super) fn done(&self, now: Instant, done: &mut AllDone) {
+        for (lane, log) in self.all() {
+            let of_lane = done.get_mut(lane);
+            if !of_lane.is_empty() {
+                log.done(now, of_lane.drain(..));
+            }
+        }
+    }
+
+    /// Carries out what else the core wants of the logs.
     pub(super) fn carry_out(&self, now: Instant, effect: Effect, core: &mut Core) {
         match effect {
-            Effect::Done { lane, seq, outcome } => {
-                if let Some(log) = self.get(lane) {
-                    log.done(now, seq, outcome);
-                }
-            }
             Effect::GapTold(lane, number) => {
                 if let Some(log) = self.get(lane) {
                     log.gap_told(now, number);
@@ -122,6 +127,22 @@ impl Lanes {
         Followed {
             backlog: self.backlog.progress(),
             live: self.live.as_ref().map(Log::progress),
+        }
+    }
+}
+
+/// What is done and was not told yet, by lane. An upstream acknowledges many messages in one read.
+#[derive(Debug, Default)]
+pub(super) struct AllDone {
+    backlog: Vec<(Seq, Outcome)>,
+    live: Vec<(Seq, Outcome)>,
+}
+
+impl AllDone {
+    pub(super) fn get_mut(&mut self, lane: Lane) -> &mut Vec<(Seq, Outcome)> {
+        match lane {
+            Lane::Backlog => &mut self.backlog,
+            Lane::Live => &mut self.live,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::core::{Cause, Core, Demand, Effect, Lane};
 use super::dead_letters::DeadLetters;
 use super::dial::Stream;
 use super::down::{Down, DownEvent};
-use super::lanes::{Followed, Lanes};
+use super::lanes::{AllDone, Followed, Lanes};
 use super::report::Report;
 use super::wire::{Reading, Wire, read_some, write_some};
 use super::{BridgeOptions, LinkError};
@@ -44,6 +44,8 @@ pub(super) struct Link<'a> {
     pub(super) options: &'a BridgeOptions,
     pub(super) core: &'a mut Core,
     pub(super) logs: &'a Lanes,
+    /// For the logs, at the end of a round.
+    pub(super) done: AllDone,
     pub(super) letters: &'a mut DeadLetters,
     pub(super) latest: &'a Latest,
     pub(super) report: &'a mut Report,
@@ -282,11 +284,15 @@ impl Link<'_> {
                         "the upstream closes the connection each time this is said; it is said no more until the next start"
                     );
                 }
-                Effect::Done { .. }
-                | Effect::GapTold(..)
+                Effect::Done { lane, seq, outcome } => self.done.get_mut(lane).push((seq, outcome)),
+                Effect::GapTold(..)
                 | Effect::Received(..)
                 | Effect::ForgetReceived
-                | Effect::KeepSession(_) => self.logs.carry_out(now, effect, self.core),
+                | Effect::KeepSession(_) => {
+                    // In the order of the core: a new session must not be on disk without what ended with the old one.
+                    self.logs.done(now, &mut self.done);
+                    self.logs.carry_out(now, effect, self.core);
+                }
                 Effect::Up {
                     session_present,
                     session_expiry,
@@ -307,6 +313,7 @@ impl Link<'_> {
                 Effect::Close(cause) => closed = Some(cause),
             }
         }
+        self.logs.done(now, &mut self.done);
         closed
     }
 

@@ -12,7 +12,7 @@ use super::core::{Cause, Core};
 use super::dead_letters::DeadLetters;
 use super::dial::Stream;
 use super::down::{Down, Local};
-use super::lanes::Lanes;
+use super::lanes::{AllDone, Lanes};
 use super::link::Link;
 use super::report::Report;
 use super::take_overs::TakeOvers;
@@ -200,6 +200,7 @@ impl Task {
             options: &self.options,
             core: &mut self.core,
             logs: &self.logs,
+            done: AllDone::default(),
             letters: &mut self.letters,
             latest: &self.latest,
             report: &mut self.report,

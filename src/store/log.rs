@@ -236,9 +236,13 @@ impl Log {
         Ok(self.with_core(|core| core.end_purge(clock::now(), purge)))
     }
 
-    /// A message needs to be kept no longer. May come out of order.
-    pub fn done(&self, now: Instant, seq: Seq, outcome: Outcome) {
-        self.with_core(|core| core.done(now, seq.0, outcome));
+    /// Messages need to be kept no longer. May come out of order. Who follows the log is woken once for all of them.
+    pub fn done(&self, now: Instant, done: impl IntoIterator<Item = (Seq, Outcome)>) {
+        self.with_core(|core| {
+            for (seq, outcome) in done {
+                core.done(now, seq.0, outcome);
+            }
+        });
     }
 
     /// QoS 2: the upstream's PUBREC arrived. PUBREL may be sent once [`Progress::commits`] has reached the result.

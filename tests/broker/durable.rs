@@ -57,7 +57,7 @@ async fn an_acknowledgement_waits_until_the_log_covers_the_message() {
             .await;
         // The answer to what was sent later is here, that of the publish is not.
         client.ping().await;
-        log.done(clock::now(), seq, Outcome::Delivered);
+        log.done(clock::now(), [(seq, Outcome::Delivered)]);
         assert_eq!(client.receive().await, Packet::Puback(ack(number)));
     }
     client.publish(message("elsewhere", "x", QOS1), 3).await;

@@ -195,7 +195,7 @@ async fn what_a_new_live_first_route_brings_up_pushes_nothing_out_of_the_live_la
         while sent < 20 {
             let entries = live.read(from, 1, 1).await.unwrap();
             for entry in entries {
-                live.done(clock::now(), entry.seq, Outcome::Delivered);
+                live.done(clock::now(), [(entry.seq, Outcome::Delivered)]);
                 from = Seq(entry.seq.0 + 1);
                 sent += 1;
             }

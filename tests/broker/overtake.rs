@@ -74,7 +74,7 @@ async fn what_a_live_lane_has_no_room_for_is_late_and_refused_only_where_the_bac
 
     // The upstream takes what is new. The broker hears of that a moment later.
     for entry in &new {
-        live.done(clock::now(), entry.seq, Outcome::Delivered);
+        live.done(clock::now(), [(entry.seq, Outcome::Delivered)]);
     }
     while publish(&mut client).await != ReasonCode::Success {}
     assert_eq!(entries(&live).await.len(), 1);

@@ -156,7 +156,7 @@ async fn an_old_message_is_dropped_by_the_reader_and_counted() {
     covered(&log, Seq(3)).await;
     assert_eq!(seqs(&read_all(&log).await), [2]);
     assert_eq!(log.stats().dropped, 2);
-    log.done(Instant::now(), Seq(2), Outcome::Delivered);
+    log.done(Instant::now(), [(Seq(2), Outcome::Delivered)]);
     wait(&log, |progress| progress.cursor == Seq(3)).await;
 }
 

@@ -57,7 +57,7 @@ async fn old_messages_are_gone_with_their_files_and_stay_gone_after_a_crash() {
     );
     // The reader lets go of what it has, and the files of what was purged go too.
     for entry in &in_hand {
-        log.done(Instant::now(), entry.seq, Outcome::Delivered);
+        log.done(Instant::now(), [(entry.seq, Outcome::Delivered)]);
     }
     committed(&log, log.purge(HOUR).await.unwrap().commit).await;
     drop(log);

@@ -132,8 +132,8 @@ async fn received_marks_stay_until_their_message_is_done() {
         entries.iter().map(|entry| entry.received).collect()
     };
     assert_eq!(marks(&read_all(&log).await), [false, true, true, false]);
-    log.done(Instant::now(), Seq(1), Outcome::Delivered);
-    log.done(Instant::now(), Seq(2), Outcome::Delivered);
+    log.done(Instant::now(), [(Seq(1), Outcome::Delivered)]);
+    log.done(Instant::now(), [(Seq(2), Outcome::Delivered)]);
     wait(&log, |progress| progress.cursor >= Seq(2)).await;
     drop(log);
 

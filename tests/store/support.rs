@@ -64,9 +64,10 @@ pub async fn committed(log: &Log, number: CommitNumber) {
 }
 
 pub fn done(log: &Log, seqs: impl IntoIterator<Item = u64>) {
-    for seq in seqs {
-        log.done(Instant::now(), Seq(seq), Outcome::Delivered);
-    }
+    log.done(
+        Instant::now(),
+        seqs.into_iter().map(|seq| (Seq(seq), Outcome::Delivered)),
+    );
 }
 
 /// Reads to the end, in small portions, without marking anything as done.
