@@ -7,9 +7,9 @@ while it starts, and everyone resumes. Now and then the link stays whole until a
 the upstream saw:
 
 - every acknowledged message arrived; at QoS 2 once; on each topic the first copies are in order; nothing is invented;
-- of the device's readings none is missing but those that it gave within LOST_BEFORE_KILL_MS before a kill. The device
-  itself writes down when it gave which count, and while fieldgate is down nobody reads it, so nothing else can be
-  missing.
+- of the device's readings none is missing but those that it gave within LOST_BEFORE_KILL_MS before a kill, or while
+  fieldgate was down: to a request that was on its way when who had asked died. The device itself writes down when it
+  gave which count.
 
 The rig is tried, too: its judges with planted faults, and Mosquitto with a bridge of its own in fieldgate's place, which is
 caught losing.
@@ -61,11 +61,11 @@ def now_ms():
     return time.time_ns() // 1_000_000
 
 
-def lost_readings(given, arrived, kills):
-    """{count: ms from its reading to the next kill} of those that did not arrive; None: there was no kill after it. A kill has
-    two stamps: a process dies when its disk has answered, which takes seconds where others write too."""
+def lost_readings(given, arrived, downs):
+    """{count: ms from its reading to the next kill} of those that did not arrive; None: there was no kill after it. A down
+    lasts from the signal (the process dies when its disk has answered, which may take seconds) to the next start."""
     missing = given.keys() - arrived
-    return {n: min((max(0, sent - given[n]) for sent, dead in kills if dead >= given[n]), default=None) for n in missing}
+    return {n: min((max(0, kill - given[n]) for kill, start in downs if start >= given[n]), default=None) for n in missing}
 
 
 def is_excused(age):
@@ -99,8 +99,9 @@ class Run:
 
     def __init__(self, site, gateway, crash, link, upstream, chance):
         self.gateway, self.crash, self.link, self.upstream, self.chance = gateway, crash, link, upstream, chance
-        self.kills = []  # (sent, dead), in ms
+        self.downs = []  # (kill, start), in ms
         self.faults = Counter()
+        self.killed_at = None
         self.cut_off = 0  # kills that met messages without their acknowledgement
         self.publishers = []
         for name, qos, version in [("q1-v3", 1, V311), ("q1-v5", 1, V5), ("q2-v3", 2, V311), ("q2-v5", 2, V5)]:
@@ -133,10 +134,10 @@ class Run:
         self.cut_off += any(publisher.waiting for publisher in self.publishers)
         if self.chance.random() < 0.2:
             # Again, while it starts.
-            self.gateway.process.start()
+            self.start(self.gateway.process.start)
             time.sleep(self.chance.uniform(0, 0.05))
             self.kill()
-        self.gateway.restart()
+        self.start(self.gateway.restart)
         for publisher in self.publishers:
             publisher.resume()
 
@@ -148,9 +149,12 @@ class Run:
             self.faults[self.link.go_wrong(self.chance)] += 1
 
     def kill(self):
-        sent = now_ms()
+        self.killed_at = now_ms()
         self.crash()
-        self.kills.append((sent, now_ms()))
+
+    def start(self, start):
+        self.downs.append((self.killed_at, now_ms()))
+        start()
 
     def wait_for_the_rest(self):
         waits = [(self.upstream.tally(publisher.name), list(publisher.acknowledged)) for publisher in self.publishers]
@@ -169,21 +173,21 @@ class Run:
         for publisher in self.publishers:
             numbers = self.upstream.tally(publisher.name).numbers
             again[publisher.qos] += len(numbers) - len(set(numbers))
-        print(f"    {len(self.kills)} kills, {self.cut_off} of them met messages on their way; the link: {dict(self.faults)}")
+        print(f"    {len(self.downs)} kills, {self.cut_off} of them met messages on their way; the link: {dict(self.faults)}")
         print(f"    {total} acknowledged: lost 0; at QoS 2 duplicated {again[2]}, at QoS 1 {again[1]} came again")
 
     def judge_readings(self, given):
         """Of the readings; they come as long as the device is asked, so those of the last moment are waited for."""
 
         def wrong():
-            lost = lost_readings(given, self.upstream.readings, self.kills)
+            lost = lost_readings(given, self.upstream.readings, self.downs)
             return {n: age for n, age in lost.items() if not is_excused(age)}
 
         try:
             wait_until(lambda: not wrong(), "all readings but the last before a kill arrive")
         except Failed:
             raise Failed(f"missing readings, and ms from each to the next kill: {wrong()}") from None
-        lost = lost_readings(given, self.upstream.readings, self.kills)
+        lost = lost_readings(given, self.upstream.readings, self.downs)
         oldest = max(lost.values(), default=0)
         print(f"    {len(lost)} of {len(given)} readings lost, the oldest {oldest} ms before its kill")
 
@@ -239,11 +243,11 @@ def the_judges_notice_what_is_lost_twice_out_of_order_or_invented(_site):
     ]:
         check(any(word in fault for fault in faults(whole, whole, received, True)), f"{word} was not noticed")
     given = {1: 1000, 2: 5000, 3: 9000, 4: 7000}
-    kills = [(at, at + 10) for at in (1000 + LOST_BEFORE_KILL_MS, 5001 + LOST_BEFORE_KILL_MS, 6995)]
-    lost = lost_readings(given, set(), kills)
-    equal(lost[4], 0, "read while the process died")
+    downs = [(at, at + 10) for at in (1000 + LOST_BEFORE_KILL_MS, 5001 + LOST_BEFORE_KILL_MS, 6995)]
+    lost = lost_readings(given, set(), downs)
+    equal(lost[4], 0, "read while nobody was there")
     equal([is_excused(lost[n]) for n in (1, 2, 3)], [True, False, False], "excused: just before a kill, longer, after all")
-    equal(lost_readings(given, set(given), kills), {}, "none is missing")
+    equal(lost_readings(given, set(given), downs), {}, "none is missing")
 
 
 @case
