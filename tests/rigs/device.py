@@ -1,8 +1,9 @@
-"""A Modbus TCP device for the rigs: pymodbus's server, unit 1. Arguments: PORT MODE_FILE READS_FILE.
+"""A Modbus TCP device for the rigs: pymodbus's server, unit 1. Arguments: PORT MODE_FILE READS_FILE OPENS_FILE.
 
 Input registers 1000-1001 count, high word first: each request that reads them gets the next number, which is written
 to READS_FILE with the time in ms, so that a rig can tell which reading is missing and when it was made. The count
-goes on after a restart. The other registers are constant: see TABLES.
+goes on after a restart. OPENS_FILE has the time in ms of each new connection. The other registers are constant: see
+TABLES.
 
 MODE_FILE holds how requests are answered from now on:
   ok         as the standard has it
@@ -23,6 +24,10 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 COUNTER = 1000
+
+
+def now_ms():
+    return time.time_ns() // 1_000_000
 
 
 def tables():
@@ -51,9 +56,10 @@ def tables():
 class Answers:
     """What the server calls for each request and reply."""
 
-    def __init__(self, mode_file, reads_file):
+    def __init__(self, mode_file, reads_file, opens_file):
         self.mode_file = mode_file
         self.reads_file = reads_file
+        self.opens_file = opens_file
         lines = reads_file.read_text().splitlines() if reads_file.exists() else []
         self.count = int(lines[-1].split()[0]) if lines else 0
         self.held = None
@@ -69,11 +75,14 @@ class Answers:
             at = COUNTER - start
             registers[at : at + 2] = [self.count >> 16, self.count & 0xFFFF]
             with self.reads_file.open("a") as reads:
-                reads.write(f"{self.count} {time.time_ns() // 1_000_000}\n")
+                reads.write(f"{self.count} {now_ms()}\n")
         return None
 
-    def connection(self, _opened):
+    def connection(self, opened):
         self.held = None
+        if opened:
+            with self.opens_file.open("a") as opens:
+                opens.write(f"{now_ms()}\n")
 
     def packet(self, sending, data):
         if not sending:
@@ -92,12 +101,12 @@ class Answers:
 
 
 async def main():
-    port, mode_file, reads_file = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
-    answers = Answers(mode_file, reads_file)
+    port, *files = sys.argv[1:]
+    answers = Answers(*map(Path, files))
     device = SimDevice(1, simdata=tables(), action=answers.access)
     server = ModbusTcpServer(
         device,
-        address=("127.0.0.1", port),
+        address=("127.0.0.1", int(port)),
         ignore_missing_devices=True,
         trace_packet=answers.packet,
         trace_connect=answers.connection,

@@ -326,8 +326,9 @@ class Device:
         self.port = free_port()
         self.mode_file = site.write("device-mode", "ok")
         self.reads_file = site.folder / "device-reads"
+        self.opens_file = site.folder / "device-opens"
         script = Path(__file__).with_name("device.py")
-        command = [sys.executable, script, self.port, self.mode_file, self.reads_file]
+        command = [sys.executable, script, self.port, self.mode_file, self.reads_file, self.opens_file]
         self.process = site.process("device", command)
         self.process.wait_for_port(self.port)
 
@@ -347,6 +348,10 @@ class Device:
             return {}
         lines = self.reads_file.read_text().splitlines()
         return {int(count): int(stamp) for count, stamp in (line.split() for line in lines)}
+
+    def opens(self):
+        """Stamps in ms: when it was connected to."""
+        return [int(stamp) for stamp in self.opens_file.read_text().split()]
 
 
 class Authority:

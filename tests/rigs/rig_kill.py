@@ -7,9 +7,9 @@ while it starts, and everyone resumes. Now and then the link stays whole until a
 the upstream saw:
 
 - every acknowledged message arrived; at QoS 2 once; on each topic the first copies are in order; nothing is invented;
-- of the device's readings none is missing but those that it gave within LOST_BEFORE_KILL_MS before a kill, or while
-  fieldgate was down: to a request that was on its way when who had asked died. The device itself writes down when it
-  gave which count.
+- of the device's readings none is missing but those that it gave within LOST_BEFORE_KILL_MS before a kill, or from there
+  to the next connection: to a request that was on its way when who had asked died. The device itself writes down
+  when it gave which count, and when it was connected to.
 
 The rig is tried, too: its judges with planted faults, and Mosquitto with a bridge of its own in fieldgate's place, which is
 caught losing.
@@ -61,11 +61,13 @@ def now_ms():
     return time.time_ns() // 1_000_000
 
 
-def lost_readings(given, arrived, downs):
-    """{count: ms from its reading to the next kill} of those that did not arrive; None: there was no kill after it. A down
-    lasts from the signal (the process dies when its disk has answered, which may take seconds) to the next start."""
+def lost_readings(given, opened, arrived, kills):
+    """{count: ms from its reading to the next kill} of those that did not arrive; None: there was no kill after it. A kill has
+    two stamps: a process dies when its disk has answered, which takes seconds where others write too. From the first one
+    on to the next connection nobody reads what the device gives, which takes its time as well."""
+    downs = [(sent, min((at for at in opened if at >= dead), default=dead)) for sent, dead in kills]
     missing = given.keys() - arrived
-    return {n: min((max(0, kill - given[n]) for kill, start in downs if start >= given[n]), default=None) for n in missing}
+    return {n: min((max(0, sent - given[n]) for sent, end in downs if end >= given[n]), default=None) for n in missing}
 
 
 def is_excused(age):
@@ -99,9 +101,8 @@ class Run:
 
     def __init__(self, site, gateway, crash, link, upstream, chance):
         self.gateway, self.crash, self.link, self.upstream, self.chance = gateway, crash, link, upstream, chance
-        self.downs = []  # (kill, start), in ms
+        self.kills = []  # (sent, dead), in ms
         self.faults = Counter()
-        self.killed_at = None
         self.cut_off = 0  # kills that met messages without their acknowledgement
         self.publishers = []
         for name, qos, version in [("q1-v3", 1, V311), ("q1-v5", 1, V5), ("q2-v3", 2, V311), ("q2-v5", 2, V5)]:
@@ -134,10 +135,10 @@ class Run:
         self.cut_off += any(publisher.waiting for publisher in self.publishers)
         if self.chance.random() < 0.2:
             # Again, while it starts.
-            self.start(self.gateway.process.start)
+            self.gateway.process.start()
             time.sleep(self.chance.uniform(0, 0.05))
             self.kill()
-        self.start(self.gateway.restart)
+        self.gateway.restart()
         for publisher in self.publishers:
             publisher.resume()
 
@@ -149,12 +150,9 @@ class Run:
             self.faults[self.link.go_wrong(self.chance)] += 1
 
     def kill(self):
-        self.killed_at = now_ms()
+        sent = now_ms()
         self.crash()
-
-    def start(self, start):
-        self.downs.append((self.killed_at, now_ms()))
-        start()
+        self.kills.append((sent, now_ms()))
 
     def wait_for_the_rest(self):
         waits = [(self.upstream.tally(publisher.name), list(publisher.acknowledged)) for publisher in self.publishers]
@@ -173,23 +171,26 @@ class Run:
         for publisher in self.publishers:
             numbers = self.upstream.tally(publisher.name).numbers
             again[publisher.qos] += len(numbers) - len(set(numbers))
-        print(f"    {len(self.downs)} kills, {self.cut_off} of them met messages on their way; the link: {dict(self.faults)}")
+        print(f"    {len(self.kills)} kills, {self.cut_off} of them met messages on their way; the link: {dict(self.faults)}")
         print(f"    {total} acknowledged: lost 0; at QoS 2 duplicated {again[2]}, at QoS 1 {again[1]} came again")
 
-    def judge_readings(self, given):
+    def judge_readings(self, field):
         """Of the readings; they come as long as the device is asked, so those of the last moment are waited for."""
+        given, opened = field.reads(), field.opens()
+
+        def lost():
+            return lost_readings(given, opened, self.upstream.readings, self.kills)
 
         def wrong():
-            lost = lost_readings(given, self.upstream.readings, self.downs)
-            return {n: age for n, age in lost.items() if not is_excused(age)}
+            return {n: age for n, age in lost().items() if not is_excused(age)}
 
         try:
             wait_until(lambda: not wrong(), "all readings but the last before a kill arrive")
         except Failed:
             raise Failed(f"missing readings, and ms from each to the next kill: {wrong()}") from None
-        lost = lost_readings(given, self.upstream.readings, self.downs)
-        oldest = max(lost.values(), default=0)
-        print(f"    {len(lost)} of {len(given)} readings lost, the oldest {oldest} ms before its kill")
+        ages = lost().values()
+        oldest = max(ages, default=0)
+        print(f"    {len(ages)} of {len(given)} readings lost, the oldest {oldest} ms before its kill")
 
 
 def killed(site, protocol, seed):
@@ -203,7 +204,7 @@ def killed(site, protocol, seed):
     gateway = Gateway(site, rest, store=STORE)
     run = Run(site, gateway, gateway.process.kill, link, upstream, chance)
     run.rounds(ROUNDS)
-    run.judge_readings(field.reads())
+    run.judge_readings(field)
 
 
 class MosquittoBridge:
@@ -242,12 +243,13 @@ def the_judges_notice_what_is_lost_twice_out_of_order_or_invented(_site):
         ([*whole, 10], "never sent"),
     ]:
         check(any(word in fault for fault in faults(whole, whole, received, True)), f"{word} was not noticed")
-    given = {1: 1000, 2: 5000, 3: 9000, 4: 7000}
-    downs = [(at, at + 10) for at in (1000 + LOST_BEFORE_KILL_MS, 5001 + LOST_BEFORE_KILL_MS, 6995)]
-    lost = lost_readings(given, set(), downs)
-    equal(lost[4], 0, "read while nobody was there")
+    given = {1: 1000, 2: 5000, 3: 9000, 4: 7000, 5: 7050, 6: 7101}
+    kills = [(at, at + 10) for at in (1000 + LOST_BEFORE_KILL_MS, 5001 + LOST_BEFORE_KILL_MS, 6995)]
+    opened = [2000, 6000, 7100]
+    lost = lost_readings(given, opened, set(), kills)
+    equal([lost[n] for n in (4, 5, 6)], [0, 0, None], "while the process died, before the next one was there, by that one")
     equal([is_excused(lost[n]) for n in (1, 2, 3)], [True, False, False], "excused: just before a kill, longer, after all")
-    equal(lost_readings(given, set(given), downs), {}, "none is missing")
+    equal(lost_readings(given, opened, set(given), kills), {}, "none is missing")
 
 
 @case
