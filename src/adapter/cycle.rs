@@ -9,7 +9,7 @@ use super::publish::Reading;
 use super::reason::Reason;
 use super::schedule::Job;
 use crate::clock::WallTime;
-use crate::value::{Interpretation, Value};
+use crate::value::Interpretation;
 
 /// What the options say, worked out once.
 #[derive(Debug)]
@@ -72,6 +72,8 @@ impl DevicePlan {
                     .iter()
                     .map(|tag| {
                         Interpretation::new(tag.kind, tag.byte_order, tag.scale, tag.decimals)
+                            .without(tag.invalid.clone())
+                            .meaning(tag.meaning.clone())
                     })
                     .collect(),
             })
@@ -143,7 +145,7 @@ fn read_tag(slot: TagSlot, data: &Data, tag: &Interpretation) -> Reading {
     let range = slot.offset..slot.offset.saturating_add(slot.length);
     match data {
         Data::Bits(bits) => match bits.get(range) {
-            Some([bit]) => Ok(Value::Bool(*bit)),
+            Some([bit]) => tag.bit(*bit).map_err(Reason::from),
             _ => Err(Reason::WrongCount),
         },
         Data::Registers(words) => {

@@ -7,7 +7,7 @@ use super::options::{
 };
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
-use crate::value::{ByteOrder, TagType};
+use crate::value::{ByteOrder, Meaning, TagType};
 
 pub(super) fn topic(text: &str) -> TopicName {
     TopicName::try_from(text).unwrap()
@@ -22,6 +22,9 @@ pub(super) fn tag(name: &str, table: Table, address: u16, kind: TagType) -> TagO
         byte_order: ByteOrder::ABCD,
         scale: 1.0,
         decimals: None,
+        invalid: Vec::new(),
+        quoted: false,
+        meaning: Meaning::Number,
         unit: None,
         topic: topic(&format!("g/d/{name}")),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
-use crate::value::TagType;
+use crate::value::{Meaning, TagType, Value};
 
 /// One wire. Requests on it go strictly one at a time.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +120,12 @@ pub struct TagOptions {
     pub scale: f64,
     /// Digits after the point that are published; `None`: as many as the value has.
     pub decimals: Option<u8>,
+    /// Raw numbers, before scaling and as the type has them, by which the device says that it has no value.
+    pub invalid: Vec<Value>,
+    /// Whether integers are strings in JSON, for readers whose numbers are 64 bit floats.
+    pub quoted: bool,
+    /// What its integer stands for.
+    pub meaning: Meaning,
     /// Told in per-tag JSON.
     pub unit: Option<String>,
     /// The tag's own topic, for [`Payload::JsonPerTag`] and [`Payload::Value`].

@@ -83,7 +83,7 @@ fn group_json(tags: &[TagOptions], readings: &[Reading], at: WallTime) -> String
             comma = ",";
             write_json_text(&mut out, &tag.name);
             out.push(':');
-            write_json_value(&mut out, value);
+            write_value(&mut out, tag, value);
         }
     }
     out.push('}');
@@ -109,7 +109,7 @@ fn tag_json(tag: &TagOptions, reading: &Reading, at: WallTime) -> String {
     out.push_str(",\"value\":");
     match reading {
         Ok(value) => {
-            write_json_value(&mut out, value);
+            write_value(&mut out, tag, value);
             out.push_str(",\"quality\":\"good\"");
         }
         Err(reason) => push(
@@ -123,6 +123,13 @@ fn tag_json(tag: &TagOptions, reading: &Reading, at: WallTime) -> String {
     }
     out.push('}');
     out
+}
+
+fn write_value(out: &mut String, tag: &TagOptions, value: &Value) {
+    match value {
+        Value::Integer(integer) if tag.quoted => push(out, format_args!("\"{integer}\"")),
+        value => write_json_value(out, value),
+    }
 }
 
 fn open(out: &mut String, at: WallTime) {
@@ -208,6 +215,32 @@ mod tests {
                 r#"{"ts":1800000000123,"value":null,"quality":"bad","reason":"exception_0B"}"#,
             ]
         );
+    }
+
+    #[test]
+    fn integers_that_some_readers_cannot_hold_are_strings_where_wanted() {
+        let value = i128::from(u64::MAX);
+        let readings = vec![
+            Ok(Value::Integer(value)),
+            Ok(Value::Integer(value)),
+            Ok(Value::Float64(0.5)),
+        ];
+        let mut group = group(Payload::Json(fixture::topic("g/d/status")));
+        group.tags[0].quoted = true;
+        group.tags[2].quoted = true;
+        assert_eq!(
+            payloads(&group, &readings, AT),
+            [
+                r#"{"ts":1800000000123,"values":{"run":"18446744073709551615","set\"point":18446744073709551615,"supply_t":0.5}}"#
+            ]
+        );
+        group.payload = Payload::JsonPerTag;
+        assert_eq!(
+            payloads(&group, &readings, AT)[0],
+            r#"{"ts":1800000000123,"value":"18446744073709551615","quality":"good"}"#
+        );
+        group.payload = Payload::Value;
+        assert_eq!(payloads(&group, &readings, AT)[0], value.to_string());
     }
 
     #[test]

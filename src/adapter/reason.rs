@@ -14,6 +14,9 @@
 //! | `garbled` | bytes that are no Modbus reply |
 //! | `not_a_number` | the float in the registers is NaN or infinite |
 //! | `not_text` | the bytes in the registers are no UTF-8 |
+//! | `bad_bcd` | a digit of the BCD number is above 9 |
+//! | `not_in_enum` | the tag's `enum` has no name for the number |
+//! | `invalid` | the number is one of the tag's `invalid` |
 
 use std::fmt;
 
@@ -46,6 +49,12 @@ pub enum Reason {
     NotANumber,
     /// No UTF-8.
     NotText,
+    /// No BCD number.
+    BadBcd,
+    /// A number without a name.
+    NotInEnum,
+    /// A number by which the device says that it has no value.
+    Invalid,
 }
 
 /// The gateway before the device cannot reach its line.
@@ -64,7 +73,12 @@ impl Reason {
             Self::Exception(code) => {
                 code != GATEWAY_PATH_UNAVAILABLE && code != GATEWAY_TARGET_FAILED
             }
-            Self::WrongCount | Self::NotANumber | Self::NotText => true,
+            Self::WrongCount
+            | Self::NotANumber
+            | Self::NotText
+            | Self::BadBcd
+            | Self::NotInEnum
+            | Self::Invalid => true,
             _ => false,
         }
     }
@@ -83,6 +97,9 @@ impl From<Unfit> for Reason {
             Unfit::WrongCount => Self::WrongCount,
             Unfit::NotANumber => Self::NotANumber,
             Unfit::NotText => Self::NotText,
+            Unfit::BadBcd => Self::BadBcd,
+            Unfit::NotInEnum => Self::NotInEnum,
+            Unfit::Invalid => Self::Invalid,
         }
     }
 }
@@ -102,6 +119,9 @@ impl fmt::Display for Reason {
             Self::Garbled => "garbled",
             Self::NotANumber => "not_a_number",
             Self::NotText => "not_text",
+            Self::BadBcd => "bad_bcd",
+            Self::NotInEnum => "not_in_enum",
+            Self::Invalid => "invalid",
         };
         formatter.write_str(word)
     }
@@ -136,7 +156,10 @@ mod tests {
             Reason::WrongTransaction => Reason::Garbled,
             Reason::Garbled => Reason::NotANumber,
             Reason::NotANumber => Reason::NotText,
-            Reason::NotText => return None,
+            Reason::NotText => Reason::BadBcd,
+            Reason::BadBcd => Reason::NotInEnum,
+            Reason::NotInEnum => Reason::Invalid,
+            Reason::Invalid => return None,
         })
     }
 

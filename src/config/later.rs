@@ -19,19 +19,12 @@ const KEYS: &[(&str, &str, &[&str])] = &[
     ("Tag", "publish", &[]),
     ("Tag", "atomic", &["false"]),
     ("Tag", "write", &[]),
-    ("Tag", "enum", &[]),
-    ("Tag", "bits", &[]),
-    ("Tag", "invalid", &[]),
     ("Tag", "deadband", &[]),
     ("Tag", "scale_from", &[]),
 ];
 
 /// Values: the section, the key, and how the value begins.
-const VALUES: &[(&str, &str, &str)] = &[
-    ("BridgeTls", "ca", "system"),
-    ("Tag", "type", "bcd16"),
-    ("Tag", "type", "bcd32"),
-];
+const VALUES: &[(&str, &str, &str)] = &[("BridgeTls", "ca", "system")];
 
 /// The first two numbers of this version.
 const VERSION: &str = concat!(

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::Value;
 
 /// Writes `value` as JSON: integers in full, floats with the fewest digits that mean them. NaN and infinities, which
-/// JSON does not know and no reading has, become `null`.
+/// JSON does not know and no reading has, become `null`; named bits an object of truth values.
 pub fn write_json_value(out: &mut String, value: &Value) {
     match value {
         Value::Bool(true) => out.push_str("true"),
@@ -19,6 +19,17 @@ pub fn write_json_value(out: &mut String, value: &Value) {
         }
         Value::Float32(_) | Value::Float64(_) => out.push_str("null"),
         Value::Text(text) => write_json_text(out, text),
+        Value::Bits(bits) => {
+            out.push('{');
+            let mut comma = "";
+            for (name, set) in bits {
+                out.push_str(comma);
+                comma = ",";
+                write_json_text(out, name);
+                out.push_str(if *set { ":true" } else { ":false" });
+            }
+            out.push('}');
+        }
     }
 }
 
@@ -79,6 +90,15 @@ mod tests {
             json(&Value::Integer(i128::from(u64::MAX))),
             "18446744073709551615"
         );
+    }
+
+    #[test]
+    fn bits_are_an_object_with_and_without_quotes_around_texts() {
+        let bits = Value::Bits(vec![("high\"p".into(), true), ("low".into(), false)]);
+        assert_eq!(json(&bits), r#"{"high\"p":true,"low":false}"#);
+        let mut out = String::new();
+        write_plain_value(&mut out, &bits);
+        assert_eq!(out, json(&bits));
     }
 
     #[test]

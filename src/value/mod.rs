@@ -5,9 +5,13 @@
 
 mod decimal;
 mod json;
+mod meaning;
 mod registers;
 
+use std::sync::Arc;
+
 pub use json::{write_json_text, write_json_value, write_plain_value};
+pub use meaning::Meaning;
 pub use registers::{Interpretation, Unfit};
 
 /// A value as a tag has it.
@@ -21,7 +25,9 @@ pub enum Value {
     Float32(f32),
     /// A 64 bit float, and anything scaled.
     Float64(f64),
-    /// A string register block, without trailing NULs and spaces.
+    /// Bits with a name each, by their number.
+    Bits(Vec<(Arc<str>, bool)>),
+    /// A string register block without trailing NULs and spaces, or the name of a number.
     Text(String),
 }
 
@@ -75,6 +81,10 @@ pub enum TagType {
     Float32,
     /// Four registers, IEEE 754.
     Float64,
+    /// One register, four decimal digits of 4 bits each.
+    Bcd16,
+    /// Two registers, eight decimal digits.
+    Bcd32,
     /// So many registers, two bytes each.
     Text(u16),
 }
@@ -84,8 +94,8 @@ impl TagType {
     #[must_use]
     pub fn registers(self) -> u16 {
         match self {
-            Self::Bool | Self::Int16 | Self::Uint16 => 1,
-            Self::Int32 | Self::Uint32 | Self::Float32 => 2,
+            Self::Bool | Self::Int16 | Self::Uint16 | Self::Bcd16 => 1,
+            Self::Int32 | Self::Uint32 | Self::Float32 | Self::Bcd32 => 2,
             Self::Int64 | Self::Uint64 | Self::Float64 => 4,
             Self::Text(registers) => registers,
         }

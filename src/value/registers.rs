@@ -1,7 +1,7 @@
 //! Registers to values. No I/O.
 
 use super::decimal::Decimal;
-use super::{ByteOrder, TagType, Value};
+use super::{ByteOrder, Meaning, TagType, Value};
 
 /// Why registers are no value of the tag's type. The text is the reason in payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,15 @@ pub enum Unfit {
     /// Bytes that are no UTF-8.
     #[error("not_text")]
     NotText,
+    /// A digit of a BCD number above 9.
+    #[error("bad_bcd")]
+    BadBcd,
+    /// A number that has no name where names are expected.
+    #[error("not_in_enum")]
+    NotInEnum,
+    /// One of the numbers by which the device says that it has no value.
+    #[error("invalid")]
+    Invalid,
 }
 
 /// How the registers of one tag are read: made once from the options, used for every reading.
@@ -25,6 +34,9 @@ pub struct Interpretation {
     /// `None`: the raw number itself.
     scale: Option<Scale>,
     decimals: Option<u8>,
+    /// Raw numbers that are no values.
+    invalid: Vec<Value>,
+    meaning: Meaning,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +61,21 @@ impl Interpretation {
                 decimal: Decimal::from_f64(scale),
             }),
             decimals,
+            invalid: Vec::new(),
+            meaning: Meaning::Number,
         }
+    }
+
+    /// These raw numbers, written as the type has them, are no values.
+    #[must_use]
+    pub fn without(self, invalid: Vec<Value>) -> Self {
+        Self { invalid, ..self }
+    }
+
+    /// Bits and integers stand for this.
+    #[must_use]
+    pub fn meaning(self, meaning: Meaning) -> Self {
+        Self { meaning, ..self }
     }
 
     /// How many registers it takes.
@@ -68,7 +94,7 @@ impl Interpretation {
         }
         let raw = match self.kind {
             TagType::Text(_) => return text(words, self.byte_order).map(Value::Text),
-            TagType::Bool => return Ok(Value::Bool(words.iter().any(|word| *word != 0))),
+            TagType::Bool => return self.bit(words.iter().any(|word| *word != 0)),
             TagType::Float32 => Value::Float32(f32::from_bits(self.low_half(words))),
             TagType::Float64 => Value::Float64(f64::from_bits(self.bits(words))),
             TagType::Uint16 | TagType::Uint32 | TagType::Uint64 => {
@@ -80,8 +106,25 @@ impl Interpretation {
             }
             TagType::Int32 => Value::Integer(i128::from(self.low_half(words).cast_signed())),
             TagType::Int64 => Value::Integer(i128::from(self.bits(words).cast_signed())),
+            TagType::Bcd16 | TagType::Bcd32 => Value::Integer(bcd(self.low_half(words))?),
         };
-        self.scaled(raw)
+        if self.invalid.contains(&raw) {
+            return Err(Unfit::Invalid);
+        }
+        let stands_for = match raw {
+            Value::Integer(integer) => self.meaning.of(integer),
+            _ => None,
+        };
+        stands_for.unwrap_or_else(|| self.scaled(raw))
+    }
+
+    /// The value of a coil or a discrete input.
+    ///
+    /// # Errors
+    /// Where it should have a name and has none.
+    pub fn bit(&self, bit: bool) -> Result<Value, Unfit> {
+        let stands_for = self.meaning.of(i128::from(bit));
+        stands_for.unwrap_or(Ok(Value::Bool(bit)))
     }
 
     /// The bits in the standard's order, right-aligned.
@@ -150,6 +193,17 @@ impl Interpretation {
             _ => finite(product.to_f64()),
         }
     }
+}
+
+/// The number that the digits of 4 bits each print.
+fn bcd(bits: u32) -> Result<i128, Unfit> {
+    (0..8).rev().try_fold(0, |number, place| {
+        let digit = (bits >> (place * 4)) & 0xF;
+        if digit > 9 {
+            return Err(Unfit::BadBcd);
+        }
+        Ok(number * 10 + i128::from(digit))
+    })
 }
 
 fn finite(number: f64) -> Result<Value, Unfit> {
@@ -341,6 +395,66 @@ mod tests {
         assert_eq!(value(TagType::Int16, 0.01, 1, "04D2"), Value::Float64(12.3));
         assert_eq!(value(TagType::Uint16, 1.0, 1, "04D2"), Value::Integer(1234));
         assert_eq!(value(TagType::Uint16, 0.1, 0, "04D7"), Value::Integer(124));
+    }
+
+    #[test]
+    fn digits_of_four_bits_are_a_number() {
+        assert_eq!(printed(TagType::Bcd16, ABCD, 1.0, "1234"), "1234");
+        assert_eq!(printed(TagType::Bcd16, BADC, 1.0, "3412"), "1234");
+        assert_eq!(printed(TagType::Bcd16, ABCD, 0.1, "0235"), "23.5");
+        assert_eq!(printed(TagType::Bcd32, ABCD, 1.0, "9999 9999"), "99999999");
+        assert_eq!(printed(TagType::Bcd32, CDAB, 1.0, "5678 0012"), "125678");
+        for hex in ["A000", "0A00", "00B0", "000F"] {
+            let bcd = Interpretation::new(TagType::Bcd16, ABCD, 1.0, None);
+            assert_eq!(bcd.value(&words(hex)), Err(Unfit::BadBcd), "{hex}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_bcd_number_reads_as_its_hexadecimal_digits(bits: u32) {
+            let words = [(bits >> 16) as u16, (bits & 0xFFFF) as u16];
+            let read = Interpretation::new(TagType::Bcd32, ABCD, 1.0, None).value(&words);
+            let expected = format!("{bits:x}").parse().map(Value::Integer);
+            proptest::prop_assert_eq!(read.ok(), expected.ok());
+        }
+    }
+
+    #[test]
+    fn a_device_says_that_it_has_no_value_by_a_raw_number() {
+        let sensor = |kind, invalid| Interpretation::new(kind, ABCD, 0.1, None).without(invalid);
+        let signed = sensor(
+            TagType::Int16,
+            vec![Value::Integer(-32768), Value::Integer(32767)],
+        );
+        for hex in ["8000", "7FFF"] {
+            assert_eq!(signed.value(&words(hex)), Err(Unfit::Invalid));
+        }
+        assert_eq!(signed.value(&words("7FFE")), Ok(Value::Float64(3276.6)));
+        let float = sensor(TagType::Float32, vec![Value::Float32(-9999.9)]);
+        assert_eq!(float.value(&words("C61C 3F9A")), Err(Unfit::Invalid));
+        assert_eq!(float.value(&words("7FC0 0000")), Err(Unfit::NotANumber));
+        let bcd = sensor(TagType::Bcd16, vec![Value::Integer(9999)]);
+        assert_eq!(bcd.value(&words("9999")), Err(Unfit::Invalid));
+    }
+
+    #[test]
+    fn an_integer_may_stand_for_a_name_and_a_bit_too() {
+        let names = [(0, "off"), (1, "cool")].map(|(number, name)| (number, name.to_owned()));
+        let names = || Meaning::Names(names.clone().into());
+        let mode = Interpretation::new(TagType::Uint16, ABCD, 1.0, None)
+            .without(vec![Value::Integer(0xFFFF)])
+            .meaning(names());
+        assert_eq!(mode.value(&words("0001")), Ok(Value::Text("cool".into())));
+        assert_eq!(mode.value(&words("0002")), Err(Unfit::NotInEnum));
+        assert_eq!(mode.value(&words("FFFF")), Err(Unfit::Invalid));
+        let valve = Interpretation::new(TagType::Bool, ABCD, 1.0, None).meaning(names());
+        assert_eq!(valve.bit(true), Ok(Value::Text("cool".into())));
+        assert_eq!(valve.value(&words("0000")), Ok(Value::Text("off".into())));
+        let alarms = Interpretation::new(TagType::Int16, BADC, 1.0, None)
+            .meaning(Meaning::Bits([(15, "fault".into())].into()));
+        let fault = Value::Bits(vec![("fault".into(), true)]);
+        assert_eq!(alarms.value(&words("0080")), Ok(fault));
     }
 
     #[test]

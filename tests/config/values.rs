@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fieldgate::adapter::{Payload, Table, TagType, UnitId};
+use fieldgate::adapter::{Payload, Table, TagOptions, TagType, UnitId};
 use fieldgate::bridge::Address;
 use fieldgate::broker::{Durability, RetainPolicy};
 use fieldgate::config::{self, Config};
@@ -12,7 +12,7 @@ use fieldgate::mqtt::{ProtocolVersion, QoS};
 use fieldgate::net::ClientCertificate;
 use fieldgate::store::WhenFull;
 use fieldgate::topic::TopicName;
-use fieldgate::value::ByteOrder;
+use fieldgate::value::{ByteOrder, Meaning};
 
 use crate::support::{Surroundings, read, read_in};
 
@@ -269,6 +269,75 @@ fn topics_are_made_of_names() {
     assert_eq!(groups[2].tags[0].topic.as_str(), "g/d/three/z");
     assert_eq!(groups[3].payload, Payload::Value);
     assert_eq!(groups[3].tags[0].topic.as_str(), "plant/w");
+}
+
+/// The tag of a device that has but one, with these keys.
+#[track_caller]
+fn tag(keys: &str) -> TagOptions {
+    let text = format!(
+        "connections: [{{ name: a, modbus_tcp: {{ host: h }} }}]\ndevices: [{{ name: d, connection: a, unit_id: 1, \
+         groups: [{{ name: g, tags: [{{ name: t, register: input, address: 1, {keys} }}] }}] }}]\n"
+    );
+    sound(&text).connections[0].devices[0].groups[0].tags[0].clone()
+}
+
+#[test]
+fn numbers_that_are_no_values_are_those_of_the_type() {
+    use fieldgate::value::Value::{Float32, Integer};
+    let invalid = |keys: &str| tag(keys).invalid;
+    assert_eq!(
+        invalid("type: int16, scale: 0.1, invalid: [-32768, 0x7FFF]"),
+        [Integer(-32768), Integer(32767)]
+    );
+    assert_eq!(
+        invalid("type: uint64, invalid: [0xFFFFFFFFFFFFFFFF]"),
+        [Integer(u64::MAX.into())]
+    );
+    assert_eq!(
+        invalid("type: float32, invalid: [-9999.9]"),
+        [Float32(-9999.9)]
+    );
+    assert_eq!(tag("type: bcd32").kind, TagType::Bcd32);
+    assert_eq!(tag("type: bcd16").kind, TagType::Bcd16);
+}
+
+#[test]
+fn numbers_and_bits_have_names() {
+    let names = tag("type: int16, enum: { -1: fault, 0: off, 0x10: cool }").meaning;
+    let expected = [(-1, "fault"), (0, "off"), (16, "cool")];
+    let expected = expected.map(|(number, name)| (number, name.to_owned()));
+    assert_eq!(names, Meaning::Names(expected.into()));
+    let bits = tag("type: uint32, bits: { 31: high, 0: low }").meaning;
+    let expected = [(0, "low".into()), (31, "high".into())];
+    assert_eq!(bits, Meaning::Bits(expected.into()));
+    let valve = tag("type: bool, enum: { false: shut, true: open }").meaning;
+    let expected = [(0, "shut".to_owned()), (1, "open".to_owned())];
+    assert_eq!(valve, Meaning::Names(expected.into()));
+}
+
+#[test]
+fn integers_of_64_bits_are_strings_where_wanted() {
+    assert!(!tag("type: int64").quoted);
+    assert!(tag("type: int64, big_integers: string").quoted);
+    assert!(!tag("type: int32, big_integers: string").quoted);
+    let text = "\
+defaults: { big_integers: string }
+connections: [{ name: a, modbus_tcp: { host: h } }]
+devices:
+  - name: d
+    connection: a
+    unit_id: 1
+    groups:
+      - name: g
+        tags:
+          - { name: x, register: input, address: 0, type: uint64 }
+          - { name: y, register: input, address: 4, type: uint64, big_integers: number }
+";
+    let config = sound(text);
+    let [group] = config.connections[0].devices[0].groups.as_slice() else {
+        panic!("one message for both")
+    };
+    assert!(group.tags[0].quoted && !group.tags[1].quoted);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use fieldgate::broker::LinkClosed;
 use fieldgate::mqtt::{Message, QoS};
 use fieldgate::shutdown::Shutdown;
 use fieldgate::topic::TopicName;
-use fieldgate::value::ByteOrder;
+use fieldgate::value::{ByteOrder, Meaning};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 
@@ -86,6 +86,9 @@ pub fn tag(name: &str, table: Table, address: u16, kind: TagType) -> TagOptions 
         byte_order: ByteOrder::ABCD,
         scale: 1.0,
         decimals: None,
+        invalid: Vec::new(),
+        quoted: false,
+        meaning: Meaning::Number,
         unit: None,
         topic: topic(&format!("g/tag/{name}")),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fieldgate::adapter::{Payload, Table, TagOptions, TagType};
 use fieldgate::simulator::{DeviceMap, Signal, SimulatedTable, Simulator};
-use fieldgate::value::ByteOrder;
+use fieldgate::value::{ByteOrder, Meaning, Value};
 use serde_json::json;
 
 use crate::support::{LOOPBACK, connection, device, group, start, tag, word};
@@ -57,6 +57,24 @@ fn tags() -> Vec<TagOptions> {
         tag("text", InputRegisters, 2, TagType::Text(3)),
         tag("int64", InputRegisters, 5, TagType::Int64),
         tag("nan", HoldingRegisters, 40, TagType::Float32),
+        tag("bcd", HoldingRegisters, 10, TagType::Bcd16),
+        tag("no_bcd", HoldingRegisters, 0, TagType::Bcd16),
+        TagOptions {
+            invalid: vec![Value::Integer(-32768)],
+            ..tag("no_sensor", HoldingRegisters, 1, TagType::Int16)
+        },
+        TagOptions {
+            meaning: Meaning::Names([(0, "shut".to_owned()), (1, "open".to_owned())].into()),
+            ..tag("valve", Coils, 3, TagType::Bool)
+        },
+        TagOptions {
+            meaning: Meaning::Names([(0, "off".to_owned())].into()),
+            ..tag("mode", HoldingRegisters, 10, TagType::Uint16)
+        },
+        TagOptions {
+            meaning: Meaning::Bits([(0, "low".into()), (1, "mid".into())].into()),
+            ..tag("alarms", HoldingRegisters, 10, TagType::Uint16)
+        },
     ]
 }
 
@@ -73,9 +91,15 @@ async fn every_table_and_type_is_published_as_it_is() {
             "int16": -32768, "uint16": 65535, "int32": 230.5,
             "uint32": u32::MAX, "uint64": u64::MAX, "float64": -0.1,
             "float32": 230.4, "text": "Lager", "int64": 123_456_789_012_i64,
+            "bcd": 901, "valve": "open", "alarms": {"low": true, "mid": false},
         })
     );
-    assert_eq!(message["bad"], json!({"nan": "not_a_number"}));
+    assert_eq!(
+        message["bad"],
+        json!({
+            "nan": "not_a_number", "no_bcd": "bad_bcd", "no_sensor": "invalid", "mode": "not_in_enum",
+        })
+    );
     assert!(message["ts"].is_u64());
     let status = running.next("g/meter/$status").await;
     assert_eq!(status["state"], "online");

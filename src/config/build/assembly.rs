@@ -12,9 +12,10 @@ use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::excerpt::quoted;
 use crate::config::place::Place;
-use crate::config::raw::PayloadKind;
+use crate::config::raw::{BigIntegers, PayloadKind};
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
+use crate::value::TagType;
 
 /// Where values go unless the file says otherwise.
 const TOPIC: &str = "{gateway}/{device}/{group}";
@@ -89,7 +90,7 @@ impl Assembly<'_> {
             let Some(reading) = &tag.reading else {
                 continue;
             };
-            let options = self.tag(&tag.name, reading, topic);
+            let options = self.tag(&tag.name, reading, &settings, topic);
             let part = parts.iter_mut().find(|part| {
                 let settings = (part.interval, part.qos, part.retain);
                 settings == (empty.interval, empty.qos, empty.retain)
@@ -116,7 +117,14 @@ impl Assembly<'_> {
         parts
     }
 
-    fn tag(&self, name: &str, reading: &Reading, topic: TopicName) -> TagOptions {
+    fn tag(
+        &self,
+        name: &str,
+        reading: &Reading,
+        settings: &Publication,
+        topic: TopicName,
+    ) -> TagOptions {
+        let big = matches!(reading.kind, TagType::Int64 | TagType::Uint64);
         TagOptions {
             name: name.to_owned(),
             table: reading.table,
@@ -128,6 +136,9 @@ impl Assembly<'_> {
                 .unwrap_or_default(),
             scale: reading.scale,
             decimals: reading.decimals,
+            invalid: reading.invalid.clone(),
+            quoted: big && settings.big_integers == Some(BigIntegers::String),
+            meaning: reading.meaning.clone(),
             unit: reading.unit.clone(),
             topic,
         }

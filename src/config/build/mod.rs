@@ -11,6 +11,7 @@ mod connection;
 mod dead_letter;
 mod device;
 mod limits;
+mod meaning;
 mod profile;
 mod receive;
 mod route;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{each, name, qos, time};
+use super::{each, meaning, name, qos, time};
 use crate::adapter::Table;
 use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::place::Place;
-use crate::config::raw::{self, PayloadKind};
+use crate::config::raw::{self, BigIntegers, PayloadKind};
 use crate::config::section::Section;
 use crate::mqtt::QoS;
-use crate::value::{ByteOrder, TagType};
+use crate::value::{ByteOrder, Meaning, TagType, Value};
 
 /// The most registers that one request of Modbus carries.
 pub(super) const REGISTERS_MAX: u16 = 125;
@@ -30,6 +30,7 @@ pub(super) struct Publication {
     pub(super) qos: Option<QoS>,
     pub(super) retain: Option<bool>,
     pub(super) interval: Option<Duration>,
+    pub(super) big_integers: Option<BigIntegers>,
 }
 
 impl Publication {
@@ -41,11 +42,12 @@ impl Publication {
             qos: self.qos.or(base.qos),
             retain: self.retain.or(base.retain),
             interval: self.interval.or(base.interval),
+            big_integers: self.big_integers.or(base.big_integers),
         }
     }
 }
 
-/// The [`Publication`] of any section that has its five keys.
+/// The [`Publication`] of any section that has its keys.
 macro_rules! publication {
     ($context:expr, $section:expr) => {{
         let (context, section) = (&mut *$context, &$section);
@@ -59,6 +61,7 @@ macro_rules! publication {
             qos: qos(context, section, "qos", section.raw.qos),
             retain: section.raw.retain,
             interval: time(context, section, "interval", section.raw.interval, range),
+            big_integers: section.raw.big_integers.map(|word| word.0),
         }
     }};
 }
@@ -89,6 +92,8 @@ pub(super) struct Reading {
     pub(super) byte_order: Option<ByteOrder>,
     pub(super) scale: f64,
     pub(super) decimals: Option<u8>,
+    pub(super) invalid: Vec<Value>,
+    pub(super) meaning: Meaning,
     pub(super) unit: Option<String>,
 }
 
@@ -148,12 +153,15 @@ fn reading(context: &mut Context<'_>, section: &Section<raw::Tag>) -> Option<Rea
     if let (Some((table, address)), Some(kind)) = (register, kind) {
         check_span(context, section, table, address, kind);
     }
-    let scale = scale(context, section);
+    let scale = meaning::scale(context, section);
     let decimals = section.within(context, "decimals", raw.decimals, 0..=15, |digits| {
         digits.to_string()
     });
+    let (mut invalid, mut meaning) = (Vec::new(), Meaning::Number);
     if let Some(kind) = kind {
-        check_meaning(context, section, kind);
+        meaning::check(context, section, kind);
+        invalid = meaning::invalid(context, section, kind);
+        meaning = meaning::meaning(context, section, kind);
     }
     let (table, address) = register?;
     Some(Reading {
@@ -163,6 +171,8 @@ fn reading(context: &mut Context<'_>, section: &Section<raw::Tag>) -> Option<Rea
         byte_order: raw.byte_order.map(|word| word.0),
         scale,
         decimals,
+        invalid,
+        meaning,
         unit: raw.unit.clone(),
     })
 }
@@ -306,6 +316,8 @@ fn kind(
         raw::Kind::Uint64 => TagType::Uint64,
         raw::Kind::Float32 => TagType::Float32,
         raw::Kind::Float64 => TagType::Float64,
+        raw::Kind::Bcd16 => TagType::Bcd16,
+        raw::Kind::Bcd32 => TagType::Bcd32,
         raw::Kind::Text => return None,
     })
 }
@@ -334,36 +346,6 @@ fn check_span(
             message,
             "correct the address or the type",
         );
-    }
-}
-
-fn scale(context: &mut Context<'_>, section: &Section<raw::Tag>) -> f64 {
-    let Some(scale) = section.raw.scale else {
-        return 1.0;
-    };
-    if scale.is_normal() {
-        return scale;
-    }
-    let message = format!("`scale` is {scale}: every value would be lost");
-    context.error(
-        Code::OutOfRange,
-        &section.at("scale"),
-        message,
-        "write what one raw unit is worth, such as 0.1",
-    );
-    1.0
-}
-
-/// Keys that mean nothing for the type.
-fn check_meaning(context: &mut Context<'_>, section: &Section<raw::Tag>, kind: TagType) {
-    let (what, keys): (_, &[&str]) = match kind {
-        TagType::Bool => ("bool", &["scale", "decimals", "unit", "byte_order"]),
-        TagType::Text(_) => ("string", &["scale", "decimals"]),
-        _ => return,
-    };
-    for key in keys.iter().filter(|key| section.has(key)) {
-        let message = format!("`{key}` means nothing for a {what}");
-        context.error_at_key(Code::BadRegister, &section.at(key), message, "remove it");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `defaults:`, `connections:`, `templates:` and `devices:`.
 
 use serde::Deserialize;
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use super::{OneOf, Time, Words};
 use crate::adapter::Table;
@@ -16,6 +16,7 @@ pub(in crate::config) struct Defaults {
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
 }
 
 /// An entry of `connections`.
@@ -50,6 +51,7 @@ pub(in crate::config) struct Template {
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
     pub(in crate::config) groups: Option<Vec<Value>>,
 }
 
@@ -74,6 +76,7 @@ pub(in crate::config) struct Device {
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
     pub(in crate::config) groups: Option<Vec<Value>>,
 }
 
@@ -95,6 +98,7 @@ pub(in crate::config) struct Group {
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
     pub(in crate::config) tags: Option<Vec<Value>>,
 }
 
@@ -111,12 +115,16 @@ pub(in crate::config) struct Tag {
     pub(in crate::config) byte_order: Option<OneOf<ByteOrder>>,
     pub(in crate::config) scale: Option<f64>,
     pub(in crate::config) decimals: Option<u8>,
+    pub(in crate::config) invalid: Option<Vec<Value>>,
+    pub(in crate::config) r#enum: Option<Mapping>,
+    pub(in crate::config) bits: Option<Mapping>,
     pub(in crate::config) unit: Option<String>,
     pub(in crate::config) topic: Option<String>,
     pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
 }
 
 /// How values are published.
@@ -126,6 +134,13 @@ pub(in crate::config) enum PayloadKind {
     Json,
     JsonPerTag,
     Value,
+}
+
+/// How integers of 64 bits are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum BigIntegers {
+    Number,
+    String,
 }
 
 /// `type:` of a tag; `string` gets its length from another key.
@@ -140,6 +155,8 @@ pub(in crate::config) enum Kind {
     Uint64,
     Float32,
     Float64,
+    Bcd16,
+    Bcd32,
     Text,
 }
 
@@ -149,6 +166,11 @@ impl Words for PayloadKind {
         ("json_per_tag", Self::JsonPerTag),
         ("value", Self::Value),
     ];
+}
+
+impl Words for BigIntegers {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("number", Self::Number), ("string", Self::String)];
 }
 
 impl Words for Kind {
@@ -162,6 +184,8 @@ impl Words for Kind {
         ("uint64", Self::Uint64),
         ("float32", Self::Float32),
         ("float64", Self::Float64),
+        ("bcd16", Self::Bcd16),
+        ("bcd32", Self::Bcd32),
         ("string", Self::Text),
     ];
 }

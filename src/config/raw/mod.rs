@@ -11,7 +11,8 @@ pub(super) use broker::{
     Access, Broker, Limits, Listener, ListenerTls, Store, TlsVersion, UserFrom, WebSocket,
 };
 pub(super) use device::{
-    Connection, Defaults, Device, Group, Kind, ModbusTcp, PayloadKind, ProbeBackoff, Tag, Template,
+    BigIntegers, Connection, Defaults, Device, Group, Kind, ModbusTcp, PayloadKind, ProbeBackoff,
+    Tag, Template,
 };
 pub(super) use scalar::{OneOf, Size, Time, Words};
 
