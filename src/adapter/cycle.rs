@@ -1,15 +1,15 @@
 //! What is read in one group: worked out once from the options, and how far one reading of it has come. No I/O.
 //!
-//! Invariant: a tag's value comes out of the reply to the request that the plan put the tag into, at its place there.
+//! Invariant: a tag's value comes out of the reply to the request that the plan put the tag into, at its place there. Its power of ten, where it has one, comes out of the same reply.
 
 use super::modbus::{Data, Reply};
-use super::options::{ConnectionOptions, DeviceOptions};
+use super::options::{ConnectionOptions, DeviceOptions, TagOptions};
 use super::plan::{GroupPlan, PlanError, ReadRequest, TagSlot, plan};
 use super::publish::Reading;
 use super::reason::Reason;
 use super::schedule::Job;
 use crate::clock::WallTime;
-use crate::value::Interpretation;
+use crate::value::{Interpretation, Value};
 
 /// What the options say, worked out once.
 #[derive(Debug)]
@@ -27,7 +27,14 @@ struct DevicePlan {
 #[derive(Debug)]
 pub(super) struct ReadyGroup {
     plan: GroupPlan,
-    tags: Vec<Interpretation>,
+    tags: Vec<ReadyTag>,
+}
+
+#[derive(Debug)]
+struct ReadyTag {
+    interpretation: Interpretation,
+    /// The tag that has its power of ten.
+    factor: Option<usize>,
 }
 
 /// How far the reading of a group has come.
@@ -70,11 +77,7 @@ impl DevicePlan {
                 tags: group
                     .tags
                     .iter()
-                    .map(|tag| {
-                        Interpretation::new(tag.kind, tag.byte_order, tag.scale, tag.decimals)
-                            .without(tag.invalid.clone())
-                            .meaning(tag.meaning.clone())
-                    })
+                    .map(|tag| ReadyTag::new(tag, &group.tags))
                     .collect(),
             })
             .collect();
@@ -84,6 +87,56 @@ impl DevicePlan {
             .min_by_key(|request| request.quantity)
             .cloned();
         Ok(Self { groups, probe })
+    }
+}
+
+impl ReadyTag {
+    fn new(tag: &TagOptions, group: &[TagOptions]) -> Self {
+        let interpretation = Interpretation::new(tag.kind, tag.byte_order, tag.scale, tag.decimals)
+            .without(tag.invalid.clone())
+            .meaning(tag.meaning.clone());
+        let factor = tag.scale_from.as_ref();
+        Self {
+            interpretation,
+            factor: factor.and_then(|name| group.iter().position(|tag| tag.name == *name)),
+        }
+    }
+}
+
+impl ReadyGroup {
+    /// The value of the tag at `slot` of a reply that has all of `slots`.
+    fn read(&self, slot: &TagSlot, slots: &[TagSlot], data: &Data) -> Reading {
+        let tag = self.tags.get(slot.tag).ok_or(Reason::WrongCount)?;
+        let power = match tag.factor {
+            None => None,
+            Some(factor) => {
+                let slot = slots.iter().find(|slot| slot.tag == factor);
+                let slot = slot.ok_or(Reason::BadScaleFactor)?;
+                Some(self.power(slot, data)?)
+            }
+        };
+        let range = slot.offset..slot.offset.saturating_add(slot.length);
+        let value = match data {
+            Data::Bits(bits) => match bits.get(range) {
+                Some([bit]) => tag.interpretation.bit(*bit),
+                _ => return Err(Reason::WrongCount),
+            },
+            Data::Registers(words) => {
+                let words = words.get(range).ok_or(Reason::WrongCount)?;
+                tag.interpretation.value_with_power(words, power)
+            }
+        };
+        value.map_err(Reason::from)
+    }
+
+    /// The power of ten at `slot`. What devices put there instead of one, 0x8000 in SunSpec, is no power that is meant.
+    fn power(&self, slot: &TagSlot, data: &Data) -> Result<i8, Reason> {
+        match self.read(slot, &[], data) {
+            Ok(Value::Integer(power @ -10..=10)) => {
+                i8::try_from(power).map_err(|_| Reason::BadScaleFactor)
+            }
+            _ => Err(Reason::BadScaleFactor),
+        }
     }
 }
 
@@ -110,11 +163,10 @@ impl Cycle {
     /// The reply to the request that came next.
     pub(super) fn take(&mut self, group: &ReadyGroup, reply: &Reply) {
         let slots = self.request(group).map(|request| &request.tags);
-        for slot in slots.into_iter().flatten() {
-            if let (Some(reading), Some(tag)) =
-                (self.readings.get_mut(slot.tag), group.tags.get(slot.tag))
-            {
-                *reading = read_tag(*slot, &reply.data, tag);
+        let slots = slots.map(Vec::as_slice).unwrap_or_default();
+        for slot in slots {
+            if let Some(reading) = self.readings.get_mut(slot.tag) {
+                *reading = group.read(slot, slots, &reply.data);
             }
         }
         self.replied_at = Some(reply.at);
@@ -141,16 +193,47 @@ impl Cycle {
     }
 }
 
-fn read_tag(slot: TagSlot, data: &Data, tag: &Interpretation) -> Reading {
-    let range = slot.offset..slot.offset.saturating_add(slot.length);
-    match data {
-        Data::Bits(bits) => match bits.get(range) {
-            Some([bit]) => tag.bit(*bit).map_err(Reason::from),
-            _ => Err(Reason::WrongCount),
-        },
-        Data::Registers(words) => {
-            let words = words.get(range).ok_or(Reason::WrongCount)?;
-            tag.value(words).map_err(Reason::from)
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::super::options::Table;
+    use super::*;
+    use crate::value::TagType;
+
+    /// A power meter of the SunSpec kind: a value and its power of ten.
+    fn sunspec(value: u16, factor: u16) -> Vec<Reading> {
+        let tag =
+            |name, address| fixture::tag(name, Table::HoldingRegisters, address, TagType::Int16);
+        let power = TagOptions {
+            scale_from: Some("power_sf".to_owned()),
+            ..tag("power", 84)
+        };
+        let tags = vec![tag("power_sf", 85), power];
+        let device = fixture::device("d", 1, vec![fixture::group("g", 500, tags)]);
+        let plan = DevicePlan::new(&device).unwrap();
+        let group = &plan.groups[0];
+        let mut cycle = Cycle::new(2);
+        let data = Data::Registers(vec![value, factor]);
+        let at = WallTime(1);
+        cycle.take(group, &Reply { data, at });
+        assert!(cycle.request(group).is_none());
+        cycle.readings
+    }
+
+    #[test]
+    fn a_value_is_scaled_by_the_power_of_its_own_reply() {
+        assert_eq!(
+            sunspec(1234, 0xFFFE),
+            [Ok(Value::Integer(-2)), Ok(Value::Float64(12.34))]
+        );
+        assert_eq!(sunspec(1234, 0)[1], Ok(Value::Float64(1234.0)));
+        assert_eq!(sunspec(5, 10)[1], Ok(Value::Float64(5e10)));
+    }
+
+    #[test]
+    fn a_factor_that_is_no_power_makes_the_value_bad() {
+        for factor in [0x8000, 11, 0xFFF5] {
+            assert_eq!(sunspec(1234, factor)[1], Err(Reason::BadScaleFactor));
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) fn tag(name: &str, table: Table, address: u16, kind: TagType) -> TagO
         kind,
         byte_order: ByteOrder::ABCD,
         scale: 1.0,
+        scale_from: None,
+        atomic: false,
         decimals: None,
         invalid: Vec::new(),
         quoted: false,

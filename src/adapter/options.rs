@@ -118,6 +118,10 @@ pub struct TagOptions {
     pub byte_order: crate::value::ByteOrder,
     /// Multiplied with the raw number; 1.0: the raw number itself, an integer staying one.
     pub scale: f64,
+    /// The tag of the group that has the power of ten to multiply with; both are read in one request.
+    pub scale_from: Option<String>,
+    /// Whether it is read in one request with the other atomic tags of its group.
+    pub atomic: bool,
     /// Digits after the point that are published; `None`: as many as the value has.
     pub decimals: Option<u8>,
     /// Raw numbers, before scaling and as the type has them, by which the device says that it has no value.

@@ -1,8 +1,10 @@
 //! Which requests read a group: tags joined into as few reads as the limits allow. No I/O.
 //!
 //! Invariants: a tag is never split over two requests, so no value is torn; a request holds tags of one table of one
-//! group only; no request is longer than the device takes; the number of requests is the smallest for these limits.
+//! group only; tags that must be of one moment (`atomic`, a value and its `scale_from`) share a request, together with the
+//! registers between them; no request is longer than the device takes; the number of requests is the smallest for these limits.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -34,6 +36,36 @@ pub enum PlanError {
     /// The tag reaches beyond address 65535.
     #[error("tag {0} reaches beyond the last address, 65535")]
     BeyondTable(String),
+    /// The factor of a tag is not read with it.
+    #[error("tag {tag} takes its factor from {factor}, which is no tag of its group")]
+    NoFactor {
+        /// Which tag.
+        tag: String,
+        /// Its factor.
+        factor: String,
+    },
+    /// Tags that must share a request are of different tables.
+    #[error("tags {tag} and {with} cannot be read in one request: they are in different tables")]
+    Tables {
+        /// The one.
+        tag: String,
+        /// The other.
+        with: String,
+    },
+    /// Tags that must share a request are too far apart.
+    #[error(
+        "tags {tag} and {with} cannot be read in one request: it would take {registers}, and one holds {limit}"
+    )]
+    Apart {
+        /// The one.
+        tag: String,
+        /// The other.
+        with: String,
+        /// From the first to the last.
+        registers: u32,
+        /// The limit.
+        limit: u16,
+    },
 }
 
 /// One request and the tags in its reply.
@@ -54,6 +86,8 @@ pub struct ReadRequest {
 pub struct TagSlot {
     /// Index into the tags of the group.
     pub tag: usize,
+    /// Tags with the same number are never read apart.
+    pub set: usize,
     /// Bits or registers before it.
     pub offset: usize,
     /// Its bits or registers.
@@ -105,10 +139,7 @@ pub fn plan(device: &DeviceOptions) -> Result<Vec<GroupPlan>, PlanError> {
 }
 
 fn plan_group(device: &DeviceOptions, group: &GroupOptions) -> Result<GroupPlan, PlanError> {
-    let mut spans = Vec::with_capacity(group.tags.len());
-    for (index, tag) in group.tags.iter().enumerate() {
-        spans.push(Span::of(index, tag, device.max_registers)?);
-    }
+    let mut spans = spans(group, device.max_registers)?;
     spans.sort_by_key(|span| (span.table, span.start, span.end));
     let mut requests: Vec<ReadRequest> = Vec::new();
     for span in spans {
@@ -120,9 +151,12 @@ fn plan_group(device: &DeviceOptions, group: &GroupOptions) -> Result<GroupPlan,
                 table: span.table,
                 address: span.start,
                 quantity: span.length(),
-                tags: vec![span.slot(span.start)],
+                tags: span.slots(span.start).collect(),
             });
         }
+    }
+    for request in &mut requests {
+        request.tags.sort_by_key(|slot| slot.offset);
     }
     Ok(GroupPlan {
         device: device.name.clone(),
@@ -132,17 +166,79 @@ fn plan_group(device: &DeviceOptions, group: &GroupOptions) -> Result<GroupPlan,
     })
 }
 
-/// The addresses of one tag.
+/// Whether the group can be read in requests of so many registers.
+///
+/// # Errors
+/// Says which tag cannot be read.
+pub fn check(group: &GroupOptions, max_registers: u16) -> Result<(), PlanError> {
+    spans(group, max_registers).map(drop)
+}
+
+/// What has to be in one request, each.
+fn spans(group: &GroupOptions, max_registers: u16) -> Result<Vec<Span>, PlanError> {
+    let mut spans = BTreeMap::<usize, Span>::new();
+    for ((index, tag), set) in group.tags.iter().enumerate().zip(sets(&group.tags)?) {
+        let span = Span::of(index, set, tag, max_registers)?;
+        match spans.get_mut(&set) {
+            Some(whole) => whole.include(span, &group.tags, max_registers)?,
+            None => drop(spans.insert(set, span)),
+        }
+    }
+    Ok(spans.into_values().collect())
+}
+
+/// The number of each tag's set: tags of one set must share a request.
+fn sets(tags: &[TagOptions]) -> Result<Vec<usize>, PlanError> {
+    let mut sets: Vec<usize> = (0..tags.len()).collect();
+    let first_atomic = tags.iter().position(|tag| tag.atomic);
+    for (index, tag) in tags.iter().enumerate() {
+        let factor = match &tag.scale_from {
+            Some(factor) => {
+                let found = tags.iter().position(|other| other.name == *factor);
+                Some(found.ok_or_else(|| PlanError::NoFactor {
+                    tag: tag.name.clone(),
+                    factor: factor.clone(),
+                })?)
+            }
+            None => None,
+        };
+        for partner in factor
+            .into_iter()
+            .chain(first_atomic.filter(|_| tag.atomic))
+        {
+            if let (Some(from), Some(to)) = (sets.get(index).copied(), sets.get(partner).copied()) {
+                sets.iter_mut()
+                    .filter(|set| **set == from)
+                    .for_each(|set| *set = to);
+            }
+        }
+    }
+    Ok(sets)
+}
+
+/// The addresses of one tag, or of all that must share a request.
 struct Span {
-    tag: usize,
+    tags: Vec<SpanTag>,
+    set: usize,
     table: Table,
     start: u16,
     /// One past the last, so up to 65536.
     end: u32,
 }
 
+struct SpanTag {
+    tag: usize,
+    start: u16,
+    length: u16,
+}
+
 impl Span {
-    fn of(index: usize, tag: &TagOptions, max_registers: u16) -> Result<Self, PlanError> {
+    fn of(
+        index: usize,
+        set: usize,
+        tag: &TagOptions,
+        max_registers: u16,
+    ) -> Result<Self, PlanError> {
         let length = if tag.table.holds_bits() {
             1
         } else {
@@ -164,7 +260,12 @@ impl Span {
             return Err(PlanError::BeyondTable(tag.name.clone()));
         }
         Ok(Self {
-            tag: index,
+            tags: vec![SpanTag {
+                tag: index,
+                start: tag.address,
+                length,
+            }],
+            set,
             table: tag.table,
             start: tag.address,
             end,
@@ -175,12 +276,44 @@ impl Span {
         u16::try_from(self.end.saturating_sub(u32::from(self.start))).unwrap_or(u16::MAX)
     }
 
-    fn slot(&self, request_start: u16) -> TagSlot {
-        TagSlot {
-            tag: self.tag,
-            offset: usize::from(self.start.saturating_sub(request_start)),
-            length: usize::from(self.length()),
+    fn slots(&self, request_start: u16) -> impl Iterator<Item = TagSlot> {
+        self.tags.iter().map(move |tag| TagSlot {
+            tag: tag.tag,
+            set: self.set,
+            offset: usize::from(tag.start.saturating_sub(request_start)),
+            length: usize::from(tag.length),
+        })
+    }
+
+    /// Takes in another tag of the set, and what lies between.
+    fn include(
+        &mut self,
+        other: Self,
+        tags: &[TagOptions],
+        max_registers: u16,
+    ) -> Result<(), PlanError> {
+        let name = |span: &Self| {
+            let tag = span.tags.first().and_then(|first| tags.get(first.tag));
+            tag.map(|tag| tag.name.clone()).unwrap_or_default()
+        };
+        let (tag, with) = (name(&other), name(self));
+        if other.table != self.table {
+            return Err(PlanError::Tables { tag, with });
         }
+        self.start = self.start.min(other.start);
+        self.end = self.end.max(other.end);
+        let registers = self.end.saturating_sub(u32::from(self.start));
+        let limit = limit(self.table, max_registers);
+        if registers > u32::from(limit) {
+            return Err(PlanError::Apart {
+                tag,
+                with,
+                registers,
+                limit,
+            });
+        }
+        self.tags.extend(other.tags);
+        Ok(())
     }
 
     /// Joins the request where the limits allow. Spans come by start address, and a request is left for good at the
@@ -197,7 +330,7 @@ impl Span {
             && quantity <= u32::from(limit(self.table, device.max_registers));
         if fits {
             request.quantity = u16::try_from(quantity).unwrap_or(u16::MAX);
-            request.tags.push(self.slot(request.address));
+            request.tags.extend(self.slots(request.address));
         }
         fits
     }
@@ -354,6 +487,56 @@ mod tests {
         assert_eq!(last.requests[0].quantity, 1);
     }
 
+    #[test]
+    fn tags_of_one_moment_share_a_request_whatever_lies_between() {
+        let mut tags = registers(&[(0, 1), (10, 1), (20, 1)]);
+        for (tag, name) in tags.iter_mut().zip(["a", "factor", "c"]) {
+            name.clone_into(&mut tag.name);
+        }
+        assert_eq!(planned(&device(0, 60, tags.clone())).requests.len(), 3);
+        tags[2].scale_from = Some("factor".to_owned());
+        let text = planned(&device(0, 60, tags.clone())).to_string();
+        assert_eq!(
+            text,
+            "chiller/status: FC03 @0x1 @10x11, 2 requests per 500 ms"
+        );
+        (tags[0].atomic, tags[1].atomic) = (true, true);
+        let text = planned(&device(0, 60, tags.clone())).to_string();
+        assert_eq!(text, "chiller/status: FC03 @0x21, 1 request per 500 ms");
+        let fault = plan(&device(0, 20, tags.clone())).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "tags c and a cannot be read in one request: it would take 21, and one holds 20"
+        );
+        tags[1].table = Table::InputRegisters;
+        let fault = plan(&device(0, 60, tags.clone())).unwrap_err();
+        assert!(matches!(fault, PlanError::Tables { .. }), "{fault}");
+        tags[2].scale_from = Some("x".to_owned());
+        let fault = plan(&device(0, 60, tags)).unwrap_err();
+        assert!(matches!(fault, PlanError::NoFactor { .. }), "{fault}");
+    }
+
+    /// What must be read at once, as address and length: tags whose bonds reach each other, by asking all pairs until
+    /// nothing changes.
+    fn bound(spans: &[(u16, u16)], atomic: &[bool], factor: &[Option<usize>]) -> Vec<Vec<usize>> {
+        let bond = |a: usize, b: usize| {
+            factor[a] == Some(b) || factor[b] == Some(a) || (atomic[a] && atomic[b])
+        };
+        let mut left: Vec<usize> = (0..spans.len()).collect();
+        let mut sets = Vec::new();
+        while let Some(first) = left.pop() {
+            let mut set = vec![first];
+            while let Some(at) = left
+                .iter()
+                .position(|tag| set.iter().any(|member| bond(*tag, *member)))
+            {
+                set.push(left.remove(at));
+            }
+            sets.push(set);
+        }
+        sets
+    }
+
     /// The fewest requests, by trying every way to cut the tags in address order, each request as its tags need it.
     fn fewest(spans: &[(u32, u32)], max_gap: u32, limit: u32) -> usize {
         let mut sorted = spans.to_vec();
@@ -378,13 +561,39 @@ mod tests {
     proptest! {
         #[test]
         fn no_plan_has_fewer_requests_and_every_tag_is_read_once(
-            spans in proptest::collection::vec((0_u16..60, 1_u16..9), 1..12),
+            tags in proptest::collection::vec(
+                (0_u16..60, 1_u16..9, proptest::bool::weighted(0.2), proptest::option::weighted(0.2, 0_usize..12)),
+                1..12,
+            ),
             max_gap in 0_u16..6,
             max_registers in 8_u16..30,
         ) {
-            let device = device(max_gap, max_registers, registers(&spans));
-            let group = planned(&device);
-            let wide: Vec<_> = spans.iter().map(|(a, l)| (u32::from(*a), u32::from(*l))).collect();
+            let spans: Vec<_> = tags.iter().map(|(address, length, _, _)| (*address, *length)).collect();
+            let atomic: Vec<_> = tags.iter().map(|tag| tag.2).collect();
+            let factor: Vec<_> = tags.iter().map(|tag| tag.3.filter(|factor| *factor < tags.len())).collect();
+            let mut options = registers(&spans);
+            for (index, tag) in options.iter_mut().enumerate() {
+                tag.name = format!("t{index}");
+                tag.atomic = atomic[index];
+                tag.scale_from = factor[index].map(|factor| format!("t{factor}"));
+            }
+            let device = device(max_gap, max_registers, options);
+            let sets = bound(&spans, &atomic, &factor);
+            let wide: Vec<(u32, u32)> = sets
+                .iter()
+                .map(|set| {
+                    let start = set.iter().map(|tag| spans[*tag].0).min().unwrap();
+                    let end = set.iter().map(|tag| spans[*tag].0 + spans[*tag].1).max().unwrap();
+                    (u32::from(start), u32::from(end - start))
+                })
+                .collect();
+            let planned = plan(&device);
+            if wide.iter().any(|(_, length)| *length > u32::from(max_registers)) {
+                let refused = matches!(planned, Err(PlanError::Apart { .. }));
+                prop_assert!(refused, "{:?}", planned);
+                return Ok(());
+            }
+            let group = planned.unwrap().remove(0);
             let expected = fewest(&wide, u32::from(max_gap), u32::from(max_registers));
             prop_assert_eq!(group.requests.len(), expected);
             let mut seen = vec![0; spans.len()];
@@ -397,6 +606,12 @@ mod tests {
                 }
             }
             prop_assert!(seen.iter().all(|count| *count == 1));
+            for set in sets {
+                let holds_all = |request: &ReadRequest| {
+                    set.iter().all(|tag| request.tags.iter().any(|slot| slot.tag == *tag))
+                };
+                prop_assert!(group.requests.iter().any(holds_all), "{:?} is torn", set);
+            }
         }
     }
 }

@@ -15,6 +15,7 @@
 //! | `not_a_number` | the float in the registers is NaN or infinite |
 //! | `not_text` | the bytes in the registers are no UTF-8 |
 //! | `bad_bcd` | a digit of the BCD number is above 9 |
+//! | `bad_scale_factor` | what `scale_from` names is no power of ten from -10 to 10 |
 //! | `not_in_enum` | the tag's `enum` has no name for the number |
 //! | `invalid` | the number is one of the tag's `invalid` |
 
@@ -51,6 +52,8 @@ pub enum Reason {
     NotText,
     /// No BCD number.
     BadBcd,
+    /// No power of ten.
+    BadScaleFactor,
     /// A number without a name.
     NotInEnum,
     /// A number by which the device says that it has no value.
@@ -77,6 +80,7 @@ impl Reason {
             | Self::NotANumber
             | Self::NotText
             | Self::BadBcd
+            | Self::BadScaleFactor
             | Self::NotInEnum
             | Self::Invalid => true,
             _ => false,
@@ -120,6 +124,7 @@ impl fmt::Display for Reason {
             Self::NotANumber => "not_a_number",
             Self::NotText => "not_text",
             Self::BadBcd => "bad_bcd",
+            Self::BadScaleFactor => "bad_scale_factor",
             Self::NotInEnum => "not_in_enum",
             Self::Invalid => "invalid",
         };
@@ -157,7 +162,8 @@ mod tests {
             Reason::Garbled => Reason::NotANumber,
             Reason::NotANumber => Reason::NotText,
             Reason::NotText => Reason::BadBcd,
-            Reason::BadBcd => Reason::NotInEnum,
+            Reason::BadBcd => Reason::BadScaleFactor,
+            Reason::BadScaleFactor => Reason::NotInEnum,
             Reason::NotInEnum => Reason::Invalid,
             Reason::Invalid => return None,
         })

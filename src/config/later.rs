@@ -15,12 +15,9 @@ const KEYS: &[(&str, &str, &[&str])] = &[
     ("Device", "publish", &[]),
     ("Device", "serial", &[]),
     ("Group", "publish", &[]),
-    ("Group", "atomic", &["false"]),
     ("Tag", "publish", &[]),
-    ("Tag", "atomic", &["false"]),
     ("Tag", "write", &[]),
     ("Tag", "deadband", &[]),
-    ("Tag", "scale_from", &[]),
 ];
 
 /// Values: the section, the key, and how the value begins.

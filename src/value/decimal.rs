@@ -24,6 +24,14 @@ impl Decimal {
         exponent: 0,
     };
 
+    /// `10^exponent`.
+    pub(super) fn power_of_ten(exponent: i32) -> Self {
+        Self {
+            mantissa: 1,
+            exponent,
+        }
+    }
+
     pub(super) fn from_integer(integer: i128) -> Self {
         Self {
             mantissa: integer,

@@ -89,6 +89,14 @@ impl Interpretation {
     /// # Errors
     /// Says why they are none.
     pub fn value(&self, words: &[u16]) -> Result<Value, Unfit> {
+        self.value_with_power(words, None)
+    }
+
+    /// The same, times so many powers of ten, which makes a 64 bit float.
+    ///
+    /// # Errors
+    /// Says why they are none.
+    pub fn value_with_power(&self, words: &[u16], power: Option<i8>) -> Result<Value, Unfit> {
         if words.len() != usize::from(self.registers()) {
             return Err(Unfit::WrongCount);
         }
@@ -115,7 +123,7 @@ impl Interpretation {
             Value::Integer(integer) => self.meaning.of(integer),
             _ => None,
         };
-        stands_for.unwrap_or_else(|| self.scaled(raw))
+        stands_for.unwrap_or_else(|| self.scaled(raw, power.map(i32::from)))
     }
 
     /// The value of a coil or a discrete input.
@@ -152,7 +160,7 @@ impl Interpretation {
         self.bits(words) as u32
     }
 
-    fn scaled(&self, raw: Value) -> Result<Value, Unfit> {
+    fn scaled(&self, raw: Value, power: Option<i32>) -> Result<Value, Unfit> {
         let (decimal, number) = match raw {
             Value::Integer(integer) => (
                 Some(Decimal::from_integer(integer)),
@@ -170,7 +178,8 @@ impl Interpretation {
             Value::Float64(number) if number.is_finite() => (Decimal::from_f64(number), number),
             _ => return Err(Unfit::NotANumber),
         };
-        if self.scale.is_none() && (self.decimals.is_none() || matches!(raw, Value::Integer(_))) {
+        let as_it_is = self.scale.is_none() && power.is_none();
+        if as_it_is && (self.decimals.is_none() || matches!(raw, Value::Integer(_))) {
             return Ok(raw);
         }
         let factor = self.scale.as_ref().map_or(1.0, |scale| scale.factor);
@@ -180,9 +189,10 @@ impl Interpretation {
         };
         let product = decimal
             .zip(factor_decimal)
-            .and_then(|(raw, factor)| raw.times(factor));
+            .and_then(|(raw, factor)| raw.times(factor))
+            .and_then(|product| product.times(Decimal::power_of_ten(power.unwrap_or(0))));
         let Some(product) = product else {
-            return finite(number * factor);
+            return finite(number * factor * 10_f64.powi(power.unwrap_or(0)));
         };
         let product = match self.decimals {
             Some(decimals) => product.rounded(decimals),
@@ -455,6 +465,23 @@ mod tests {
             .meaning(Meaning::Bits([(15, "fault".into())].into()));
         let fault = Value::Bits(vec![("fault".into(), true)]);
         assert_eq!(alarms.value(&words("0080")), Ok(fault));
+    }
+
+    #[test]
+    fn a_power_of_ten_moves_the_point_and_nothing_else() {
+        let value = |kind, scale, decimals, hex, power| {
+            Interpretation::new(kind, ABCD, scale, decimals)
+                .value_with_power(&words(hex), Some(power))
+                .unwrap()
+        };
+        let float = Value::Float64;
+        assert_eq!(value(TagType::Int16, 1.0, None, "08FD", -1), float(230.1));
+        assert_eq!(value(TagType::Int16, 1.0, None, "FC19", -2), float(-9.99));
+        assert_eq!(value(TagType::Uint16, 1.0, None, "0005", 0), float(5.0));
+        assert_eq!(value(TagType::Uint16, 1.0, None, "0005", 10), float(5e10));
+        assert_eq!(value(TagType::Int16, 0.5, None, "0007", -1), float(0.35));
+        let rounded = value(TagType::Int16, 1.0, Some(0), "08FD", -1);
+        assert_eq!(rounded, Value::Integer(230));
     }
 
     #[test]

@@ -410,6 +410,93 @@ fn names_are_of_numbers_that_the_type_has() {
     }
 }
 
+/// A device whose group has these tags, from line 7 on.
+fn tags(group: &str, tags: &[&str]) -> String {
+    let mut text = format!(
+        "connections: [{{ name: a, modbus_tcp: {{ host: h }} }}]\ndevices:\n- name: d\n  connection: a\n  unit_id: 1\n  \
+         groups: [{{ name: g{group}, tags: [\n"
+    );
+    for tag in tags {
+        text.push_str(&format!("    {{ register: input, {tag} }},\n"));
+    }
+    text + "  ] }]\n"
+}
+
+#[test]
+fn what_cannot_be_read_in_one_request_is_refused() {
+    const FACTOR: &str = "name: sf, address: 1, type: int16";
+    let value = |keys: &str| format!("name: v, address: 0, type: int16, {keys}");
+    for (text, expected) in [
+        (
+            tags("", &[&value("scale_from: fs"), FACTOR]),
+            "7:70 FG021 devices[0].groups[0].tags[0].scale_from: there is no tag of the group `fs` (did you mean `sf`?)",
+        ),
+        (
+            tags("", &[&value("scale_from: sf, interval: 5s"), FACTOR]),
+            "7:70 FG018 devices[0].groups[0].tags[0].scale_from: `sf` has other settings than `v`, so it is read in another request (give both the same topic, payload, qos, retain and interval)",
+        ),
+        (
+            tags(
+                "",
+                &[
+                    &value("scale_from: sf"),
+                    "name: sf, address: 1, type: int16, scale: 2",
+                ],
+            ),
+            "7:70 FG040 devices[0].groups[0].tags[0].scale_from: `sf` is no plain whole number, so no power of ten (let it be an int16 without scale, scale_from, enum and bits)",
+        ),
+        (
+            tags(
+                "",
+                &[
+                    &value("scale_from: sf"),
+                    "name: sf, address: 200, type: int16",
+                ],
+            ),
+            "8:5 FG040 devices[0].groups[0].tags[1]: tags sf and v cannot be read in one request: it would take 201, and one holds 125 (put them into groups of their own, or do without `atomic` or `scale_from`)",
+        ),
+        (
+            tags(
+                ", atomic: true",
+                &[
+                    "name: x, address: 0, type: int16",
+                    "name: y, address: 9, type: int16, qos: 0",
+                ],
+            ),
+            "8:5 FG018 devices[0].groups[0].tags[1]: `y` has other settings than `x`, so it is read apart, and both are `atomic` (give both the same topic, payload, qos, retain and interval)",
+        ),
+        (
+            tags(
+                ", atomic: true",
+                &["name: x, reference: 1", "name: y, address: 9, type: int16"],
+            )
+            .replace("register: input, name: x", "name: x"),
+            "8:5 FG040 devices[0].groups[0].tags[1]: tags y and x cannot be read in one request: they are in different tables (put them into groups of their own, or do without `atomic` or `scale_from`)",
+        ),
+    ] {
+        one(&text, expected);
+    }
+    for sound in [
+        tags("", &[&value("scale_from: sf"), FACTOR]),
+        tags(
+            ", atomic: true",
+            &[
+                "name: x, address: 0, type: int16",
+                "name: y, address: 9, type: int16, qos: 0, atomic: false",
+            ],
+        ),
+        tags(
+            "",
+            &[
+                "name: x, address: 0, type: int16, atomic: true",
+                "name: y, address: 500, type: int16",
+            ],
+        ),
+    ] {
+        assert_eq!(faults(&sound), [] as [String; 0]);
+    }
+}
+
 #[test]
 fn fg016_what_comes_later_says_so() {
     let of = |text: &str| faults(text).remove(0);
@@ -430,7 +517,7 @@ fn fg016_what_comes_later_says_so() {
         of(&url),
         "3:10 FG016 bridges[0].url: `wss://` is not available in fieldgate 0.1 (write mqtts://broker.example.com:8883)"
     );
-    for key in ["write: {}", "deadband: 1", "scale_from: x", "atomic: true"] {
+    for key in ["write: {}", "deadband: 1"] {
         let fault = of(&tag(&format!(
             "name: t, register: input, address: 1, type: int16, {key}"
         )));

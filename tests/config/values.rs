@@ -316,6 +316,28 @@ fn numbers_and_bits_have_names() {
 }
 
 #[test]
+fn a_tag_is_read_with_its_factor_and_the_atomic_ones_together() {
+    let config = sound("\
+connections: [{ name: a, modbus_tcp: { host: h } }]
+devices:
+  - name: d
+    connection: a
+    unit_id: 1
+    groups:
+      - name: g
+        atomic: true
+        tags:
+          - { name: power, register: holding, address: 40084, type: int16, scale_from: power_sf, decimals: 1, unit: W }
+          - { name: power_sf, register: holding, address: 40085, type: int16 }
+          - { name: state, register: holding, address: 40108, type: uint16, atomic: false }
+");
+    let tags = &config.connections[0].devices[0].groups[0].tags;
+    assert_eq!(tags[0].scale_from.as_deref(), Some("power_sf"));
+    let atomic: Vec<_> = tags.iter().map(|tag| tag.atomic).collect();
+    assert_eq!(atomic, [true, true, false]);
+}
+
+#[test]
 fn integers_of_64_bits_are_strings_where_wanted() {
     assert!(!tag("type: int64").quoted);
     assert!(tag("type: int64, big_integers: string").quoted);

@@ -85,6 +85,8 @@ pub fn tag(name: &str, table: Table, address: u16, kind: TagType) -> TagOptions 
         kind,
         byte_order: ByteOrder::ABCD,
         scale: 1.0,
+        scale_from: None,
+        atomic: false,
         decimals: None,
         invalid: Vec::new(),
         quoted: false,

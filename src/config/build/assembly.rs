@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Names;
 use super::device::Asking;
 use super::tag::{GroupDraft, Publication, REGISTERS_MAX, Reading, Said, TagDraft};
+use super::together;
 use super::topics::{self, Writers};
 use crate::adapter::{GroupOptions, Payload, Table, TagOptions};
 use crate::config::context::Context;
@@ -53,7 +54,7 @@ impl Assembly<'_> {
     }
 
     fn check_length(&self, context: &mut Context<'_>, reading: &Reading, place: &Place) {
-        let most = self.asking.max_registers.unwrap_or(REGISTERS_MAX);
+        let most = self.max_registers();
         let bits = matches!(reading.table, Table::Coils | Table::DiscreteInputs);
         if !bits && reading.kind.registers() > most {
             let message = format!(
@@ -90,7 +91,8 @@ impl Assembly<'_> {
             let Some(reading) = &tag.reading else {
                 continue;
             };
-            let options = self.tag(&tag.name, reading, &settings, topic);
+            let mut options = self.tag(&tag.name, reading, &settings, topic);
+            options.atomic = reading.atomic.unwrap_or(draft.atomic);
             let part = parts.iter_mut().find(|part| {
                 let settings = (part.interval, part.qos, part.retain);
                 settings == (empty.interval, empty.qos, empty.retain)
@@ -114,7 +116,12 @@ impl Assembly<'_> {
                 }
             }
         }
+        together::check(context, draft, &parts, self.max_registers());
         parts
+    }
+
+    fn max_registers(&self) -> u16 {
+        self.asking.max_registers.unwrap_or(REGISTERS_MAX)
     }
 
     fn tag(
@@ -135,6 +142,8 @@ impl Assembly<'_> {
                 .or(self.asking.byte_order)
                 .unwrap_or_default(),
             scale: reading.scale,
+            scale_from: reading.scale_from.clone(),
+            atomic: false,
             decimals: reading.decimals,
             invalid: reading.invalid.clone(),
             quoted: big && settings.big_integers == Some(BigIntegers::String),

@@ -166,9 +166,16 @@ pub(super) fn check(context: &mut Context<'_>, section: &Section<raw::Tag>, kind
     let (what, keys): (_, &[&str]) = match kind {
         TagType::Bool => (
             "bool",
-            &["scale", "decimals", "unit", "byte_order", "invalid"],
+            &[
+                "scale",
+                "scale_from",
+                "decimals",
+                "unit",
+                "byte_order",
+                "invalid",
+            ],
         ),
-        TagType::Text(_) => ("string", &["scale", "decimals", "invalid"]),
+        TagType::Text(_) => ("string", &["scale", "scale_from", "decimals", "invalid"]),
         _ => ("", &[]),
     };
     for key in keys.iter().filter(|key| section.has(key)) {
@@ -176,8 +183,11 @@ pub(super) fn check(context: &mut Context<'_>, section: &Section<raw::Tag>, kind
         context.error_at_key(Code::BadRegister, &section.at(key), message, "remove it");
     }
     for (named, others) in [
-        ("enum", ["bits", "scale", "decimals", "unit"].as_slice()),
-        ("bits", &["scale", "decimals", "unit"]),
+        (
+            "enum",
+            ["bits", "scale", "scale_from", "decimals", "unit"].as_slice(),
+        ),
+        ("bits", &["scale", "scale_from", "decimals", "unit"]),
     ] {
         let others = others.iter().filter(|key| !keys.contains(key));
         for key in others.filter(|key| section.has(named) && section.has(key)) {

@@ -16,6 +16,7 @@ mod profile;
 mod receive;
 mod route;
 mod tag;
+mod together;
 mod topics;
 mod websocket;
 

@@ -71,6 +71,7 @@ pub(super) use publication;
 pub(super) struct GroupDraft {
     pub(super) name: String,
     pub(super) place: Place,
+    pub(super) atomic: bool,
     pub(super) publication: Publication,
     pub(super) tags: Vec<TagDraft>,
 }
@@ -92,6 +93,8 @@ pub(super) struct Reading {
     pub(super) byte_order: Option<ByteOrder>,
     pub(super) scale: f64,
     pub(super) decimals: Option<u8>,
+    pub(super) scale_from: Option<String>,
+    pub(super) atomic: Option<bool>,
     pub(super) invalid: Vec<Value>,
     pub(super) meaning: Meaning,
     pub(super) unit: Option<String>,
@@ -126,6 +129,7 @@ pub(super) fn groups(
             groups.push(GroupDraft {
                 name,
                 place: section.place,
+                atomic: section.raw.atomic.unwrap_or(false),
                 publication,
                 tags,
             });
@@ -171,6 +175,8 @@ fn reading(context: &mut Context<'_>, section: &Section<raw::Tag>) -> Option<Rea
         byte_order: raw.byte_order.map(|word| word.0),
         scale,
         decimals,
+        scale_from: raw.scale_from.clone(),
+        atomic: raw.atomic,
         invalid,
         meaning,
         unit: raw.unit.clone(),

@@ -93,6 +93,7 @@ pub(in crate::config) struct ProbeBackoff {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Group {
     pub(in crate::config) name: Option<String>,
+    pub(in crate::config) atomic: Option<bool>,
     pub(in crate::config) topic: Option<String>,
     pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
     pub(in crate::config) qos: Option<u8>,
@@ -114,11 +115,13 @@ pub(in crate::config) struct Tag {
     pub(in crate::config) length: Option<u16>,
     pub(in crate::config) byte_order: Option<OneOf<ByteOrder>>,
     pub(in crate::config) scale: Option<f64>,
+    pub(in crate::config) scale_from: Option<String>,
     pub(in crate::config) decimals: Option<u8>,
     pub(in crate::config) invalid: Option<Vec<Value>>,
     pub(in crate::config) r#enum: Option<Mapping>,
     pub(in crate::config) bits: Option<Mapping>,
     pub(in crate::config) unit: Option<String>,
+    pub(in crate::config) atomic: Option<bool>,
     pub(in crate::config) topic: Option<String>,
     pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
     pub(in crate::config) qos: Option<u8>,
