@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::options::{
-    DeviceOptions, GroupOptions, Payload, ProbeBackoff, Table, TagOptions, UnitId,
+    DeviceOptions, GroupOptions, Payload, ProbeBackoff, PublishOptions, Table, TagOptions, UnitId,
 };
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
@@ -26,6 +26,7 @@ pub(super) fn tag(name: &str, table: Table, address: u16, kind: TagType) -> TagO
         decimals: None,
         invalid: Vec::new(),
         quoted: false,
+        deadband: None,
         meaning: Meaning::Number,
         unit: None,
         topic: topic(&format!("g/d/{name}")),
@@ -39,6 +40,7 @@ pub(super) fn group(name: &str, interval_ms: u64, tags: Vec<TagOptions>) -> Grou
         payload: Payload::Json(topic(&format!("g/d/{name}"))),
         qos: QoS::AtLeastOnce,
         retain: false,
+        publish: PublishOptions::default(),
         tags,
     }
 }

@@ -1,7 +1,7 @@
 //! Adapters: field devices into the broker. One actor task per connection, with one outstanding request.
 //!
-//! `options` what to read; `plan` as which requests, `schedule` when, `health` how a device stands, `publish` what is said
-//! (all four without I/O); `modbus` the wire; `poller` the actor; `outbox` the bounded queue to the broker. Reasons of
+//! `options` what to read; `plan` as which requests, `schedule` when, `health` how a device stands, `said` what of a
+//! reading is new, `publish` how it is said (all five without I/O); `modbus` the wire; `poller` the actor; `outbox` the bounded queue to the broker. Reasons of
 //! bad readings are listed in `reason`.
 //!
 //! Invariants: a value comes from the reply to its own request, checked in full, or there is none but a reason (P4);
@@ -19,13 +19,14 @@ mod poller;
 mod publish;
 mod reason;
 mod refusal;
+mod said;
 pub mod schedule;
 mod start;
 
 pub use health::{DeviceState, DeviceStatus};
 pub use options::{
-    ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, Table, TagOptions,
-    UnitId,
+    ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, PublishOptions, Table,
+    TagOptions, UnitId,
 };
 pub use outbox::{OutboxStats, Sink};
 pub use plan::PlanError;

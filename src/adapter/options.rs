@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
-use crate::value::{Meaning, TagType, Value};
+use crate::value::{Deadband, Meaning, TagType, Value};
 
 /// One wire. Requests on it go strictly one at a time.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,8 +74,31 @@ pub struct GroupOptions {
     pub qos: QoS,
     /// Whether they are retained.
     pub retain: bool,
+    /// Which of its readings are published.
+    pub publish: PublishOptions,
     /// What is read.
     pub tags: Vec<TagOptions>,
+}
+
+/// Which readings are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishOptions {
+    /// Only those that say something new; else all, and the intervals mean nothing.
+    pub on_change: bool,
+    /// Messages are at least so far apart.
+    pub min_interval: Duration,
+    /// And not farther than this, though nothing changes.
+    pub max_interval: Duration,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self {
+            on_change: false,
+            min_interval: Duration::ZERO,
+            max_interval: Duration::from_secs(60),
+        }
+    }
 }
 
 /// How a group is published.
@@ -128,6 +151,8 @@ pub struct TagOptions {
     pub invalid: Vec<Value>,
     /// Whether integers are strings in JSON, for readers whose numbers are 64 bit floats.
     pub quoted: bool,
+    /// A change that is no larger counts as none.
+    pub deadband: Option<Deadband>,
     /// What its integer stands for.
     pub meaning: Meaning,
     /// Told in per-tag JSON.

@@ -1,7 +1,7 @@
 //! The actor of one wire: asks the schedule, makes the request, judges the reply, hands over the readings.
 //!
 //! Invariants: exactly one outstanding request; nothing here waits for the broker (messages go into the outbox); every
-//! group says something at its deadline, values or reasons; a tag's value comes from the reply of its own request.
+//! group has its say at its deadline, values or reasons; a tag's value comes from the reply of its own request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +11,13 @@ use tokio::sync::watch;
 use super::cycle::{Cycle, Plans};
 use super::health::Health;
 use super::modbus::{Attempt, Reply, Wire};
-use super::options::ConnectionOptions;
+use super::options::{ConnectionOptions, GroupOptions};
 use super::outbox::Outbox;
 use super::plan::ReadRequest;
 use super::publish::{group_messages, status_message};
 use super::reason::Reason;
 use super::refusal::{Change, Refusals, remedy};
+use super::said::{Report, Said};
 use super::schedule::{Job, Schedule, Step};
 use super::start::AdapterStatus;
 use crate::clock;
@@ -33,6 +34,8 @@ pub(super) struct Poller {
     schedule: Schedule,
     health: Vec<Health>,
     cycles: Vec<Vec<Cycle>>,
+    /// By device and group.
+    said: Vec<Vec<Said>>,
     refusals: Refusals,
     outbox: Outbox,
     status: watch::Sender<AdapterStatus>,
@@ -51,6 +54,10 @@ impl Poller {
             .iter()
             .map(|device| device.groups.iter().map(|group| group.interval).collect())
             .collect();
+        let said = devices
+            .iter()
+            .map(|device| device.groups.iter().map(Said::new).collect())
+            .collect();
         let cycles = devices
             .iter()
             .map(|device| {
@@ -66,6 +73,7 @@ impl Poller {
             schedule: Schedule::new(&intervals, now, fastrand::u64(..)),
             health: devices.iter().map(Health::new).collect(),
             cycles,
+            said,
             refusals: Refusals::default(),
             options,
             plans,
@@ -98,6 +106,7 @@ impl Poller {
         });
         let wake = tell
             .chain(self.wire.reconnect_at())
+            .chain(self.said.iter().flatten().filter_map(Said::held_until))
             .fold(until, Instant::min);
         tokio::time::sleep_until(wake.into()).await;
         if self
@@ -233,9 +242,11 @@ impl Poller {
             return;
         };
         let at = cycle.replied_at.unwrap_or_else(clock::wall);
-        group_messages(options, &cycle.readings, at, |message| {
-            self.outbox.push(message)
-        });
+        let said = self.said.get_mut(job.device);
+        if let Some(said) = said.and_then(|groups| groups.get_mut(job.group)) {
+            let report = said.report(options, cycle.readings, at, clock::now());
+            publish(&self.outbox, options, &report);
+        }
         // The group that found the device silent has said why; like the others it then says once that it is offline.
         let found_offline = self.schedule.is_suspended(job.device)
             && cycle
@@ -250,9 +261,16 @@ impl Poller {
         }
     }
 
-    /// Tells `$status` where it is due, and whoever watches.
+    /// Publishes what was held back for long enough, tells `$status` where it is due, and whoever watches.
     fn tell(&mut self) {
         let now = clock::now();
+        for (said, device) in self.said.iter_mut().zip(&self.options.devices) {
+            for (said, group) in said.iter_mut().zip(&device.groups) {
+                if let Some(report) = said.release(group, now) {
+                    publish(&self.outbox, group, &report);
+                }
+            }
+        }
         for (health, device) in self.health.iter_mut().zip(&self.options.devices) {
             if health.status_at(now).is_some_and(|at| at <= now) {
                 self.outbox
@@ -297,4 +315,11 @@ impl Poller {
     fn cycle(&mut self, job: Job) -> Option<&mut Cycle> {
         self.cycles.get_mut(job.device)?.get_mut(job.group)
     }
+}
+
+fn publish(outbox: &Outbox, group: &GroupOptions, report: &Report) {
+    let wanted = |message: usize| report.messages.get(message) == Some(&true);
+    group_messages(group, &report.readings, report.at, wanted, |message| {
+        outbox.push(message);
+    });
 }

@@ -19,12 +19,14 @@ use crate::value::{Value, write_json_text, write_json_value, write_plain_value};
 /// What became of one tag.
 pub(crate) type Reading = Result<Value, Reason>;
 
-/// Calls `publish` with each message of a group. `readings` are those of the group's tags, in their order; `at` is when the
-/// last reply arrived, or when it was given up.
+/// Calls `publish` with each message of a group that `wanted` takes by its number: 0 where it is one for all tags, else that
+/// of its tag. `readings` are those of the group's tags, in their order; `at` is when the last reply arrived, or when it
+/// was given up.
 pub(crate) fn group_messages(
     group: &GroupOptions,
     readings: &[Reading],
     at: WallTime,
+    wanted: impl Fn(usize) -> bool,
     mut publish: impl FnMut(Message),
 ) {
     let mut send = |topic: &TopicName, payload: String| {
@@ -37,18 +39,19 @@ pub(crate) fn group_messages(
         });
     };
     match &group.payload {
-        Payload::Json(topic) => send(topic, group_json(&group.tags, readings, at)),
+        Payload::Json(topic) if wanted(0) => send(topic, group_json(&group.tags, readings, at)),
+        Payload::Json(_) => {}
         Payload::JsonPerTag => {
-            for (tag, reading) in group.tags.iter().zip(readings) {
+            for (tag, reading) in wanted_tags(group, readings, wanted) {
                 send(&tag.topic, tag_json(tag, reading, at));
             }
         }
         Payload::Value => {
-            for (tag, reading) in group.tags.iter().zip(readings) {
+            for (tag, reading) in wanted_tags(group, readings, wanted) {
                 let mut payload = String::new();
                 match reading {
                     Ok(value) => write_plain_value(&mut payload, value),
-                    // Empty and retained: the broker forgets the old value (MQTT 3.3.1.3). With every bad reading, not
+                    // Empty and retained: the broker forgets the old value (MQTT 3.3.1.3). With every one that is published, not
                     // only the first: that one may be lost in a full outbox, or fall to a former run of the gateway.
                     Err(_) if group.retain => {}
                     Err(_) => continue,
@@ -57,6 +60,16 @@ pub(crate) fn group_messages(
             }
         }
     }
+}
+
+fn wanted_tags<'a>(
+    group: &'a GroupOptions,
+    readings: &'a [Reading],
+    wanted: impl Fn(usize) -> bool,
+) -> impl Iterator<Item = (&'a TagOptions, &'a Reading)> {
+    let tags = group.tags.iter().zip(readings).enumerate();
+    tags.filter(move |(number, _)| wanted(*number))
+        .map(|(_, tag)| tag)
 }
 
 /// The retained `$status` of a device.
@@ -168,9 +181,15 @@ mod tests {
 
     fn payloads(group: &GroupOptions, readings: &[Reading], at: WallTime) -> Vec<String> {
         let mut payloads = Vec::new();
-        group_messages(group, readings, at, |message| {
-            payloads.push(String::from_utf8(message.payload.to_vec()).unwrap());
-        });
+        group_messages(
+            group,
+            readings,
+            at,
+            |_| true,
+            |message| {
+                payloads.push(String::from_utf8(message.payload.to_vec()).unwrap());
+            },
+        );
         payloads
     }
 
@@ -285,10 +304,16 @@ mod tests {
             ..group(Payload::Value)
         };
         let mut sent = Vec::new();
-        group_messages(&group, &mixed(), AT, |message| {
-            assert!(message.retain);
-            sent.push((message.topic.as_str().to_owned(), message.payload));
-        });
+        group_messages(
+            &group,
+            &mixed(),
+            AT,
+            |_| true,
+            |message| {
+                assert!(message.retain);
+                sent.push((message.topic.as_str().to_owned(), message.payload));
+            },
+        );
         let expected = ["true", "7.5", ""].map(|payload| ("g/d/t".to_owned(), payload.into()));
         assert_eq!(sent, expected);
     }

@@ -10,14 +10,8 @@ const KEYS: &[(&str, &str, &[&str])] = &[
     ("Connection", "modbus_rtu_over_tcp", &[]),
     ("Connection", "serial", &[]),
     ("ModbusTcp", "tls", &[]),
-    ("Defaults", "publish", &[]),
-    ("Template", "publish", &[]),
-    ("Device", "publish", &[]),
     ("Device", "serial", &[]),
-    ("Group", "publish", &[]),
-    ("Tag", "publish", &[]),
     ("Tag", "write", &[]),
-    ("Tag", "deadband", &[]),
 ];
 
 /// Values: the section, the key, and how the value begins.

@@ -78,6 +78,21 @@ impl Decimal {
         })
     }
 
+    /// `None` where the digits do not fit.
+    pub(super) fn minus(self, other: Self) -> Option<Self> {
+        let exponent = self.exponent.min(other.exponent);
+        let mantissa = |number: Self| {
+            let zeros = number.exponent.checked_sub(exponent)?;
+            number
+                .mantissa
+                .checked_mul(10_i128.checked_pow(u32::try_from(zeros).ok()?)?)
+        };
+        Some(Self {
+            mantissa: mantissa(self)?.checked_sub(mantissa(other)?)?,
+            exponent,
+        })
+    }
+
     /// With at most `decimals` digits after the point; a half is rounded away from zero, as on paper.
     pub(super) fn rounded(self, decimals: u8) -> Self {
         let surplus = -i64::from(self.exponent) - i64::from(decimals);

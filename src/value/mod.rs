@@ -3,6 +3,7 @@
 //! Invariants: a value is never guessed. Registers that do not make a value of the tag's type are an [`Unfit`], never a
 //! zero, a NaN or a cut text; integers are never rounded through a float; nothing here can panic on any registers.
 
+mod deadband;
 mod decimal;
 mod json;
 mod meaning;
@@ -10,6 +11,7 @@ mod registers;
 
 use std::sync::Arc;
 
+pub use deadband::Deadband;
 pub use json::{write_json_text, write_json_value, write_plain_value};
 pub use meaning::Meaning;
 pub use registers::{Interpretation, Unfit};

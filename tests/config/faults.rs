@@ -476,8 +476,13 @@ fn what_cannot_be_read_in_one_request_is_refused() {
     ] {
         one(&text, expected);
     }
+}
+
+#[test]
+fn what_can_be_read_in_one_request_is_not_refused() {
+    let value = "name: v, address: 0, type: int16, scale_from: sf";
     for sound in [
-        tags("", &[&value("scale_from: sf"), FACTOR]),
+        tags("", &[value, "name: sf, address: 1, type: int16"]),
         tags(
             ", atomic: true",
             &[
@@ -495,6 +500,27 @@ fn what_cannot_be_read_in_one_request_is_refused() {
     ] {
         assert_eq!(faults(&sound), [] as [String; 0]);
     }
+}
+
+#[test]
+fn what_is_published_when_must_make_sense() {
+    let tag_with = |keys: &str| tag(&format!("name: t, register: input, address: 1, {keys}"));
+    one(
+        &tag_with(
+            "type: int16, publish: { on_change: true, min_interval: 2min, max_interval: 1min }",
+        ),
+        "4:63 FG018 devices[0].groups[0].tags[0].publish: `max_interval` (1min) is below `min_interval` (2min) (write a `max_interval` that is at least `min_interval`)",
+    );
+    let warned = read(&tag_with("type: int16, publish: { min_interval: 1s }")).unwrap();
+    assert_eq!(warned.warnings.len(), 1, "{:?}", warned.warnings);
+    one(
+        &tag_with("type: int16, deadband: -1"),
+        "4:64 FG014 devices[0].groups[0].tags[0].deadband: `-1` is no size of a change (write a number from 0, such as 0.2, or a percentage, such as 2%)",
+    );
+    one(
+        &tag_with("type: int16, enum: { 0: off }, deadband: 1"),
+        "4:72 FG018 devices[0].groups[0].tags[0].deadband: `deadband` means nothing with `enum` (remove one of them)",
+    );
 }
 
 #[test]
@@ -517,7 +543,7 @@ fn fg016_what_comes_later_says_so() {
         of(&url),
         "3:10 FG016 bridges[0].url: `wss://` is not available in fieldgate 0.1 (write mqtts://broker.example.com:8883)"
     );
-    for key in ["write: {}", "deadband: 1"] {
+    for key in ["write: {}"] {
         let fault = of(&tag(&format!(
             "name: t, register: input, address: 1, type: int16, {key}"
         )));

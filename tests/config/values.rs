@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fieldgate::adapter::{Payload, Table, TagOptions, TagType, UnitId};
+use fieldgate::adapter::{Payload, PublishOptions, Table, TagOptions, TagType, UnitId};
 use fieldgate::bridge::Address;
 use fieldgate::broker::{Durability, RetainPolicy};
 use fieldgate::config::{self, Config};
@@ -12,7 +12,7 @@ use fieldgate::mqtt::{ProtocolVersion, QoS};
 use fieldgate::net::ClientCertificate;
 use fieldgate::store::WhenFull;
 use fieldgate::topic::TopicName;
-use fieldgate::value::{ByteOrder, Meaning};
+use fieldgate::value::{ByteOrder, Deadband, Meaning};
 
 use crate::support::{Surroundings, read, read_in};
 
@@ -335,6 +335,49 @@ devices:
     assert_eq!(tags[0].scale_from.as_deref(), Some("power_sf"));
     let atomic: Vec<_> = tags.iter().map(|tag| tag.atomic).collect();
     assert_eq!(atomic, [true, true, false]);
+}
+
+#[test]
+fn what_is_published_when_is_said_key_by_key() {
+    let config = sound(
+        "\
+defaults: { publish: { max_interval: 10min } }
+connections: [{ name: a, modbus_tcp: { host: h } }]
+devices:
+  - name: d
+    connection: a
+    unit_id: 1
+    publish: { on_change: true }
+    groups:
+      - name: g
+        publish: { min_interval: 200ms }
+        tags:
+          - { name: x, register: input, address: 0, type: int16, deadband: 0.5 }
+          - { name: y, register: input, address: 1, type: int16, deadband: 2% }
+          - { name: z, register: input, address: 2, type: int16, publish: { on_change: false } }
+",
+    );
+    let [changes, all] = config.connections[0].devices[0].groups.as_slice() else {
+        panic!("a message for x and y, one for z")
+    };
+    let expected = PublishOptions {
+        on_change: true,
+        min_interval: Duration::from_millis(200),
+        max_interval: Duration::from_secs(600),
+    };
+    assert_eq!(changes.publish, expected);
+    assert!(!all.publish.on_change && all.tags[0].name == "z");
+    let deadbands: Vec<_> = changes.tags.iter().map(|tag| tag.deadband).collect();
+    let expected = [Deadband::Absolute(0.5), Deadband::Percent(2.0)];
+    assert_eq!(deadbands, expected.map(Some));
+    assert_eq!(tag("type: int16").deadband, None);
+    let text = "\
+connections: [{ name: a, modbus_tcp: { host: h } }]
+devices: [{ name: d, connection: a, unit_id: 1, publish: { on_change: true, min_interval: 5min }, groups: [
+  { name: g, tags: [{ name: t, register: coil, address: 1 }] }] }]
+";
+    let publish = sound(text).connections[0].devices[0].groups[0].publish;
+    assert_eq!(publish.max_interval, Duration::from_secs(300));
 }
 
 #[test]

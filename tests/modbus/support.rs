@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fieldgate::adapter::{
-    Adapter, ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, Sink, Table,
-    TagOptions, TagType, UnitId,
+    Adapter, ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, PublishOptions,
+    Sink, Table, TagOptions, TagType, UnitId,
 };
 use fieldgate::broker::LinkClosed;
 use fieldgate::mqtt::{Message, QoS};
@@ -90,6 +90,7 @@ pub fn tag(name: &str, table: Table, address: u16, kind: TagType) -> TagOptions 
         decimals: None,
         invalid: Vec::new(),
         quoted: false,
+        deadband: None,
         meaning: Meaning::Number,
         unit: None,
         topic: topic(&format!("g/tag/{name}")),
@@ -108,6 +109,7 @@ pub fn group(device: &str, name: &str, interval_ms: u64, tags: Vec<TagOptions>) 
         payload: Payload::Json(topic(&format!("g/{device}/{name}"))),
         qos: QoS::AtLeastOnce,
         retain: false,
+        publish: PublishOptions::default(),
         tags,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fieldgate::adapter::{Payload, Table, TagOptions, TagType};
 use fieldgate::simulator::{DeviceMap, Signal, SimulatedTable, Simulator};
-use fieldgate::value::{ByteOrder, Meaning, Value};
+use fieldgate::value::{ByteOrder, Deadband, Meaning, Value};
 use serde_json::json;
 
 use crate::support::{LOOPBACK, connection, device, group, start, tag, word};
@@ -174,4 +174,31 @@ async fn groups_keep_their_own_intervals() {
         slow += usize::from(message.topic.as_str() == "g/meter/slow");
     }
     assert!(slow <= 1, "{slow}");
+}
+
+#[tokio::test]
+async fn only_changes_are_published_where_that_is_wanted() {
+    use SimulatedTable::InputRegisters;
+    let map = DeviceMap::new(1)
+        .with(InputRegisters, 0, Signal::Counter(0))
+        .with(InputRegisters, 2, Signal::Words(vec![7]));
+    let (address, _simulator) = Simulator::bind(LOOPBACK, vec![map]).await.unwrap();
+    let input = |name, address, kind| tag(name, Table::InputRegisters, address, kind);
+    let counter = TagOptions {
+        deadband: Some(Deadband::Absolute(9.0)),
+        ..input("n", 0, TagType::Uint32)
+    };
+    let mut changes = group(
+        "d",
+        "g",
+        5,
+        vec![counter, input("same", 2, TagType::Uint16)],
+    );
+    changes.publish.on_change = true;
+    changes.publish.max_interval = Duration::from_secs(3600);
+    let mut running = start(connection(address, vec![device("d", 1, vec![changes])]));
+    for number in [1, 11, 21, 31] {
+        let message = running.next("g/d/g").await;
+        assert_eq!(message["values"], json!({"n": number, "same": 7}));
+    }
 }

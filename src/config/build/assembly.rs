@@ -8,12 +8,13 @@ use super::device::Asking;
 use super::tag::{GroupDraft, Publication, REGISTERS_MAX, Reading, Said, TagDraft};
 use super::together;
 use super::topics::{self, Writers};
-use crate::adapter::{GroupOptions, Payload, Table, TagOptions};
+use crate::adapter::{GroupOptions, Payload, PublishOptions, Table, TagOptions};
 use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::excerpt::quoted;
 use crate::config::place::Place;
 use crate::config::raw::{BigIntegers, PayloadKind};
+use crate::config::units::show_duration;
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
 use crate::value::TagType;
@@ -86,6 +87,7 @@ impl Assembly<'_> {
                 payload,
                 qos: settings.qos.unwrap_or(QoS::AtLeastOnce),
                 retain: settings.retain.unwrap_or(false),
+                publish: when(context, &settings),
                 tags: Vec::new(),
             };
             let Some(reading) = &tag.reading else {
@@ -94,8 +96,8 @@ impl Assembly<'_> {
             let mut options = self.tag(&tag.name, reading, &settings, topic);
             options.atomic = reading.atomic.unwrap_or(draft.atomic);
             let part = parts.iter_mut().find(|part| {
-                let settings = (part.interval, part.qos, part.retain);
-                settings == (empty.interval, empty.qos, empty.retain)
+                let settings = (part.interval, part.qos, part.retain, part.publish);
+                settings == (empty.interval, empty.qos, empty.retain, empty.publish)
                     && part.payload == empty.payload
             });
             match part {
@@ -146,6 +148,7 @@ impl Assembly<'_> {
             atomic: false,
             decimals: reading.decimals,
             invalid: reading.invalid.clone(),
+            deadband: reading.deadband,
             quoted: big && settings.big_integers == Some(BigIntegers::String),
             meaning: reading.meaning.clone(),
             unit: reading.unit.clone(),
@@ -203,4 +206,41 @@ impl Assembly<'_> {
         }
         Some((payload, of_tag))
     }
+}
+
+/// Which readings are published.
+fn when(context: &mut Context<'_>, settings: &Publication) -> PublishOptions {
+    let default = PublishOptions::default();
+    let min = settings.min_interval.unwrap_or(default.min_interval);
+    let options = PublishOptions {
+        on_change: settings.on_change.unwrap_or(default.on_change),
+        min_interval: min,
+        max_interval: settings
+            .max_interval
+            .unwrap_or_else(|| default.max_interval.max(min)),
+    };
+    let Some(place) = &settings.publish else {
+        return options;
+    };
+    if options.max_interval < min {
+        let message = format!(
+            "`max_interval` ({}) is below `min_interval` ({})",
+            show_duration(options.max_interval),
+            show_duration(min)
+        );
+        let remedy = "write a `max_interval` that is at least `min_interval`";
+        context.error(Code::Contradiction, place, message, remedy);
+    }
+    let spaced = settings.min_interval.is_some() || settings.max_interval.is_some();
+    if spaced && settings.on_change.is_none() {
+        let message =
+            "without `on_change: true` every reading is published, whatever the intervals say";
+        context.warning(
+            Code::NoEffect,
+            place,
+            message,
+            "add `on_change: true`, or remove them",
+        );
+    }
+    options
 }

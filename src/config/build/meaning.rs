@@ -173,9 +173,13 @@ pub(super) fn check(context: &mut Context<'_>, section: &Section<raw::Tag>, kind
                 "unit",
                 "byte_order",
                 "invalid",
+                "deadband",
             ],
         ),
-        TagType::Text(_) => ("string", &["scale", "scale_from", "decimals", "invalid"]),
+        TagType::Text(_) => (
+            "string",
+            &["scale", "scale_from", "decimals", "invalid", "deadband"],
+        ),
         _ => ("", &[]),
     };
     for key in keys.iter().filter(|key| section.has(key)) {
@@ -185,9 +189,20 @@ pub(super) fn check(context: &mut Context<'_>, section: &Section<raw::Tag>, kind
     for (named, others) in [
         (
             "enum",
-            ["bits", "scale", "scale_from", "decimals", "unit"].as_slice(),
+            [
+                "bits",
+                "scale",
+                "scale_from",
+                "decimals",
+                "unit",
+                "deadband",
+            ]
+            .as_slice(),
         ),
-        ("bits", &["scale", "scale_from", "decimals", "unit"]),
+        (
+            "bits",
+            &["scale", "scale_from", "decimals", "unit", "deadband"],
+        ),
     ] {
         let others = others.iter().filter(|key| !keys.contains(key));
         for key in others.filter(|key| section.has(named) && section.has(key)) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{each, meaning, name, qos, time};
+use super::{below, each, meaning, name, qos, time};
 use crate::adapter::Table;
 use crate::config::context::Context;
 use crate::config::error::Code;
@@ -10,7 +10,7 @@ use crate::config::place::Place;
 use crate::config::raw::{self, BigIntegers, PayloadKind};
 use crate::config::section::Section;
 use crate::mqtt::QoS;
-use crate::value::{ByteOrder, Meaning, TagType, Value};
+use crate::value::{ByteOrder, Deadband, Meaning, TagType, Value};
 
 /// The most registers that one request of Modbus carries.
 pub(super) const REGISTERS_MAX: u16 = 125;
@@ -31,6 +31,11 @@ pub(super) struct Publication {
     pub(super) retain: Option<bool>,
     pub(super) interval: Option<Duration>,
     pub(super) big_integers: Option<BigIntegers>,
+    pub(super) on_change: Option<bool>,
+    pub(super) min_interval: Option<Duration>,
+    pub(super) max_interval: Option<Duration>,
+    /// Where the nearest `publish` stands.
+    pub(super) publish: Option<Place>,
 }
 
 impl Publication {
@@ -43,6 +48,10 @@ impl Publication {
             retain: self.retain.or(base.retain),
             interval: self.interval.or(base.interval),
             big_integers: self.big_integers.or(base.big_integers),
+            on_change: self.on_change.or(base.on_change),
+            min_interval: self.min_interval.or(base.min_interval),
+            max_interval: self.max_interval.or(base.max_interval),
+            publish: self.publish.clone().or_else(|| base.publish.clone()),
         }
     }
 }
@@ -52,6 +61,10 @@ macro_rules! publication {
     ($context:expr, $section:expr) => {{
         let (context, section) = (&mut *$context, &$section);
         let range = Duration::from_millis(10)..=Duration::from_secs(7 * 86_400);
+        let spacing = Duration::ZERO..=Duration::from_secs(7 * 86_400);
+        let publish =
+            below::<raw::Publish>(context, section, "publish", section.raw.publish.as_ref());
+        let (min, max) = (publish.raw.min_interval, publish.raw.max_interval);
         Publication {
             topic: section.raw.topic.clone().map(|text| Said {
                 text,
@@ -62,6 +75,10 @@ macro_rules! publication {
             retain: section.raw.retain,
             interval: time(context, section, "interval", section.raw.interval, range),
             big_integers: section.raw.big_integers.map(|word| word.0),
+            on_change: publish.raw.on_change,
+            min_interval: time(context, &publish, "min_interval", min, spacing.clone()),
+            max_interval: time(context, &publish, "max_interval", max, spacing),
+            publish: section.has("publish").then_some(publish.place),
         }
     }};
 }
@@ -95,6 +112,7 @@ pub(super) struct Reading {
     pub(super) decimals: Option<u8>,
     pub(super) scale_from: Option<String>,
     pub(super) atomic: Option<bool>,
+    pub(super) deadband: Option<Deadband>,
     pub(super) invalid: Vec<Value>,
     pub(super) meaning: Meaning,
     pub(super) unit: Option<String>,
@@ -177,6 +195,7 @@ fn reading(context: &mut Context<'_>, section: &Section<raw::Tag>) -> Option<Rea
         decimals,
         scale_from: raw.scale_from.clone(),
         atomic: raw.atomic,
+        deadband: raw.deadband.map(|deadband| deadband.0),
         invalid,
         meaning,
         unit: raw.unit.clone(),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
-use super::{OneOf, Time, Words};
+use super::{Deadband, OneOf, Time, Words};
 use crate::adapter::Table;
 use crate::value::ByteOrder;
 
@@ -16,7 +16,17 @@ pub(in crate::config) struct Defaults {
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) publish: Option<Value>,
     pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
+}
+
+/// `publish:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Publish {
+    pub(in crate::config) on_change: Option<bool>,
+    pub(in crate::config) min_interval: Option<Time>,
+    pub(in crate::config) max_interval: Option<Time>,
 }
 
 /// An entry of `connections`.
@@ -51,6 +61,7 @@ pub(in crate::config) struct Template {
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) publish: Option<Value>,
     pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
     pub(in crate::config) groups: Option<Vec<Value>>,
 }
@@ -76,6 +87,7 @@ pub(in crate::config) struct Device {
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) publish: Option<Value>,
     pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
     pub(in crate::config) groups: Option<Vec<Value>>,
 }
@@ -99,6 +111,7 @@ pub(in crate::config) struct Group {
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) publish: Option<Value>,
     pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
     pub(in crate::config) tags: Option<Vec<Value>>,
 }
@@ -120,6 +133,7 @@ pub(in crate::config) struct Tag {
     pub(in crate::config) invalid: Option<Vec<Value>>,
     pub(in crate::config) r#enum: Option<Mapping>,
     pub(in crate::config) bits: Option<Mapping>,
+    pub(in crate::config) deadband: Option<Deadband>,
     pub(in crate::config) unit: Option<String>,
     pub(in crate::config) atomic: Option<bool>,
     pub(in crate::config) topic: Option<String>,
@@ -127,6 +141,7 @@ pub(in crate::config) struct Tag {
     pub(in crate::config) qos: Option<u8>,
     pub(in crate::config) retain: Option<bool>,
     pub(in crate::config) interval: Option<Time>,
+    pub(in crate::config) publish: Option<Value>,
     pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
 }
 

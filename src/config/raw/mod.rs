@@ -12,9 +12,9 @@ pub(super) use broker::{
 };
 pub(super) use device::{
     BigIntegers, Connection, Defaults, Device, Group, Kind, ModbusTcp, PayloadKind, ProbeBackoff,
-    Tag, Template,
+    Publish, Tag, Template,
 };
-pub(super) use scalar::{OneOf, Size, Time, Words};
+pub(super) use scalar::{Deadband, OneOf, Size, Time, Words};
 
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
@@ -58,6 +58,7 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
         ("broker.limits", shape::<Limits>()),
         ("store", shape::<Store>()),
         ("defaults", shape::<Defaults>()),
+        ("defaults.publish", shape::<Publish>()),
         ("connections[]", shape::<Connection>()),
         ("connections[].modbus_tcp", shape::<ModbusTcp>()),
         ("templates.NAME", shape::<Template>()),

@@ -10,6 +10,7 @@ use crate::config::excerpt::quoted;
 use crate::config::suggest;
 use crate::config::units::{self, UnitError};
 use crate::config::wording::PART;
+use crate::value;
 
 /// `500ms`, `2s`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub(in crate::config) struct Time(pub(in crate::config) Duration);
 /// `40B`, `64KiB`, `2GiB`, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) struct Size(pub(in crate::config) u64);
+
+/// `0.2`, `"2%"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::config) struct Deadband(pub(in crate::config) value::Deadband);
 
 /// One of the words that stand for values of `T`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,29 @@ impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = |text: &str| units::size(text).map(Self);
         deserializer.deserialize_any(Read("a size such as 64KiB or 2GiB", read))
+    }
+}
+
+impl<'de> Deserialize<'de> for Deadband {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Read(
+            "a number such as 0.2, or a percentage such as 2%",
+            deadband,
+        ))
+    }
+}
+
+fn deadband(text: &str) -> Result<Deadband, UnitError> {
+    let (number, form): (_, fn(f64) -> value::Deadband) = match text.strip_suffix('%') {
+        Some(number) => (number.trim_end(), value::Deadband::Percent),
+        None => (text, value::Deadband::Absolute),
+    };
+    match number.parse::<f64>() {
+        Ok(size) if size.is_finite() && size >= 0.0 => Ok(Deadband(form(size))),
+        _ => Err(UnitError {
+            message: format!("`{}` is no size of a change", quoted(text)),
+            remedy: "write a number from 0, such as 0.2, or a percentage, such as 2%".to_owned(),
+        }),
     }
 }
 
