@@ -1,6 +1,9 @@
 //! What is read in one group: worked out once from the options, and how far one reading of it has come. No I/O.
 //!
-//! Invariant: a tag's value comes out of the reply to the request that the plan put the tag into, at its place there. Its power of ten, where it has one, comes out of the same reply.
+//! Invariant: a tag's value comes out of the reply to the request that the tag is in, at its place there. Its power of ten,
+//! where it has one, comes out of the same reply.
+
+use std::sync::Arc;
 
 use super::modbus::{Data, Reply};
 use super::options::{ConnectionOptions, DeviceOptions, TagOptions};
@@ -8,6 +11,7 @@ use super::plan::{GroupPlan, PlanError, ReadRequest, TagSlot, plan};
 use super::publish::Reading;
 use super::reason::Reason;
 use super::schedule::Job;
+use super::split::Requests;
 use crate::clock::WallTime;
 use crate::value::{Interpretation, Value};
 
@@ -40,7 +44,13 @@ struct ReadyTag {
 /// How far the reading of a group has come.
 #[derive(Debug)]
 pub(super) struct Cycle {
-    next_request: usize,
+    requests: Requests,
+    outcome: Outcome,
+}
+
+/// What became of a reading.
+#[derive(Debug)]
+pub(super) struct Outcome {
     /// By tag of the group; what was not asked yet is bad.
     pub(super) readings: Vec<Reading>,
     /// Stamp of the last reply.
@@ -60,6 +70,12 @@ impl Plans {
     /// What to ask a device to see whether it is back.
     pub(super) fn probe(&self, device: usize) -> Option<&ReadRequest> {
         self.devices.get(device)?.probe.as_ref()
+    }
+
+    /// The readings that come first.
+    pub(super) fn cycles(&self) -> Vec<Vec<Cycle>> {
+        let groups = |device: &DevicePlan| device.groups.iter().map(Cycle::new).collect();
+        self.devices.iter().map(groups).collect()
     }
 
     pub(super) fn group(&self, job: Job) -> Option<&ReadyGroup> {
@@ -141,54 +157,71 @@ impl ReadyGroup {
 }
 
 impl Cycle {
-    pub(super) fn new(tags: usize) -> Self {
+    pub(super) fn new(group: &ReadyGroup) -> Self {
         Self {
-            next_request: 0,
-            readings: vec![Err(Reason::Offline); tags],
-            replied_at: None,
-            failure: None,
+            requests: Requests::new(&group.plan.requests),
+            outcome: Outcome::new(group.tags.len()),
         }
     }
 
     /// The request that comes next; `None` where all have been made.
-    pub(super) fn request<'a>(&self, group: &'a ReadyGroup) -> Option<&'a ReadRequest> {
-        group.plan.requests.get(self.next_request)
-    }
-
-    /// Its number in the plan.
-    pub(super) fn request_number(&self) -> usize {
-        self.next_request
+    pub(super) fn request(&self) -> Option<&Arc<ReadRequest>> {
+        self.requests.next()
     }
 
     /// The reply to the request that came next.
     pub(super) fn take(&mut self, group: &ReadyGroup, reply: &Reply) {
-        let slots = self.request(group).map(|request| &request.tags);
-        let slots = slots.map(Vec::as_slice).unwrap_or_default();
+        let request = self.request().map(Arc::clone);
+        let slots = request.as_ref().map_or(&[][..], |request| &request.tags);
         for slot in slots {
-            if let Some(reading) = self.readings.get_mut(slot.tag) {
+            if let Some(reading) = self.outcome.readings.get_mut(slot.tag) {
                 *reading = group.read(slot, slots, &reply.data);
             }
         }
-        self.replied_at = Some(reply.at);
-        self.next_request += 1;
+        self.outcome.replied_at = Some(reply.at);
+        self.requests.done();
     }
 
-    /// There is none: every tag of that request is bad.
-    pub(super) fn fail(&mut self, group: &ReadyGroup, reason: Reason) {
-        self.failure.get_or_insert(reason);
-        let slots = self.request(group).map(|request| &request.tags);
-        for slot in slots.into_iter().flatten() {
-            if let Some(reading) = self.readings.get_mut(slot.tag) {
+    /// There is none: every tag of that request is bad, unless it is made in parts instead, which is true then.
+    pub(super) fn fail(&mut self, reason: Reason) -> bool {
+        let Some(request) = self.request().map(Arc::clone) else {
+            return false;
+        };
+        if !reason.is_of_the_request() {
+            self.requests.done();
+        } else if self.requests.refused() {
+            return true;
+        }
+        self.outcome.failure.get_or_insert(reason);
+        for slot in &request.tags {
+            if let Some(reading) = self.outcome.readings.get_mut(slot.tag) {
                 *reading = Err(reason);
             }
         }
-        self.next_request += 1;
+        false
     }
 
-    /// What was not asked yet is bad and will not be asked.
-    pub(super) fn abandon(&mut self, group: &ReadyGroup, reason: Reason) {
-        while self.request(group).is_some() {
-            self.fail(group, reason);
+    /// What was not asked yet is bad and will not be asked. `reason` is not one of a single request.
+    pub(super) fn abandon(&mut self, reason: Reason) {
+        while self.request().is_some() {
+            self.fail(reason);
+        }
+    }
+
+    /// What became of it; the next reading begins.
+    pub(super) fn finish(&mut self) -> Outcome {
+        self.requests.restart();
+        let fresh = Outcome::new(self.outcome.readings.len());
+        std::mem::replace(&mut self.outcome, fresh)
+    }
+}
+
+impl Outcome {
+    fn new(tags: usize) -> Self {
+        Self {
+            readings: vec![Err(Reason::Offline); tags],
+            replied_at: None,
+            failure: None,
         }
     }
 }
@@ -212,12 +245,12 @@ mod tests {
         let device = fixture::device("d", 1, vec![fixture::group("g", 500, tags)]);
         let plan = DevicePlan::new(&device).unwrap();
         let group = &plan.groups[0];
-        let mut cycle = Cycle::new(2);
+        let mut cycle = Cycle::new(group);
         let data = Data::Registers(vec![value, factor]);
         let at = WallTime(1);
         cycle.take(group, &Reply { data, at });
-        assert!(cycle.request(group).is_none());
-        cycle.readings
+        assert!(cycle.request().is_none());
+        cycle.finish().readings
     }
 
     #[test]
@@ -228,6 +261,144 @@ mod tests {
         );
         assert_eq!(sunspec(1234, 0)[1], Ok(Value::Float64(1234.0)));
         assert_eq!(sunspec(5, 10)[1], Ok(Value::Float64(5e10)));
+    }
+
+    /// A device that has some registers, each holding its own address, and answers for so many at a time.
+    struct Partial {
+        has: Vec<u16>,
+        most: u16,
+        requests: usize,
+    }
+
+    impl Partial {
+        /// One reading of the group.
+        fn read(&mut self, group: &ReadyGroup, cycle: &mut Cycle) -> Outcome {
+            while let Some(request) = cycle.request().map(Arc::clone) {
+                self.requests += 1;
+                let words: Vec<u16> =
+                    (request.address..request.address + request.quantity).collect();
+                if request.quantity > self.most {
+                    cycle.fail(Reason::Exception(3));
+                } else if words.iter().any(|word| !self.has.contains(word)) {
+                    cycle.fail(Reason::Exception(2));
+                } else {
+                    let data = Data::Registers(words);
+                    cycle.take(
+                        group,
+                        &Reply {
+                            data,
+                            at: WallTime(1),
+                        },
+                    );
+                }
+            }
+            cycle.finish()
+        }
+    }
+
+    fn words(spans: &[(u16, u16)], max_gap: u16) -> DevicePlan {
+        let tag = |(address, length): &(u16, u16)| {
+            let kind = if *length == 2 {
+                TagType::Uint32
+            } else {
+                TagType::Uint16
+            };
+            fixture::tag("t", Table::HoldingRegisters, *address, kind)
+        };
+        let group = fixture::group("g", 500, spans.iter().map(tag).collect());
+        let device = DeviceOptions {
+            max_gap,
+            ..fixture::device("d", 1, vec![group])
+        };
+        DevicePlan::new(&device).unwrap()
+    }
+
+    #[test]
+    fn a_refused_request_is_made_in_parts_from_then_on() {
+        let plan = words(&[(0, 1), (1, 1), (8, 1), (9, 1)], 8);
+        let group = &plan.groups[0];
+        let mut cycle = Cycle::new(group);
+        let mut device = Partial {
+            has: vec![0, 1, 8, 9],
+            most: 125,
+            requests: 0,
+        };
+        let first = device.read(group, &mut cycle);
+        assert!(first.readings.iter().all(Result::is_ok) && first.failure.is_none());
+        assert_eq!(device.requests, 3, "the whole, and both sides of the hole");
+        device.read(group, &mut cycle);
+        assert_eq!(device.requests, 5, "it is not tried as a whole again");
+    }
+
+    #[test]
+    fn what_is_refused_in_all_its_parts_is_made_whole_again() {
+        let plan = words(&[(0, 1), (1, 1), (2, 1), (3, 1)], 0);
+        let group = &plan.groups[0];
+        let mut cycle = Cycle::new(group);
+        let mut device = Partial {
+            has: Vec::new(),
+            most: 125,
+            requests: 0,
+        };
+        let count = |device: &mut Partial, cycle: &mut Cycle| {
+            device.requests = 0;
+            let outcome = device.read(group, cycle);
+            (device.requests, outcome.failure)
+        };
+        let refused = Some(Reason::Exception(2));
+        assert_eq!(count(&mut device, &mut cycle), (7, refused));
+        for _ in 0..59 {
+            assert_eq!(count(&mut device, &mut cycle), (1, refused));
+        }
+        device.has = vec![0, 1, 2, 3];
+        assert_eq!(count(&mut device, &mut cycle), (1, None), "it has started");
+        device.has = vec![0, 1, 3];
+        assert_eq!(count(&mut device, &mut cycle), (5, refused), "cut again");
+        assert_eq!(count(&mut device, &mut cycle), (3, refused));
+    }
+
+    #[test]
+    fn other_failures_cut_nothing() {
+        let plan = words(&[(0, 1), (1, 1)], 0);
+        let group = &plan.groups[0];
+        for reason in [Reason::Exception(4), Reason::Exception(6), Reason::Timeout] {
+            let mut cycle = Cycle::new(group);
+            assert!(!cycle.fail(reason));
+            assert!(cycle.request().is_none());
+            assert_eq!(cycle.finish().readings, vec![Err(reason); 2]);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_device_that_lacks_registers_gives_all_that_it_has(
+            spans in proptest::collection::vec((0_u16..40, 1_u16..3), 1..12),
+            has in proptest::collection::vec(0_u16..42, 0..60),
+            most in 2_u16..50,
+            max_gap in 0_u16..9,
+        ) {
+            let plan = words(&spans, max_gap);
+            let group = &plan.groups[0];
+            let mut cycle = Cycle::new(group);
+            let mut device = Partial { has, most, requests: 0 };
+            let first = device.read(group, &mut cycle).readings;
+            for ((address, length), reading) in spans.iter().zip(&first) {
+                let mut words = *address..address + length;
+                if !words.all(|word| device.has.contains(&word)) {
+                    proptest::prop_assert_eq!(reading, &Err(Reason::Exception(2)));
+                    continue;
+                }
+                let high = i128::from(*address);
+                let value = if *length == 2 { high * 0x1_0001 + 1 } else { high };
+                proptest::prop_assert_eq!(reading, &Ok(Value::Integer(value)));
+            }
+            device.requests = 0;
+            let outcome = device.read(group, &mut cycle);
+            proptest::prop_assert!(device.requests <= spans.len(), "nothing is cut anew");
+            if first.iter().any(Result::is_ok) && outcome.failure.is_none() {
+                proptest::prop_assert_eq!(outcome.readings, first);
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Adapters: field devices into the broker. One actor task per connection, with one outstanding request.
 //!
-//! `options` what to read; `plan` as which requests, `schedule` when, `health` how a device stands, `said` what of a
-//! reading is new, `publish` how it is said (all five without I/O); `modbus` the wire; `poller` the actor; `outbox` the bounded queue to the broker. Reasons of
+//! `options` what to read; `plan` as which requests, `split` what of one that is refused, `schedule` when, `health` how a device stands, `said` what of a
+//! reading is new, `publish` how it is said (all six without I/O); `modbus` the wire; `poller` the actor; `outbox` the bounded queue to the broker. Reasons of
 //! bad readings are listed in `reason`.
 //!
 //! Invariants: a value comes from the reply to its own request, checked in full, or there is none but a reason (P4);
@@ -21,6 +21,7 @@ mod reason;
 mod refusal;
 mod said;
 pub mod schedule;
+mod split;
 mod start;
 
 pub use health::{DeviceState, DeviceStatus};

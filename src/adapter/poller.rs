@@ -58,16 +58,7 @@ impl Poller {
             .iter()
             .map(|device| device.groups.iter().map(Said::new).collect())
             .collect();
-        let cycles = devices
-            .iter()
-            .map(|device| {
-                device
-                    .groups
-                    .iter()
-                    .map(|group| Cycle::new(group.tags.len()))
-                    .collect()
-            })
-            .collect();
+        let cycles = plans.cycles();
         Self {
             wire: Wire::new(&options, now),
             schedule: Schedule::new(&intervals, now, fastrand::u64(..)),
@@ -124,30 +115,35 @@ impl Poller {
         let (Some(group), Some(cycle)) = (plans.group(job), self.cycle(job)) else {
             return;
         };
-        let request = cycle.request(group);
-        let number = cycle.request_number();
+        let request = cycle.request().map(Arc::clone);
         let offline = self.schedule.is_suspended(job.device);
-        let result = match request {
+        let result = match &request {
             Some(request) if !offline => Some(self.request(job.device, request, true).await),
             _ => None,
         };
-        if let (Some(request), Some(result)) = (request, &result) {
-            let outcome = result.as_ref().map(|_| ()).map_err(|reason| *reason);
-            if let Some(change) = self.refusals.observe(job, number, outcome) {
-                self.log_refusal(job, request, change);
-            }
-        }
+        let outcome = result
+            .as_ref()
+            .map(|result| result.as_ref().map(|_| ()).map_err(|reason| *reason));
         let Some(cycle) = self.cycle(job) else {
             return;
         };
+        let mut in_parts = false;
         match result {
             Some(Ok(reply)) => cycle.take(group, &reply),
-            Some(Err(reason)) if reason.proves_alive() => cycle.fail(group, reason),
+            Some(Err(reason)) if reason.proves_alive() => in_parts = cycle.fail(reason),
             // A device that does not speak is not asked for the rest of the group: one timeout, not five.
-            Some(Err(reason)) => cycle.abandon(group, reason),
-            None => cycle.abandon(group, Reason::Offline),
+            Some(Err(reason)) => cycle.abandon(reason),
+            None => cycle.abandon(Reason::Offline),
         }
-        if cycle.request(group).is_none() {
+        let done = cycle.request().is_none();
+        // A refusal of the whole is none of interest: what remains refused of it is told part by part.
+        if let (Some(request), Some(outcome)) = (&request, outcome)
+            && !in_parts
+            && let Some(change) = self.refusals.observe(job, request, outcome)
+        {
+            self.log_refusal(job, request, change);
+        }
+        if done {
             self.finish(job);
         }
     }
@@ -232,15 +228,11 @@ impl Poller {
         else {
             return;
         };
-        let fresh = Cycle::new(options.tags.len());
-        let Some(cycle) = self
-            .cycles
-            .get_mut(job.device)
-            .and_then(|groups| groups.get_mut(job.group))
-            .map(|cycle| std::mem::replace(cycle, fresh))
-        else {
+        let cycle = self.cycles.get_mut(job.device);
+        let Some(cycle) = cycle.and_then(|groups| groups.get_mut(job.group)) else {
             return;
         };
+        let cycle = cycle.finish();
         let at = cycle.replied_at.unwrap_or_else(clock::wall);
         let said = self.said.get_mut(job.device);
         if let Some(said) = said.and_then(|groups| groups.get_mut(job.group)) {

@@ -60,6 +60,10 @@ pub enum Reason {
     Invalid,
 }
 
+/// The device does not have all of these registers.
+const ILLEGAL_DATA_ADDRESS: u8 = 0x02;
+/// The device does not take this quantity.
+const ILLEGAL_DATA_VALUE: u8 = 0x03;
 /// The gateway before the device cannot reach its line.
 const GATEWAY_PATH_UNAVAILABLE: u8 = 0x0A;
 /// The gateway before the device had no reply from it.
@@ -89,6 +93,14 @@ impl Reason {
 }
 
 impl Reason {
+    /// Whether the device refuses this request for the addresses or the length that it has, and may take its parts.
+    pub(super) fn is_of_the_request(self) -> bool {
+        matches!(
+            self,
+            Self::Exception(ILLEGAL_DATA_ADDRESS | ILLEGAL_DATA_VALUE)
+        )
+    }
+
     /// Whether the device only has no time now.
     pub(super) fn is_busy(self) -> bool {
         self == Self::Exception(DEVICE_BUSY)

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use super::options::Table;
+use super::plan::ReadRequest;
 use super::reason::Reason;
 use super::schedule::Job;
 
-/// Why each refused request was refused the last time, by device, group and number of the request: no more entries than
-/// there are requests.
+/// Why each refused request was refused the last time, by device, group and registers of the request: no more entries
+/// than there are requests and parts of them.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(BTreeMap<(usize, usize, usize), Reason>);
+pub(super) struct Refusals(BTreeMap<(usize, usize, Table, u16, u16), Reason>);
 
 /// What is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +29,16 @@ impl Refusals {
     pub(super) fn observe(
         &mut self,
         job: Job,
-        request: usize,
+        request: &ReadRequest,
         outcome: Result<(), Reason>,
     ) -> Option<Change> {
-        let key = (job.device, job.group, request);
+        let ReadRequest {
+            table,
+            address,
+            quantity,
+            ..
+        } = *request;
+        let key = (job.device, job.group, table, address, quantity);
         match outcome {
             Ok(()) => self.0.remove(&key).map(|_| Change::Answered),
             Err(reason) if is_refusal(reason) => {
@@ -55,7 +63,7 @@ pub(super) fn remedy(reason: Reason) -> &'static str {
         }
         Reason::Exception(2) => {
             "the device does not have these registers: check address or reference against its manual (an address may be off \
-             by one), and where unused registers lie between the tags set max_gap: 0"
+             by one)"
         }
         Reason::Exception(3) => {
             "the device does not take this quantity: lower max_registers to what its manual says"
@@ -73,11 +81,20 @@ mod tests {
         group: 1,
     };
 
+    fn request(address: u16) -> ReadRequest {
+        ReadRequest {
+            table: Table::HoldingRegisters,
+            address,
+            quantity: 1,
+            tags: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_refusal_is_told_once_until_it_changes() {
         let mut refusals = Refusals::default();
         let address = Reason::Exception(2);
-        let mut see = |request, outcome| refusals.observe(JOB, request, outcome);
+        let mut see = |address, outcome| refusals.observe(JOB, &request(address), outcome);
         assert_eq!(see(0, Ok(())), None);
         assert_eq!(see(0, Err(address)), Some(Change::Refused(address)));
         assert_eq!(see(0, Err(address)), None);
@@ -97,13 +114,20 @@ mod tests {
             Reason::Exception(6),
             Reason::Exception(0x0B),
         ] {
-            assert_eq!(refusals.observe(JOB, 0, Err(reason)), None, "{reason}");
+            assert_eq!(
+                refusals.observe(JOB, &request(0), Err(reason)),
+                None,
+                "{reason}"
+            );
         }
         let refused = Err(Reason::Exception(2));
-        assert!(refusals.observe(JOB, 0, refused).is_some());
-        assert_eq!(refusals.observe(JOB, 0, Err(Reason::Timeout)), None);
+        assert!(refusals.observe(JOB, &request(0), refused).is_some());
         assert_eq!(
-            refusals.observe(JOB, 0, refused),
+            refusals.observe(JOB, &request(0), Err(Reason::Timeout)),
+            None
+        );
+        assert_eq!(
+            refusals.observe(JOB, &request(0), refused),
             None,
             "known before the silence"
         );

@@ -229,13 +229,17 @@ mod tests {
         assert_eq!(said.held_until(), None);
     }
 
+    /// Each reading twice: when it is read, and 5 ms later.
+    fn steps(readings: &[Reading]) -> impl Iterator<Item = (u64, &Reading)> {
+        (0..).zip(readings.iter().flat_map(|reading| [reading, reading]))
+    }
+
     /// One tag, a reading every 10 ms, a look at what is held every 5 ms; what is published and when.
-    fn published(options: &GroupOptions, readings: &[Reading]) -> Vec<(usize, Reading)> {
+    fn published(options: &GroupOptions, readings: &[Reading]) -> Vec<(u64, Reading)> {
         let start = crate::clock::now();
         let (mut said, mut published) = (Said::new(options), Vec::new());
-        for step in 0..readings.len() * 2 {
-            let now = start + Duration::from_millis(step as u64 * 5);
-            let reading = &readings[step / 2];
+        for (step, reading) in steps(readings) {
+            let now = start + Duration::from_millis(step * 5);
             let report = if step % 2 == 0 {
                 let both = vec![reading.clone(), good(0)];
                 Some(said.report(options, both, AT, now))
@@ -250,10 +254,10 @@ mod tests {
     }
 
     /// The same by the words of the reference.
-    fn expected(min: usize, max: usize, band: i128, readings: &[Reading]) -> Vec<(usize, Reading)> {
-        let mut published: Vec<(usize, Reading)> = Vec::new();
-        for step in 0..readings.len() * 2 {
-            let (now, reading) = (step * 5, &readings[step / 2]);
+    fn expected(min: u64, max: u64, band: i128, readings: &[Reading]) -> Vec<(u64, Reading)> {
+        let mut published: Vec<(u64, Reading)> = Vec::new();
+        for (step, reading) in steps(readings) {
+            let now = step * 5;
             let publish = match published.last() {
                 None => true,
                 Some((at, last)) => {
@@ -293,10 +297,10 @@ mod tests {
             let deadband = (band > 0).then(|| Deadband::Absolute(f64::from(band)));
             let options = group(json(), (min, max), deadband);
             let found = published(&options, &readings);
-            let expected = expected(min as usize, max as usize, i128::from(band), &readings);
+            let expected = expected(min, max, i128::from(band), &readings);
             prop_assert_eq!(&found, &expected);
             for pair in found.windows(2) {
-                prop_assert!(pair[1].0 - pair[0].0 >= min as usize);
+                prop_assert!(pair[1].0 - pair[0].0 >= min);
             }
         }
     }

@@ -199,3 +199,22 @@ async fn a_retained_bare_value_is_taken_back_when_it_turns_bad_and_given_again()
         assert!(told.await.expect(payload), "{fault:?}");
     }
 }
+
+#[tokio::test]
+async fn a_register_that_the_device_lacks_costs_only_its_own_tag() {
+    use SimulatedTable::HoldingRegisters;
+    let map = DeviceMap::new(1)
+        .with(HoldingRegisters, 0, Signal::Words(vec![10, 11, 12]))
+        .with(HoldingRegisters, 4, Signal::Words(vec![14]));
+    let (address, _simulator) = Simulator::bind(LOOPBACK, vec![map]).await.unwrap();
+    let tags = ["a", "b", "c", "lacking", "e"];
+    let tags = (0..).zip(tags).map(|(address, name)| word(name, address));
+    let one_request = device("d", 1, vec![group("d", "g", 50, tags.collect())]);
+    let mut running = start(connection(address, vec![one_request]));
+    for _ in 0..3 {
+        let message = running.next("g/d/g").await;
+        let expected = json!({"a": 10, "b": 11, "c": 12, "e": 14});
+        assert_eq!(message["values"], expected);
+        assert_eq!(message["bad"], json!({"lacking": "exception_02"}));
+    }
+}
