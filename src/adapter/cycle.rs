@@ -179,7 +179,7 @@ impl Cycle {
             }
         }
         self.outcome.replied_at = Some(reply.at);
-        self.requests.done();
+        self.requests.answered();
     }
 
     /// There is none: every tag of that request is bad, unless it is made in parts instead, which is true then.
@@ -188,7 +188,7 @@ impl Cycle {
             return false;
         };
         if !reason.is_of_the_request() {
-            self.requests.done();
+            self.requests.failed();
         } else if self.requests.refused() {
             return true;
         }
@@ -347,14 +347,32 @@ mod tests {
         };
         let refused = Some(Reason::Exception(2));
         assert_eq!(count(&mut device, &mut cycle), (7, refused));
-        for _ in 0..59 {
+        for _ in 0..60 {
             assert_eq!(count(&mut device, &mut cycle), (1, refused));
         }
-        device.has = vec![0, 1, 2, 3];
-        assert_eq!(count(&mut device, &mut cycle), (1, None), "it has started");
         device.has = vec![0, 1, 3];
         assert_eq!(count(&mut device, &mut cycle), (5, refused), "cut again");
         assert_eq!(count(&mut device, &mut cycle), (3, refused));
+    }
+
+    #[test]
+    fn a_device_that_has_started_is_read_as_planned() {
+        let plan = words(&[(0, 1), (1, 1), (2, 1), (3, 1)], 0);
+        let group = &plan.groups[0];
+        let mut cycle = Cycle::new(group);
+        let mut requests = |has: &[u16]| {
+            let mut device = Partial {
+                has: has.to_vec(),
+                most: 125,
+                requests: 0,
+            };
+            device.read(group, &mut cycle);
+            device.requests
+        };
+        assert_eq!(requests(&[]), 7);
+        assert_eq!(requests(&[]), 1);
+        assert_eq!(requests(&[0, 1, 2, 3]), 1);
+        assert_eq!(requests(&[0, 1, 3]), 5, "another fault, cut at once");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //! parts. No I/O.
 //!
 //! A request for registers that lie apart is refused where the device lacks one of them (exception 02), and one that is too
-//! long by 03. It is then cut in two, at the widest hole or else in the middle, until a part is answered or
-//! cannot be cut. Invariants: every tag is in one request, and tags of one set stay together; parts are kept as long as
-//! one of them is answered; a request all of whose parts are refused, by a device that is starting for instance, is made
-//! whole again and cut no more than once in [`CUT_AGAIN_AFTER`] readings, so that a refusal never costs a request a tag each
-//! time.
+//! long by 03. It is then cut in two, at the widest hole or else in the middle, until a part is answered or cannot be cut.
+//!
+//! Invariants: every tag is in one request, and tags of one set stay together; parts are kept as long as one of them is
+//! answered. A request all of whose parts are refused, by a device that is starting for instance, is made whole again and,
+//! until it is answered, cut no more than once in [`CUT_AGAIN_AFTER`] readings: no refusal costs a request a tag each time.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -61,8 +61,16 @@ impl Requests {
         Some(&planned.parts.get(self.next.1)?.request)
     }
 
-    /// It is done, whether there was an answer or none.
-    pub(super) fn done(&mut self) {
+    /// It is answered.
+    pub(super) fn answered(&mut self) {
+        if let Some(planned) = self.planned.get_mut(self.next.0) {
+            planned.wait = 0;
+        }
+        self.advance(false);
+    }
+
+    /// There is no answer, for no fault of the request.
+    pub(super) fn failed(&mut self) {
         self.advance(false);
     }
 
