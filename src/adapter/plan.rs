@@ -1,8 +1,9 @@
 //! Which requests read a group: tags joined into as few reads as the limits allow. No I/O.
 //!
 //! Invariants: a tag is never split over two requests, so no value is torn; a request holds tags of one table of one
-//! group only; tags that must be of one moment (`atomic`, a value and its `scale_from`) share a request, together with the
-//! registers between them; no request is longer than the device takes; the number of requests is the smallest for these limits.
+//! group only; tags that must be of one moment (`atomic`, a value and its `scale_from`) share a request, together with
+//! the registers between them; no request is longer than the device takes; the number of requests is the smallest for
+//! these limits.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -51,8 +51,9 @@ pub(crate) fn group_messages(
                 let mut payload = String::new();
                 match reading {
                     Ok(value) => write_plain_value(&mut payload, value),
-                    // Empty and retained: the broker forgets the old value (MQTT 3.3.1.3). With every one that is published, not
-                    // only the first: that one may be lost in a full outbox, or fall to a former run of the gateway.
+                    // Empty and retained: the broker forgets the old value (MQTT 3.3.1.3). With every
+                    // one that is published, not only the first: that one may be lost in a full outbox, or fall to a
+                    // former run of the gateway.
                     Err(_) if group.retain => {}
                     Err(_) => continue,
                 }

@@ -2,8 +2,8 @@
 //!
 //! What is decided about is a message: the one of a group with all its tags, or that of one tag. Invariants: a tag that
 //! turns bad, good, or bad for another reason is a change whatever its deadband; a change waits for nothing but the end
-//! of `min_interval`, and then is published as it was read, or not if it was undone in the meantime; two messages are never less
-//! than `min_interval` apart, nor, while readings come, more than `max_interval`.
+//! of `min_interval`, and then is published as it was read, or not if it was undone in the meantime; two messages are
+//! never less than `min_interval` apart, nor, while readings come, more than `max_interval`.
 
 use std::time::Instant;
 

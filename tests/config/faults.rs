@@ -513,6 +513,8 @@ fn what_is_published_when_must_make_sense() {
     );
     let warned = read(&tag_with("type: int16, publish: { min_interval: 1s }")).unwrap();
     assert_eq!(warned.warnings.len(), 1, "{:?}", warned.warnings);
+    let prepared = tag_with("type: int16") + "defaults: { publish: { max_interval: 10min } }\n";
+    assert_eq!(read(&prepared).unwrap().warnings, []);
     one(
         &tag_with("type: int16, deadband: -1"),
         "4:64 FG014 devices[0].groups[0].tags[0].deadband: `-1` is no size of a change (write a number from 0, such as 0.2, or a percentage, such as 2%)",

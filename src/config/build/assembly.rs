@@ -12,7 +12,7 @@ use crate::adapter::{GroupOptions, Payload, PublishOptions, Table, TagOptions};
 use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::excerpt::quoted;
-use crate::config::place::Place;
+use crate::config::place::{Place, Step};
 use crate::config::raw::{BigIntegers, PayloadKind};
 use crate::config::units::show_duration;
 use crate::mqtt::QoS;
@@ -232,7 +232,10 @@ fn when(context: &mut Context<'_>, settings: &Publication) -> PublishOptions {
         context.error(Code::Contradiction, place, message, remedy);
     }
     let spaced = settings.min_interval.is_some() || settings.max_interval.is_some();
-    if spaced && settings.on_change.is_none() {
+    // What defaults and templates prepare need not suit every device.
+    let own =
+        matches!(place.steps().first(), Some(Step::Key(section, _)) if &**section == "devices");
+    if spaced && own && settings.on_change.is_none() {
         let message =
             "without `on_change: true` every reading is published, whatever the intervals say";
         context.warning(
