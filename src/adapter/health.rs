@@ -109,11 +109,17 @@ impl Health {
             Some(Reason::Timeout) => status.timeouts += 1,
             Some(Reason::Exception(_)) => status.exceptions += 1,
             Some(Reason::WrongTransaction) => status.late_replies += 1,
+            Some(Reason::WrongChecksum) => status.crc_errors += 1,
             Some(
                 Reason::WrongCount | Reason::WrongUnit | Reason::WrongFunction | Reason::Garbled,
             ) => status.invalid_replies += 1,
             _ => {}
         }
+    }
+
+    /// A reply arrived that nobody waited for any more.
+    pub fn replied_late(&mut self) {
+        self.status.late_replies += 1;
     }
 
     /// A whole reply arrived.

@@ -19,10 +19,13 @@ mod poller;
 mod publish;
 mod reason;
 mod refusal;
+mod rs485;
 mod said;
 pub mod schedule;
+mod serial_port;
 mod split;
 mod start;
+mod wire_options;
 
 pub use health::{DeviceState, DeviceStatus};
 pub use options::{
@@ -33,5 +36,6 @@ pub use outbox::{OutboxStats, Sink};
 pub use plan::PlanError;
 pub use reason::Reason;
 pub use start::{Adapter, AdapterStatus, NamedStatus};
+pub use wire_options::{Parity, Rs485Options, RtuOptions, SerialOptions, TcpOptions, WireOptions};
 
 pub use crate::value::TagType;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::wire_options::WireOptions;
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
 use crate::value::{Deadband, Meaning, TagType, Value};
@@ -11,12 +12,8 @@ use crate::value::{Deadband, Meaning, TagType, Value};
 pub struct ConnectionOptions {
     /// For logs.
     pub name: String,
-    /// Modbus TCP: host name or address.
-    pub host: String,
-    /// Modbus TCP port.
-    pub port: u16,
-    /// Limit on connecting.
-    pub connect_timeout: Duration,
+    /// What it is.
+    pub wire: WireOptions,
     /// The devices on this wire.
     pub devices: Vec<DeviceOptions>,
 }

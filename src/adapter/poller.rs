@@ -155,10 +155,9 @@ impl Poller {
         request: &ReadRequest,
         with_retries: bool,
     ) -> Result<Reply, Reason> {
-        let (Some(options), Some(health)) = (
-            self.options.devices.get(device),
-            self.health.get_mut(device),
-        ) else {
+        let all = Arc::clone(&self.options);
+        let (Some(options), Some(health)) = (all.devices.get(device), self.health.get_mut(device))
+        else {
             return Err(Reason::Offline);
         };
         let attempt = Attempt {
@@ -174,6 +173,10 @@ impl Poller {
             },
         };
         let result = self.wire.read(attempt, health).await;
+        self.count_late();
+        let Some(health) = self.health.get_mut(device) else {
+            return result;
+        };
         let now = clock::now();
         match &result {
             Ok(reply) => health.replied(reply.at),
@@ -186,6 +189,21 @@ impl Poller {
             }
         }
         result
+    }
+
+    /// Late replies are their units', whoever was asked when they came.
+    fn count_late(&mut self) {
+        for unit in self.wire.take_late() {
+            let devices = self.options.devices.iter();
+            for (health, _) in self
+                .health
+                .iter_mut()
+                .zip(devices)
+                .filter(|(_, device)| device.unit_id == unit)
+            {
+                health.replied_late();
+            }
+        }
     }
 
     /// One request to an offline device; put off, not failed, while there is no way to it.

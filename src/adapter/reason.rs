@@ -11,6 +11,7 @@
 //! | `wrong_unit` | a reply of another unit |
 //! | `wrong_function` | a reply to another function |
 //! | `wrong_transaction` | a reply to another request: late, or the gateway before the device mixes replies up |
+//! | `wrong_checksum` | a reply with a byte wrong: noise on the line, two units with one address, or termination |
 //! | `garbled` | bytes that are no Modbus reply |
 //! | `not_a_number` | the float in the registers is NaN or infinite |
 //! | `not_text` | the bytes in the registers are no UTF-8 |
@@ -44,6 +45,8 @@ pub enum Reason {
     WrongFunction,
     /// To another request.
     WrongTransaction,
+    /// A reply whose checksum is not that of its bytes.
+    WrongChecksum,
     /// No Modbus reply.
     Garbled,
     /// NaN or infinite.
@@ -132,6 +135,7 @@ impl fmt::Display for Reason {
             Self::WrongUnit => "wrong_unit",
             Self::WrongFunction => "wrong_function",
             Self::WrongTransaction => "wrong_transaction",
+            Self::WrongChecksum => "wrong_checksum",
             Self::Garbled => "garbled",
             Self::NotANumber => "not_a_number",
             Self::NotText => "not_text",
@@ -170,7 +174,8 @@ mod tests {
             Reason::WrongCount => Reason::WrongUnit,
             Reason::WrongUnit => Reason::WrongFunction,
             Reason::WrongFunction => Reason::WrongTransaction,
-            Reason::WrongTransaction => Reason::Garbled,
+            Reason::WrongTransaction => Reason::WrongChecksum,
+            Reason::WrongChecksum => Reason::Garbled,
             Reason::Garbled => Reason::NotANumber,
             Reason::NotANumber => Reason::NotText,
             Reason::NotText => Reason::BadBcd,

@@ -113,8 +113,8 @@ fn access_line(access: &AccessOptions) -> String {
 /// The requests of each device on a wire.
 fn plan_lines(connection: &ConnectionOptions) -> Vec<String> {
     let mut lines = vec![format!(
-        "connection {} to {}:{}",
-        connection.name, connection.host, connection.port
+        "connection {} to {}",
+        connection.name, connection.wire
     )];
     for device in &connection.devices {
         match plan(device) {

@@ -45,7 +45,8 @@ fn the_reference_explains_every_code() {
 
 #[test]
 fn the_defaults_of_the_reference_are_those_of_the_program() {
-    const DEVICE: &str = "connections: [{name: a, modbus_tcp: {host: h, TCP}}]\ndevices: [{name: d, connection: a, \
+    const DEVICE: &str = "connections: [{name: a, modbus_tcp: {host: h, TCP}}, {name: r, modbus_rtu: {port: /p, \
+        baud_rate: 1200, RTU, rs485: {RS485}}}, {name: o, modbus_rtu_over_tcp: {host: h, port: 1, OVER}}]\ndevices: [{name: d, connection: a, \
         unit_id: 1, DEVICE, probe_backoff: {PROBE}, groups: [{name: g, tags: [{name: t, register: coil, address: 0}]}]}]";
     const BRIDGE: &str = "bridges: [{name: b, url: 'mqtts://h', tls: {ca: c}, BRIDGE, backlog: {LOG}, backoff: {WAIT}, \
         forward: [{filter: a, ROUTE}], receive: [{filter: b, DOWN}]}]";
@@ -54,6 +55,9 @@ fn the_defaults_of_the_reference_are_those_of_the_program() {
     let text = format!("{DEVICE}\n{BRIDGE}\n{LISTENER}\nstore: {{STORE}}\ndefaults: {{ALL}}\n");
     let sections = [
         ("TCP", "connections[].modbus_tcp"),
+        ("RTU", "connections[].modbus_rtu"),
+        ("RS485", "connections[].modbus_rtu.rs485"),
+        ("OVER", "connections[].modbus_rtu_over_tcp"),
         ("DEVICE", "devices[]"),
         ("PROBE", "devices[].probe_backoff"),
         ("BRIDGE", "bridges[]"),

@@ -166,7 +166,11 @@ impl<T> Section<T> {
         }
         let (least, most) = (show(*range.start()), show(*range.end()));
         let message = format!("`{key}` is {}, outside its range", show(value));
-        let remedy = format!("write {least} to {most}");
+        let remedy = if least == most {
+            format!("write {least}, or remove it")
+        } else {
+            format!("write {least} to {most}")
+        };
         context.error(Code::OutOfRange, &self.at(key), message, remedy);
         None
     }

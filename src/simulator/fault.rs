@@ -1,4 +1,4 @@
-//! A Modbus TCP device that answers wrongly on purpose, byte by byte on a raw socket: what the adapter must withstand.
+//! A Modbus device that answers wrongly on purpose, byte by byte, over TCP and over lines: what the adapter must withstand.
 //!
 //! Its registers hold their own addresses and its bits are their addresses' lowest bits, so that a reply taken for that of
 //! another request can be seen in the value.
@@ -9,15 +9,28 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Connections served at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
-/// A read request: header, function, address, quantity.
-const REQUEST_BYTES: usize = 12;
+/// A read: unit, function, address, quantity.
+const READ_BYTES: usize = 6;
+/// Transaction, protocol and length in front of it.
+const TCP_HEAD_BYTES: usize = 6;
+/// The checksum behind it.
+const CRC_BYTES: usize = 2;
+
+/// What is around unit and PDU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Modbus TCP.
+    Tcp,
+    /// Modbus RTU.
+    Rtu,
+}
 
 /// How a unit answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +47,14 @@ pub enum Fault {
     Trailing,
     /// As if it were the next unit.
     WrongUnit,
-    /// With the transaction of the request before.
+    /// With the transaction of the request before; on a line, which has none, as it should.
     WrongTransaction,
+    /// With a wrong checksum; over TCP, which has none, as it should.
+    WrongChecksum,
+    /// With the request in front of the reply, as an adapter does that hears itself.
+    Echo,
+    /// With a byte in front of the reply and one behind it, as drivers make them when they switch.
+    DriverNoise,
     /// To the function after the one asked.
     WrongFunction,
     /// With bytes that are no reply.
@@ -76,21 +95,37 @@ impl FaultyDevice {
     ///
     /// # Errors
     /// Where the address cannot be bound.
-    pub async fn bind(address: SocketAddr) -> io::Result<(SocketAddr, Self)> {
+    pub async fn bind(address: SocketAddr, framing: Framing) -> io::Result<(SocketAddr, Self)> {
         let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
+        let device = Self::start(|shared| accept(listener, framing, shared));
+        Ok((local, device))
+    }
+
+    /// Serves a line.
+    pub fn on_line(line: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self::start(|shared| async move {
+            if let Err(error) = serve(line, Framing::Rtu, &shared).await {
+                tracing::debug!(%error, "the line of the faulty device ended");
+            }
+        })
+    }
+
+    fn start<F>(serve: impl FnOnce(Arc<Shared>) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (sender, requests) = watch::channel(0);
         let shared = Arc::new(Shared {
             faults: Mutex::default(),
             requests: sender,
         });
-        let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        let device = Self {
+        let task = tokio::spawn(serve(Arc::clone(&shared)));
+        Self {
             shared,
             requests,
             task,
-        };
-        Ok((local, device))
+        }
     }
 
     /// From now on `unit_id` answers like this.
@@ -139,7 +174,7 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, framing: Framing, shared: Arc<Shared>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Owned here, so that the connections end with the device.
     let mut connections = JoinSet::new();
@@ -157,7 +192,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         };
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
-            if let Err(error) = serve(stream, &shared).await {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "socket option refused");
+            }
+            if let Err(error) = serve(stream, framing, &shared).await {
                 tracing::debug!(%error, "a connection to the faulty device ended");
             }
             drop(slot);
@@ -165,35 +203,111 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    framing: Framing,
+    shared: &Shared,
+) -> io::Result<()> {
     loop {
-        let mut request = [0; REQUEST_BYTES];
-        stream.read_exact(&mut request).await?;
-        let [.., unit, _, _, _, _, _] = request;
-        let fault = shared.fault(unit);
+        let request = Request::read(&mut stream, framing).await?;
+        let fault = shared.fault(request.unit());
         shared.requests.send_modify(|requests| *requests += 1);
+        let reply = request.reply(fault);
         match fault {
             Fault::Silent => {}
             Fault::Close => return Ok(()),
             Fault::Garbage => stream.write_all(&[0xA5; 40]).await?,
             Fault::Late(delay) => {
                 tokio::time::sleep(delay).await;
-                stream.write_all(&reply(request, fault)).await?;
+                stream.write_all(&reply).await?;
             }
             Fault::Half => {
-                let reply = reply(request, fault);
                 let (half, _) = reply.split_at(reply.len() / 2);
                 stream.write_all(half).await?;
             }
-            _ => stream.write_all(&reply(request, fault)).await?,
+            _ => stream.write_all(&reply).await?,
         }
     }
 }
 
-fn reply(request: [u8; REQUEST_BYTES], fault: Fault) -> Vec<u8> {
-    let [t0, t1, _, _, _, _, unit, function, a0, a1, q0, q1] = request;
-    let transaction = u16::from_be_bytes([t0, t1]);
+/// A read as it came.
+struct Request {
+    framing: Framing,
+    transaction: u16,
+    read: [u8; READ_BYTES],
+}
+
+impl Request {
+    async fn read(stream: &mut (impl AsyncRead + Unpin), framing: Framing) -> io::Result<Self> {
+        let mut head = [0; TCP_HEAD_BYTES];
+        let mut read = [0; READ_BYTES];
+        let mut checksum = [0; CRC_BYTES];
+        match framing {
+            Framing::Tcp => {
+                stream.read_exact(&mut head).await?;
+                stream.read_exact(&mut read).await?;
+            }
+            Framing::Rtu => {
+                stream.read_exact(&mut read).await?;
+                stream.read_exact(&mut checksum).await?;
+            }
+        }
+        let [t0, t1, ..] = head;
+        Ok(Self {
+            framing,
+            transaction: u16::from_be_bytes([t0, t1]),
+            read,
+        })
+    }
+
+    fn unit(&self) -> u8 {
+        let [unit, ..] = self.read;
+        unit
+    }
+
+    fn reply(&self, fault: Fault) -> Vec<u8> {
+        let body = body(self.read, fault);
+        let mut frame = match fault {
+            Fault::Echo => self.framed(self.transaction, self.read.to_vec(), fault),
+            Fault::DriverNoise => vec![0],
+            _ => Vec::new(),
+        };
+        let transaction = match fault {
+            Fault::WrongTransaction => self.transaction.wrapping_sub(1),
+            _ => self.transaction,
+        };
+        frame.append(&mut self.framed(transaction, body, fault));
+        match fault {
+            Fault::Trailing => frame.extend_from_slice(&[0xA5; 3]),
+            Fault::DriverNoise => frame.push(0xFF),
+            _ => {}
+        }
+        frame
+    }
+
+    fn framed(&self, transaction: u16, mut body: Vec<u8>, fault: Fault) -> Vec<u8> {
+        match self.framing {
+            Framing::Tcp => {
+                let length = u16::try_from(body.len()).unwrap_or(u16::MAX);
+                let [t0, t1] = transaction.to_be_bytes();
+                let [l0, l1] = length.to_be_bytes();
+                let mut frame = vec![t0, t1, 0, 0, l0, l1];
+                frame.append(&mut body);
+                frame
+            }
+            Framing::Rtu => {
+                let wrong = u16::from(fault == Fault::WrongChecksum);
+                let checksum = crc(&body) ^ wrong;
+                body.extend_from_slice(&checksum.to_le_bytes());
+                body
+            }
+        }
+    }
+}
+
+/// Unit and PDU of the reply.
+fn body(read: [u8; READ_BYTES], fault: Fault) -> Vec<u8> {
+    let [unit, function, a0, a1, q0, q1] = read;
     let address = u16::from_be_bytes([a0, a1]);
     let quantity = u16::from_be_bytes([q0, q1]);
     let mut data = if function <= 2 {
@@ -209,28 +323,30 @@ fn reply(request: [u8; REQUEST_BYTES], fault: Fault) -> Vec<u8> {
         Fault::Long => data.resize(data.len() + step, 0),
         _ => {}
     }
-    let (transaction, unit, function) = match fault {
-        Fault::WrongTransaction => (transaction.wrapping_sub(1), unit, function),
-        Fault::WrongUnit => (transaction, unit.wrapping_add(1), function),
-        Fault::WrongFunction => (transaction, unit, function % 4 + 1),
-        _ => (transaction, unit, function),
+    let (unit, function) = match fault {
+        Fault::WrongUnit => (unit.wrapping_add(1), function),
+        Fault::WrongFunction => (unit, function % 4 + 1),
+        _ => (unit, function),
     };
-    let mut body = vec![unit];
     if let Fault::Exception(code) = fault {
-        body.extend_from_slice(&[function | 0x80, code]);
-    } else {
-        body.extend_from_slice(&[function, u8::try_from(data.len()).unwrap_or(u8::MAX)]);
-        body.append(&mut data);
+        return vec![unit, function | 0x80, code];
     }
-    let length = u16::try_from(body.len()).unwrap_or(u16::MAX);
-    let mut frame = transaction.to_be_bytes().to_vec();
-    frame.extend_from_slice(&[0, 0]);
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.append(&mut body);
-    if fault == Fault::Trailing {
-        frame.extend_from_slice(&[0xA5; 3]);
+    let mut body = vec![unit, function, u8::try_from(data.len()).unwrap_or(u8::MAX)];
+    body.append(&mut data);
+    body
+}
+
+/// CRC-16/MODBUS. Not that of the adapter, on purpose: a fault in either shows.
+fn crc(bytes: &[u8]) -> u16 {
+    let mut crc = u16::MAX;
+    for byte in bytes {
+        crc ^= u16::from(*byte);
+        for _ in 0..8 {
+            let carry = crc & 1;
+            crc = (crc >> 1) ^ (0xA001 * carry);
+        }
     }
-    frame
+    crc
 }
 
 /// The lowest bits of the addresses, packed as Modbus has it: the first in the lowest bit.

@@ -1,5 +1,5 @@
 //! Simulated field devices: a Modbus TCP server with register maps in memory, for the demo and for tests, on a real
-//! socket; and a device that answers wrongly on purpose ([`FaultyDevice`]).
+//! socket; a device that answers wrongly on purpose ([`FaultyDevice`]); and a serial line without hardware ([`Terminal`]).
 //!
 //! Invariants: at most [`CONNECTIONS_MAX`] connections; a register that was not mapped is refused with exception 02, a
 //! unit that is not there with 0B, as a gateway would.
@@ -7,7 +7,9 @@
 mod fault;
 mod map;
 mod server;
+mod terminal;
 
-pub use fault::{Fault, FaultyDevice};
+pub use fault::{Fault, FaultyDevice, Framing};
 pub use map::{DeviceMap, Signal, SimulatedTable};
 pub use server::{CONNECTIONS_MAX, Simulator, SimulatorHandle};
+pub use terminal::Terminal;

@@ -537,8 +537,8 @@ fn fg016_what_comes_later_says_so() {
         "1:16 FG016 gateway.id: `${cred:...}` is not available in fieldgate 0.1 (write `${file:path}` or `${env:NAME}`)"
     );
     assert_eq!(
-        of("connections: [{ name: a, modbus_rtu: { port: /dev/ttyS0 } }]\n"),
-        "1:26 FG016 connections[0].modbus_rtu: `modbus_rtu` is not available in fieldgate 0.1 (remove it)"
+        of("connections: [{ name: a, serial: { port: /dev/ttyS0 } }]\n"),
+        "1:26 FG016 connections[0].serial: `serial` is not available in fieldgate 0.1 (remove it)"
     );
     let url = bridge("    url: wss://h\n    forward: [{ filter: a }]\n");
     assert_eq!(
@@ -550,6 +550,47 @@ fn fg016_what_comes_later_says_so() {
     ));
     let expected = "FG016 devices[0].groups[0].tags[0].write: `write` is not available";
     assert!(write.contains(expected), "{write}");
+}
+
+#[test]
+fn serial_ports_are_checked() {
+    let port = |keys: &str| {
+        faults(&format!(
+            "connections: [{{ name: a, modbus_rtu: {{ {keys} }} }}]\n"
+        ))
+    };
+    assert_eq!(
+        port("port: ttyS0, data_bits: 7, stop_bits: 3, frame_gap: 2s"),
+        [
+            "1:26 FG012 connections[0].modbus_rtu: `baud_rate` is missing (add `baud_rate: 9600`)",
+            "1:46 FG051 connections[0].modbus_rtu.port: `ttyS0` is no serial port (write its full path, such as /dev/ttyAMA0 or one of /dev/serial/by-id)",
+            "1:64 FG015 connections[0].modbus_rtu.data_bits: `data_bits` is 7, outside its range (write 8, or remove it)",
+            "1:78 FG015 connections[0].modbus_rtu.stop_bits: `stop_bits` is 3, outside its range (write 1 to 2)",
+            "1:92 FG015 connections[0].modbus_rtu.frame_gap: `frame_gap` is 2s, outside its range (write 0ms to 1s)",
+        ]
+    );
+    assert_eq!(
+        port("port: /dev/ttyS0, baud_rate: 5, parity: evn, rs485: { mode: kernal }"),
+        [
+            "1:69 FG015 connections[0].modbus_rtu.baud_rate: `baud_rate` is 5, outside its range (write 110 to 4000000)",
+            "1:80 FG014 connections[0].modbus_rtu.parity: `evn` is none of none, odd, even (did you mean `even`?)",
+            "1:100 FG014 connections[0].modbus_rtu.rs485.mode: `kernal` is none of auto, kernel (did you mean `kernel`?)",
+        ]
+    );
+    let twice = "connections:\n  - { name: a, modbus_rtu: { port: /dev/ttyS0, baud_rate: 9600 } }\n  - { name: b, modbus_rtu: { port: /dev/ttyS0, baud_rate: 9600 } }\n";
+    assert_eq!(
+        faults(twice).last().unwrap(),
+        "3:36 FG018 connections[1].modbus_rtu.port: `/dev/ttyS0` is the port of the connection `a` already (let the devices of one line name one connection)"
+    );
+    let moxa = "connections: [{ name: a, modbus_rtu_over_tcp: { host: moxa } }]\n";
+    assert_eq!(
+        faults(moxa).last().unwrap(),
+        "1:26 FG012 connections[0].modbus_rtu_over_tcp: `port` is missing (add `port: 4001`)"
+    );
+    let numbered = "connections: [{ name: a, modbus_rtu: { port: /dev/ttyUSB0, baud_rate: 9600, rs485: { delay_after_send: 1ms } } }]\n";
+    let warnings = read(numbered).unwrap().warnings;
+    let codes: Vec<_> = warnings.iter().map(|warning| warning.code).collect();
+    assert_eq!(codes, [Code::NoEffect, Code::BadAddress, Code::NoEffect]);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fieldgate::adapter::{Payload, PublishOptions, Table, TagOptions, TagType, UnitId};
+use fieldgate::adapter::{
+    Payload, PublishOptions, Table, TagOptions, TagType, UnitId, WireOptions,
+};
 use fieldgate::bridge::Address;
 use fieldgate::broker::{Durability, RetainPolicy};
 use fieldgate::config::{self, Config};
@@ -98,11 +100,11 @@ bridges:
         .unwrap_or_else(|faults| panic!("{faults}"))
         .config;
     assert!(config.listeners[0].anonymous);
-    assert_eq!(config.connections[0].port, 1502);
-    assert_eq!(
-        config.connections[0].connect_timeout,
-        Duration::from_secs(5)
-    );
+    let WireOptions::ModbusTcp(tcp) = &config.connections[0].wire else {
+        panic!("{:?}", config.connections[0]);
+    };
+    assert_eq!(tcp.port, 1502);
+    assert_eq!(tcp.connect_timeout, Duration::from_secs(5));
     let bridge = &config.bridges[0].options;
     assert_eq!(bridge.password.as_deref(), Some("0123"), "text stays text");
     assert_eq!(bridge.forward[0].except[0].as_str(), "a/b");

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use fieldgate::adapter::{DeviceOptions, Payload};
-use fieldgate::simulator::{DeviceMap, Fault, FaultyDevice, Signal, SimulatedTable, Simulator};
+use fieldgate::adapter::{DeviceOptions, Payload, WireOptions};
+use fieldgate::simulator::{
+    DeviceMap, Fault, FaultyDevice, Framing, Signal, SimulatedTable, Simulator,
+};
 use serde_json::json;
 
-use crate::support::{LOOPBACK, PATIENCE, connection, device, group, hasty, start, word};
+use crate::support::{
+    LOOPBACK, PATIENCE, WIRES, Wire, Wired, connection, device, group, hasty, start, word,
+};
 
 /// Two tags in two requests; each register holds its own address.
 fn two(unit: u8) -> DeviceOptions {
@@ -14,100 +18,146 @@ fn two(unit: u8) -> DeviceOptions {
     device("d", unit, groups)
 }
 
-async fn bad_with(fault: Fault, reason: &str) {
-    let (address, faulty) = FaultyDevice::bind(LOOPBACK).await.unwrap();
-    faulty.set(1, fault);
+async fn bad_with(wire: Wire, fault: Fault, reason: &str) {
+    let wired = Wired::new(wire).await;
+    wired.faulty.set(1, fault);
     // Only what never comes whole is not waited for: the others are patient, so that a slow machine shows no timeout.
     let device = match fault {
         Fault::Silent | Fault::Half => hasty(two(1)),
         _ => two(1),
     };
-    let mut running = start(connection(address, vec![device]));
+    let mut running = start(wired.connection(vec![device]));
+    let at = format!("{fault:?} over {wire:?}");
     for _ in 0..3 {
         let message = running.next("g/d/g").await;
-        assert_eq!(message["values"], json!({}), "{fault:?}");
-        assert_eq!(
-            message["bad"],
-            json!({"a": reason, "b": reason}),
-            "{fault:?}"
-        );
+        assert_eq!(message["values"], json!({}), "{at}");
+        assert_eq!(message["bad"], json!({"a": reason, "b": reason}), "{at}");
     }
     // And it is all well again as soon as the device is.
-    faulty.set(1, Fault::None);
+    wired.faulty.set(1, Fault::None);
     let message = running
         .until("g/d/g", |message| message["bad"].is_null())
         .await;
-    assert_eq!(message["values"], json!({"a": 100, "b": 200}), "{fault:?}");
+    assert_eq!(message["values"], json!({"a": 100, "b": 200}), "{at}");
+}
+
+async fn bad_on_lines_with(fault: Fault, reason: &str) {
+    bad_with(Wire::RtuOverTcp, fault, reason).await;
+    bad_with(Wire::Rtu, fault, reason).await;
+}
+
+async fn bad_anywhere_with(fault: Fault, reason: &str) {
+    bad_with(Wire::Tcp, fault, reason).await;
+    bad_on_lines_with(fault, reason).await;
 }
 
 #[tokio::test]
 async fn a_silent_device_is_a_timeout() {
-    bad_with(Fault::Silent, "timeout").await;
+    bad_anywhere_with(Fault::Silent, "timeout").await;
 }
 
 #[tokio::test]
 async fn half_a_reply_is_a_timeout() {
-    bad_with(Fault::Half, "timeout").await;
+    bad_anywhere_with(Fault::Half, "timeout").await;
 }
 
 #[tokio::test]
 async fn a_reply_that_is_short_is_wrong() {
-    bad_with(Fault::Short, "wrong_count").await;
+    bad_with(Wire::Tcp, Fault::Short, "wrong_count").await;
+    for wire in [Wire::RtuOverTcp, Wire::Rtu] {
+        // The short reply to a longer request may look like the late one to a shorter, and is passed over.
+        let wired = Wired::new(wire).await;
+        wired.faulty.set(1, Fault::Short);
+        let mut running = start(wired.connection(vec![hasty(two(1))]));
+        let first = running.next("g/d/g").await;
+        assert_eq!(first["bad"]["a"], "wrong_count", "{wire:?}");
+        for _ in 0..20 {
+            assert_eq!(running.next("g/d/g").await["values"], json!({}), "{wire:?}");
+        }
+        wired.faulty.set(1, Fault::None);
+        let message = running
+            .until("g/d/g", |message| message["bad"].is_null())
+            .await;
+        assert_eq!(message["values"], json!({"a": 100, "b": 200}), "{wire:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_reply_that_is_long_is_wrong() {
-    bad_with(Fault::Long, "wrong_count").await;
+    bad_anywhere_with(Fault::Long, "wrong_count").await;
 }
 
 #[tokio::test]
 async fn a_reply_with_bytes_behind_it_is_wrong() {
-    bad_with(Fault::Trailing, "wrong_count").await;
+    bad_with(Wire::Tcp, Fault::Trailing, "wrong_count").await;
 }
 
 #[tokio::test]
 async fn a_reply_of_another_unit_is_wrong() {
-    bad_with(Fault::WrongUnit, "wrong_unit").await;
+    bad_anywhere_with(Fault::WrongUnit, "wrong_unit").await;
 }
 
 #[tokio::test]
 async fn a_reply_to_another_transaction_is_wrong() {
-    bad_with(Fault::WrongTransaction, "wrong_transaction").await;
+    bad_with(Wire::Tcp, Fault::WrongTransaction, "wrong_transaction").await;
 }
 
 #[tokio::test]
 async fn a_reply_to_another_function_is_wrong() {
-    bad_with(Fault::WrongFunction, "wrong_function").await;
+    bad_anywhere_with(Fault::WrongFunction, "wrong_function").await;
 }
 
 #[tokio::test]
-async fn garbage_is_garbled() {
-    bad_with(Fault::Garbage, "garbled").await;
+async fn a_reply_with_a_wrong_checksum_is_wrong() {
+    bad_on_lines_with(Fault::WrongChecksum, "wrong_checksum").await;
+}
+
+#[tokio::test]
+async fn an_echo_that_nobody_expects_is_wrong() {
+    bad_on_lines_with(Fault::Echo, "wrong_count").await;
+}
+
+#[tokio::test]
+async fn garbage_is_no_reply() {
+    bad_with(Wire::Tcp, Fault::Garbage, "garbled").await;
+    bad_on_lines_with(Fault::Garbage, "wrong_unit").await;
 }
 
 #[tokio::test]
 async fn a_closed_connection_is_said() {
-    bad_with(Fault::Close, "connection_closed").await;
+    bad_with(Wire::Tcp, Fault::Close, "connection_closed").await;
+    bad_with(Wire::RtuOverTcp, Fault::Close, "connection_closed").await;
 }
 
 #[tokio::test]
 async fn an_exception_is_told_by_its_number() {
-    bad_with(Fault::Exception(0x04), "exception_04").await;
+    bad_anywhere_with(Fault::Exception(0x04), "exception_04").await;
 }
 
 #[tokio::test]
 async fn a_late_reply_never_becomes_the_value_of_a_later_request() {
-    let (address, faulty) = FaultyDevice::bind(LOOPBACK).await.unwrap();
-    // Late by little more than the timeout: the reply arrives while the next requests are under way.
-    faulty.set(1, Fault::Late(Duration::from_millis(250)));
-    let mut running = start(connection(address, vec![hasty(two(1))]));
+    for wire in WIRES {
+        // By little more than the timeout, and by more than any silence that is waited for.
+        for late in [205, 250, 450] {
+            never_a_value_of_another(wire, Duration::from_millis(late)).await;
+        }
+    }
+}
+
+async fn never_a_value_of_another(wire: Wire, late: Duration) {
+    let wired = Wired::new(wire).await;
+    wired.faulty.set(1, Fault::Late(late));
+    let mut running = start(wired.connection(vec![hasty(two(1))]));
     let mut seen = running.next("g/d/g").await;
-    assert_eq!(seen["bad"]["a"], "timeout");
-    faulty.set(1, Fault::None);
+    assert_eq!(seen["bad"]["a"], "timeout", "{wire:?} {late:?}");
+    wired.faulty.set(1, Fault::None);
     for _ in 0..20 {
         for (tag, address) in [("a", 100), ("b", 200)] {
             let value = &seen["values"][tag];
-            assert!(value.is_null() || value == address, "{seen}");
+            assert!(
+                value.is_null() || value == address,
+                "{wire:?} {late:?} {seen}"
+            );
         }
         seen = running.next("g/d/g").await;
     }
@@ -115,6 +165,38 @@ async fn a_late_reply_never_becomes_the_value_of_a_later_request() {
         .until("g/d/g", |message| message["bad"].is_null())
         .await;
     assert_eq!(well["values"], json!({"a": 100, "b": 200}));
+}
+
+#[tokio::test]
+async fn bytes_that_drivers_make_are_passed_over() {
+    for wire in [Wire::RtuOverTcp, Wire::Rtu] {
+        let wired = Wired::new(wire).await;
+        wired.faulty.set(1, Fault::DriverNoise);
+        let mut running = start(wired.connection(vec![two(1)]));
+        for _ in 0..3 {
+            let message = running.next("g/d/g").await;
+            assert_eq!(message["values"], json!({"a": 100, "b": 200}), "{wire:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_echo_that_is_expected_is_passed_over() {
+    for wire in [Wire::RtuOverTcp, Wire::Rtu] {
+        let mut wired = Wired::new(wire).await;
+        let (WireOptions::ModbusRtu(_, rtu) | WireOptions::ModbusRtuOverTcp(_, rtu)) =
+            &mut wired.wire
+        else {
+            panic!("{wire:?} is no line");
+        };
+        rtu.discard_echo = true;
+        wired.faulty.set(1, Fault::Echo);
+        let mut running = start(wired.connection(vec![two(1)]));
+        for _ in 0..3 {
+            let message = running.next("g/d/g").await;
+            assert_eq!(message["values"], json!({"a": 100, "b": 200}), "{wire:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -147,7 +229,7 @@ async fn an_exception_costs_only_its_own_request_and_the_device_is_degraded_not_
 
 #[tokio::test]
 async fn a_busy_device_is_asked_again() {
-    let (address, faulty) = FaultyDevice::bind(LOOPBACK).await.unwrap();
+    let (address, faulty) = FaultyDevice::bind(LOOPBACK, Framing::Tcp).await.unwrap();
     faulty.set_for(1, Fault::Exception(0x06), 2);
     let mut running = start(connection(address, vec![two(1)]));
     let message = running.next("g/d/g").await;
@@ -162,7 +244,7 @@ async fn a_busy_device_is_asked_again() {
 
 #[tokio::test]
 async fn a_lost_reply_is_asked_for_again() {
-    let (address, faulty) = FaultyDevice::bind(LOOPBACK).await.unwrap();
+    let (address, faulty) = FaultyDevice::bind(LOOPBACK, Framing::Tcp).await.unwrap();
     let mut options = two(1);
     options.response_timeout = Duration::from_secs(2);
     options.retries = 1;
@@ -178,7 +260,7 @@ async fn a_lost_reply_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_retained_bare_value_is_taken_back_when_it_turns_bad_and_given_again() {
-    let (address, faulty) = FaultyDevice::bind(LOOPBACK).await.unwrap();
+    let (address, faulty) = FaultyDevice::bind(LOOPBACK, Framing::Tcp).await.unwrap();
     let mut bare = group("d", "g", 50, vec![word("a", 100)]);
     (bare.payload, bare.retain) = (Payload::Value, true);
     let mut running = start(connection(address, vec![device("d", 1, vec![bare])]));

@@ -1,4 +1,5 @@
-//! The Modbus TCP adapter against simulated devices over real sockets on loopback: every table and type, every fault.
+//! The Modbus adapter against simulated devices over real sockets on loopback and pseudo terminals: every table and type,
+//! every fault.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +9,7 @@
 )]
 
 mod faults;
+mod lines;
 mod outages;
 mod support;
 mod values;

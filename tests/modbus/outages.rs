@@ -6,7 +6,9 @@ use fieldgate::adapter::{Adapter, AdapterStatus, DeviceOptions, DeviceState, Sin
 use fieldgate::broker::LinkClosed;
 use fieldgate::mqtt::Message;
 use fieldgate::shutdown::Shutdown;
-use fieldgate::simulator::{DeviceMap, Fault, FaultyDevice, Signal, SimulatedTable, Simulator};
+use fieldgate::simulator::{
+    DeviceMap, Fault, FaultyDevice, Framing, Signal, SimulatedTable, Simulator,
+};
 use serde_json::json;
 
 use crate::support::{LOOPBACK, PATIENCE, connection, device, group, hasty, start, word};
@@ -73,7 +75,7 @@ async fn a_restart_of_the_device_is_survived() {
 
 #[tokio::test]
 async fn a_device_that_closes_idle_connections_costs_no_reading() {
-    let (address, faulty) = FaultyDevice::bind(LOOPBACK).await.unwrap();
+    let (address, faulty) = FaultyDevice::bind(LOOPBACK, Framing::Tcp).await.unwrap();
     let mut running = start(connection(address, vec![one("d", 1)]));
     running.next("g/d/g").await;
     // It closes at the next request; a new connection is served.
@@ -89,7 +91,7 @@ async fn a_device_that_closes_idle_connections_costs_no_reading() {
 
 #[tokio::test]
 async fn one_dead_unit_is_offline_and_the_others_hardly_notice() {
-    let (address, faulty) = FaultyDevice::bind(LOOPBACK).await.unwrap();
+    let (address, faulty) = FaultyDevice::bind(LOOPBACK, Framing::Tcp).await.unwrap();
     faulty.set(2, Fault::Silent);
     let mut dead = hasty(one("dead", 2));
     dead.retries = 3;
@@ -129,7 +131,7 @@ async fn one_dead_unit_is_offline_and_the_others_hardly_notice() {
 
 #[tokio::test]
 async fn of_two_dead_units_the_one_that_comes_back_is_found() {
-    let (address, faulty) = FaultyDevice::bind(LOOPBACK).await.unwrap();
+    let (address, faulty) = FaultyDevice::bind(LOOPBACK, Framing::Tcp).await.unwrap();
     faulty.set(1, Fault::Silent);
     faulty.set(2, Fault::Silent);
     let devices = vec![hasty(one("first", 1)), hasty(one("second", 2))];

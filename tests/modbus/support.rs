@@ -1,18 +1,22 @@
 //! Options, a sink in place of the broker, and waiting for messages.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use fieldgate::adapter::{
-    Adapter, ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, PublishOptions,
-    Sink, Table, TagOptions, TagType, UnitId,
+    Adapter, ConnectionOptions, DeviceOptions, GroupOptions, Parity, Payload, ProbeBackoff,
+    PublishOptions, RtuOptions, SerialOptions, Sink, Table, TagOptions, TagType, TcpOptions,
+    UnitId, WireOptions,
 };
 use fieldgate::broker::LinkClosed;
 use fieldgate::mqtt::{Message, QoS};
 use fieldgate::shutdown::Shutdown;
+use fieldgate::simulator::{FaultyDevice, Framing, Terminal};
 use fieldgate::topic::TopicName;
 use fieldgate::value::{ByteOrder, Meaning};
 use serde_json::Value as Json;
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 /// Nothing here takes this long unless it is broken.
@@ -145,9 +149,81 @@ pub fn hasty(device: DeviceOptions) -> DeviceOptions {
 pub fn connection(address: SocketAddr, devices: Vec<DeviceOptions>) -> ConnectionOptions {
     ConnectionOptions {
         name: "line".to_owned(),
+        wire: WireOptions::ModbusTcp(tcp(address)),
+        devices,
+    }
+}
+
+/// The wires that the same device is reached by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    Tcp,
+    RtuOverTcp,
+    /// On a pseudo terminal.
+    Rtu,
+}
+
+pub const WIRES: [Wire; 3] = [Wire::Tcp, Wire::RtuOverTcp, Wire::Rtu];
+
+/// A device that answers wrongly on demand, and the way to it.
+pub struct Wired {
+    pub faulty: FaultyDevice,
+    pub wire: WireOptions,
+    _folder: TempDir,
+}
+
+impl Wired {
+    pub async fn new(wire: Wire) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (faulty, wire) = match wire {
+            Wire::Tcp => {
+                let (address, faulty) = FaultyDevice::bind(LOOPBACK, Framing::Tcp).await.unwrap();
+                (faulty, WireOptions::ModbusTcp(tcp(address)))
+            }
+            Wire::RtuOverTcp => {
+                let (address, faulty) = FaultyDevice::bind(LOOPBACK, Framing::Rtu).await.unwrap();
+                let rtu = RtuOptions::default();
+                (faulty, WireOptions::ModbusRtuOverTcp(tcp(address), rtu))
+            }
+            Wire::Rtu => {
+                let name = folder.path().join("adapter");
+                let faulty = FaultyDevice::on_line(Terminal::plug_in(&name).unwrap());
+                (faulty, line(&name))
+            }
+        };
+        Self {
+            faulty,
+            wire,
+            _folder: folder,
+        }
+    }
+
+    pub fn connection(&self, devices: Vec<DeviceOptions>) -> ConnectionOptions {
+        ConnectionOptions {
+            name: "line".to_owned(),
+            wire: self.wire.clone(),
+            devices,
+        }
+    }
+}
+
+/// RTU on a serial port.
+pub fn line(port: &Path) -> WireOptions {
+    let serial = SerialOptions {
+        port: port.to_owned(),
+        baud_rate: 115_200,
+        data_bits: 8,
+        parity: Parity::None,
+        stop_bits: 1,
+        rs485: None,
+    };
+    WireOptions::ModbusRtu(serial, RtuOptions::default())
+}
+
+pub fn tcp(address: SocketAddr) -> TcpOptions {
+    TcpOptions {
         host: address.ip().to_string(),
         port: address.port(),
         connect_timeout: Duration::from_secs(5),
-        devices,
     }
 }

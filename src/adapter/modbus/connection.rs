@@ -1,53 +1,30 @@
-//! One TCP connection and one transaction on it.
+//! One Modbus TCP connection and one transaction on it.
 //!
 //! Invariant: [`Connection::read`] takes the connection and gives it back only where the reply was whole and right, or a
 //! whole exception. A connection that saw a timeout, a foreign reply or a byte too many is dropped with whatever may
 //! still arrive on it; so a late reply has nobody to be taken for a later one by.
 
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_modbus::client::{Client, Context, tcp};
 use tokio_modbus::slave::SlaveContext;
-use tokio_modbus::{Error, ExceptionCode, ProtocolError, Request, Response, Slave};
+use tokio_modbus::{Error, ExceptionCode, ProtocolError, Response, Slave};
 
-use super::super::options::{Table, UnitId};
+use super::super::options::UnitId;
 use super::super::plan::ReadRequest;
 use super::super::reason::Reason;
+use super::reply::{Data, Reply, data, data_bytes, function};
 use super::tap::{Exchange, Observer, Tap};
-use crate::clock::{self, WallTime};
+use crate::clock;
 
-/// Silence after which the kernel asks whether the peer is still there, and how often it then asks: devices behind NAT
-/// and switched off are noticed though polls may be rare.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 /// Transaction, protocol, length and unit.
 const MBAP_BYTES: usize = 7;
 /// Function and byte count before the data of a reply.
 const REPLY_HEAD_BYTES: usize = 2;
 /// An exception reply: function and code.
 const EXCEPTION_BYTES: usize = MBAP_BYTES + 2;
-
-/// What the device said: exactly as many as were asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Data {
-    /// Of coils and discrete inputs.
-    Bits(Vec<bool>),
-    /// Of holding and input registers.
-    Registers(Vec<u16>),
-}
-
-/// A checked reply.
-#[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    /// The data.
-    pub(crate) data: Data,
-    /// When its last byte arrived.
-    pub(crate) at: WallTime,
-}
 
 /// A connection on which nothing has gone wrong.
 pub(super) struct Connection {
@@ -62,25 +39,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Resolves and dials, within `limit`.
-    pub(super) async fn open(host: &str, port: u16, limit: Duration) -> io::Result<Self> {
-        let stream = tokio::time::timeout(limit, TcpStream::connect((host, port)))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        // Without these the connection still works, only slower to answer and to notice its end.
-        let keepalive = socket2::TcpKeepalive::new()
-            .with_time(KEEPALIVE_AFTER)
-            .with_interval(KEEPALIVE_EVERY);
-        if let Err(error) = stream
-            .set_nodelay(true)
-            .and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive))
-        {
-            tracing::debug!(%host, port, %error, "socket option refused");
-        }
-        Ok(Self::over(stream))
-    }
-
-    fn over<S>(stream: S) -> Self
+    pub(super) fn over<S>(stream: S) -> Self
     where
         S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static,
     {
@@ -119,49 +78,14 @@ impl Connection {
     }
 }
 
-fn function(request: &ReadRequest) -> Request<'static> {
-    let (address, quantity) = (request.address, request.quantity);
-    match request.table {
-        Table::Coils => Request::ReadCoils(address, quantity),
-        Table::DiscreteInputs => Request::ReadDiscreteInputs(address, quantity),
-        Table::HoldingRegisters => Request::ReadHoldingRegisters(address, quantity),
-        Table::InputRegisters => Request::ReadInputRegisters(address, quantity),
-    }
-}
-
 fn exception(code: ExceptionCode) -> Reason {
     Reason::Exception(code.into())
 }
 
-/// The crate has matched transaction, unit and function. It has not matched the count with the request, nor the count
-/// with the bytes that came.
+/// The crate has not matched the count with the bytes that came.
 fn check(request: &ReadRequest, response: Response, exchange: &Exchange) -> Result<Data, Reason> {
-    let quantity = usize::from(request.quantity);
-    let data_bytes = if request.table.holds_bits() {
-        quantity.div_ceil(8)
-    } else {
-        quantity * 2
-    };
-    let data = match (request.table, response) {
-        (Table::Coils, Response::ReadCoils(mut bits))
-        | (Table::DiscreteInputs, Response::ReadDiscreteInputs(mut bits)) => {
-            // The crate unpacks whole bytes.
-            if bits.len() != data_bytes * 8 {
-                return Err(Reason::WrongCount);
-            }
-            bits.truncate(quantity);
-            Data::Bits(bits)
-        }
-        (Table::HoldingRegisters, Response::ReadHoldingRegisters(words))
-        | (Table::InputRegisters, Response::ReadInputRegisters(words)) => {
-            if words.len() != quantity {
-                return Err(Reason::WrongCount);
-            }
-            Data::Registers(words)
-        }
-        _ => return Err(Reason::WrongFunction),
-    };
-    if exchange.reply.bytes == MBAP_BYTES + REPLY_HEAD_BYTES + data_bytes {
+    let data = data(request, response)?;
+    if exchange.reply.bytes == MBAP_BYTES + REPLY_HEAD_BYTES + data_bytes(request) {
         Ok(data)
     } else {
         Err(Reason::WrongCount)
@@ -189,6 +113,7 @@ fn reason(error: &Error, exchange: &Exchange) -> Reason {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::super::options::Table;
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(30);

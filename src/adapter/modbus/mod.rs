@@ -1,17 +1,24 @@
-//! Modbus TCP: one connection, one request at a time, through tokio-modbus behind checks of our own.
+//! Modbus: one request at a time, through tokio-modbus behind checks of our own, over TCP and over serial lines.
 //!
-//! What tokio-modbus 0.17 does and does not do, measured: after a timeout every further call on the connection is off by
-//! one; a reply with too few or too many registers is handed over as good (and panics in debug builds behind the
-//! comfortable methods); what a failure means cannot be told from its error. Hence:
+//! What tokio-modbus 0.17 does and does not do, measured: after a timeout every further call on a TCP connection is off by
+//! one, and on a line gets the reply to the one before; a reply with too few or too many registers is handed over as good
+//! (and panics in debug builds behind the comfortable methods); what a failure means cannot be told from its error. Hence:
 //!
 //! - [`Tap`](tap::Tap) sits between the socket and the crate and sees what really was sent and received;
-//! - [`Connection`](connection::Connection) is *consumed* by each request and given back only after a reply that was
-//!   checked in full, so no connection that ever failed can be asked again;
-//! - [`Wire`](wire::Wire) dials anew: at once or after a back-off.
+//! - [`Connection`](connection::Connection), Modbus TCP, is *consumed* by each request and given back only after a reply
+//!   that was checked in full, so no connection that ever failed can be asked again;
+//! - [`Line`](line::Line), RTU, cannot be left behind like that: it judges each frame by itself ([`frame`]) and keeps in
+//!   mind which replies may still come ([`doubt`]), so that none is taken for a later one;
+//! - [`Link`](link::Link) is either, open or not, and [`Wire`](wire::Wire) opens it anew: at once or after a back-off.
 
 mod connection;
+mod doubt;
+mod frame;
+mod line;
+mod link;
+mod reply;
 mod tap;
 mod wire;
 
-pub(super) use connection::{Data, Reply};
+pub(super) use reply::{Data, Reply};
 pub(super) use wire::{Attempt, Wire};

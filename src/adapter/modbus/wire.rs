@@ -1,10 +1,12 @@
-//! The connection of one wire over time: dialled when needed, dropped after any failure, dialled again at once or after a
-//! back-off. One request at a time, because a request borrows the wire.
+//! The way to the devices of one connection over time: opened when needed, given up when it failed, opened again at once
+//! or after a back-off. One request at a time, because a request borrows the wire.
 //!
-//! When it is dialled again: at once where the lost connection had brought replies, or where another unit may still
-//! answer (then the unit is to blame, not the way to it); after a back-off from 0.5 s to 30 s with jitter where nobody
-//! listens or every unit was silent in its turn. After the back-off each has a turn again. What is asked in the meantime
-//! fails with the reason that brought the connection down.
+//! A Modbus TCP connection is given up after any failure. A line ([`Line`]) is used on: it is given up where the port is
+//! gone, and where nobody has answered for [`LINE_RESET_AFTER`] though every unit was asked.
+//!
+//! When it is opened again: at once where it had brought replies, or where another unit may still answer (then the unit is
+//! to blame, not the way to it); after a back-off with jitter where nobody listens or every unit was silent in its turn.
+//! After the back-off each has a turn again. What is asked in the meantime fails with the reason that brought it down.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,11 +15,17 @@ use super::super::health::Health;
 use super::super::options::{ConnectionOptions, UnitId};
 use super::super::plan::ReadRequest;
 use super::super::reason::{DEVICE_BUSY, Reason};
-use super::connection::{Connection, Reply};
+use super::super::wire_options::WireOptions;
+use super::link::Link;
+use super::reply::Reply;
 use crate::clock;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// To look whether a serial adapter is plugged in again costs nobody anything.
+const SERIAL_BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Longer than devices take to start.
+const LINE_RESET_AFTER: Duration = Duration::from_secs(10);
 /// A busy device (exception 06) is asked again so often, so far apart.
 const BUSY_RETRIES: u32 = 3;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -41,17 +49,17 @@ pub(crate) struct Attempt<'a> {
 #[derive(Debug)]
 pub(crate) struct Wire {
     name: String,
-    host: String,
-    port: u16,
-    connect_timeout: Duration,
-    connection: Option<Connection>,
-    /// Whether the connection brought a whole reply.
+    options: WireOptions,
+    link: Link,
+    /// Whether it brought a whole reply since it was opened.
     fruitful: bool,
+    /// When it last did, or was opened.
+    answered_at: Instant,
     /// Back-offs in a row.
     fruitless: u32,
     /// How many units there are on the wire.
     units: usize,
-    /// Those whose last request brought a connection down, since the last back-off.
+    /// Those whose last request failed, since the last back-off.
     silent: BTreeSet<UnitId>,
     down: Down,
     /// Connections made since the start.
@@ -59,12 +67,12 @@ pub(crate) struct Wire {
     came_back: bool,
 }
 
-/// Why there is no connection.
+/// Why it is not open.
 #[derive(Debug)]
 struct Down {
     until: Instant,
     reason: Reason,
-    /// What the socket said when it could not be connected, for people.
+    /// What the system said when it could not be opened, for people.
     detail: Option<String>,
 }
 
@@ -72,11 +80,10 @@ impl Wire {
     pub(crate) fn new(options: &ConnectionOptions, now: Instant) -> Self {
         Self {
             name: options.name.clone(),
-            host: options.host.clone(),
-            port: options.port,
-            connect_timeout: options.connect_timeout,
-            connection: None,
+            options: options.wire.clone(),
+            link: Link::new(&options.wire),
             fruitful: false,
+            answered_at: now,
             fruitless: 0,
             units: options
                 .devices
@@ -106,7 +113,7 @@ impl Wire {
             return Err(self.down.reason);
         }
         loop {
-            let was_idle = self.connection.is_some() && self.fruitful;
+            let was_idle = self.link.is_open() && self.fruitful;
             let reason = match self.once(attempt, health).await {
                 Ok(reply) => return Ok(reply),
                 Err(reason) => reason,
@@ -127,84 +134,89 @@ impl Wire {
         }
     }
 
-    /// Dials, where there is no connection.
+    /// Opens it, where it is not.
     pub(crate) async fn connect(&mut self) {
-        if self.connection.is_some() {
+        if self.link.is_open() {
             return;
         }
-        match self.open().await {
-            Ok(connection) => self.connection = Some(connection),
-            Err(reason) => self.settle(reason, None),
+        if let Err(reason) = self.open().await {
+            self.settle(reason, None);
         }
     }
 
-    /// Until when nothing is asked, because dialling waits for its back-off.
+    /// Until when nothing is asked, because opening waits for its back-off.
     pub(crate) fn down_until(&self, now: Instant) -> Option<Instant> {
-        let waiting = self.connection.is_none() && now < self.down.until;
+        let waiting = !self.link.is_open() && now < self.down.until;
         waiting.then_some(self.down.until)
     }
 
-    /// When to dial again though nothing is to be asked: after a failure to connect only, so that devices which were
+    /// When to open it again though nothing is to be asked: after a failure to open only, so that devices which were
     /// given up are found soon after the way to them is back.
     pub(crate) fn reconnect_at(&self) -> Option<Instant> {
-        let unreachable = self.connection.is_none() && self.down.detail.is_some();
+        let unreachable = !self.link.is_open() && self.down.detail.is_some();
         unreachable.then_some(self.down.until)
     }
 
-    /// Whether a connection was made after one could not be; told once.
+    /// Whether it was opened after it could not be; told once.
     pub(crate) fn came_back(&mut self) -> bool {
         std::mem::take(&mut self.came_back)
     }
 
+    /// Units of which a late reply came and was passed over, since the last call.
+    pub(crate) fn take_late(&mut self) -> Vec<UnitId> {
+        self.link.take_late()
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
-        self.connection.is_some()
+        self.link.is_open()
     }
 
     pub(crate) fn connects(&self) -> u64 {
         self.connects
     }
 
-    /// What the socket said when it could not be connected; `None` since it could.
+    /// What the system said when it could not be opened; `None` since it could.
     pub(crate) fn error(&self) -> Option<&str> {
         self.down.detail.as_deref()
     }
 
     async fn once(&mut self, attempt: Attempt<'_>, health: &mut Health) -> Result<Reply, Reason> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.open().await?,
-        };
+        if !self.link.is_open() {
+            self.open().await?;
+        }
         if !attempt.delay.is_zero() {
             tokio::time::sleep(attempt.delay).await;
         }
-        let (result, kept) = connection
+        let result = self
+            .link
             .read(attempt.unit, attempt.request, attempt.timeout)
             .await;
-        self.connection = kept;
         health.count(result.as_ref().err().copied());
-        if self.connection.is_some() {
+        if matches!(result, Ok(_) | Err(Reason::Exception(_))) {
             self.fruitful = true;
+            self.answered_at = clock::now();
             self.fruitless = 0;
             self.silent.remove(&attempt.unit);
         }
         result
     }
 
-    async fn open(&mut self) -> Result<Connection, Reason> {
-        match Connection::open(&self.host, self.port, self.connect_timeout).await {
-            Ok(connection) => {
+    async fn open(&mut self) -> Result<(), Reason> {
+        match self.link.open(&self.options).await {
+            Ok(()) => {
                 let came_back = self.down.detail.take().is_some();
                 self.came_back |= came_back;
                 if came_back || self.connects == 0 {
-                    tracing::info!(connection = %self.name, host = %self.host, port = self.port, "connected");
+                    tracing::info!(connection = %self.name, to = %self.options, "connected");
                 }
                 self.connects += 1;
                 self.fruitful = false;
-                Ok(connection)
+                self.answered_at = clock::now();
+                Ok(())
             }
             Err(error) => {
                 if self.down.detail.is_none() {
-                    tracing::warn!(connection = %self.name, host = %self.host, port = self.port, %error, "cannot connect; trying again with back-off");
+                    tracing::warn!(connection = %self.name, to = %self.options, %error, "cannot connect; trying again with back-off");
                 }
                 self.down.detail = Some(error.to_string());
                 Err(Reason::ConnectFailed)
@@ -212,33 +224,45 @@ impl Wire {
         }
     }
 
-    /// After a failure for good, of a request to `unit` or of dialling: when to dial again.
+    /// After a failure for good, of a request to `unit` or of opening: whether it is given up, and when to open it again.
     fn settle(&mut self, reason: Reason, unit: Option<UnitId>) {
-        if self.connection.is_some() {
+        let now = clock::now();
+        let answered = matches!(reason, Reason::Exception(_));
+        if answered && self.link.is_open() {
             return;
         }
         if !reason.proves_alive() {
             self.silent.extend(unit);
         }
         let others_may_answer = self.silent.len() < self.units.max(1);
+        if self.link.is_open() {
+            if others_may_answer || now < self.answered_at + LINE_RESET_AFTER {
+                return;
+            }
+            self.link.close();
+        }
         let at_once = self.fruitful || others_may_answer;
         let wait = if at_once && reason != Reason::ConnectFailed {
             Duration::ZERO
         } else {
             self.silent.clear();
             self.fruitless = self.fruitless.saturating_add(1);
-            backoff(self.fruitless, fastrand::f64())
+            let longest = match self.options {
+                WireOptions::ModbusRtu(..) => SERIAL_BACKOFF_MAX,
+                WireOptions::ModbusTcp(_) | WireOptions::ModbusRtuOverTcp(..) => BACKOFF_MAX,
+            };
+            backoff(self.fruitless, longest, fastrand::f64())
         };
         self.fruitful = false;
         self.down.reason = reason;
-        self.down.until = clock::now() + wait;
+        self.down.until = now + wait;
     }
 }
 
-/// The wait after the nth failure in a row, 0.5 s doubling to 30 s; `jitter` in 0..1 takes away up to half of it.
-fn backoff(failures: u32, jitter: f64) -> Duration {
+/// The wait after the nth failure in a row, 0.5 s doubling to the longest; `jitter` in 0..1 takes away up to half of it.
+fn backoff(failures: u32, longest: Duration, jitter: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    let full = BACKOFF_MIN.saturating_mul(1 << doublings).min(BACKOFF_MAX);
+    let full = BACKOFF_MIN.saturating_mul(1 << doublings).min(longest);
     full.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -248,9 +272,9 @@ mod tests {
 
     #[test]
     fn waits_double_to_the_limit_and_keep_half() {
-        assert_eq!(backoff(1, 0.0), BACKOFF_MIN);
-        assert_eq!(backoff(2, 0.0), 2 * BACKOFF_MIN);
-        assert_eq!(backoff(100, 0.0), BACKOFF_MAX);
-        assert_eq!(backoff(100, 1.0), BACKOFF_MAX / 2);
+        assert_eq!(backoff(1, BACKOFF_MAX, 0.0), BACKOFF_MIN);
+        assert_eq!(backoff(2, BACKOFF_MAX, 0.0), 2 * BACKOFF_MIN);
+        assert_eq!(backoff(100, BACKOFF_MAX, 0.0), BACKOFF_MAX);
+        assert_eq!(backoff(100, BACKOFF_MAX, 1.0), BACKOFF_MAX / 2);
     }
 }

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
-use super::{Deadband, OneOf, Time, Words};
-use crate::adapter::Table;
+use super::{AutoTime, Deadband, OneOf, Time, Words};
+use crate::adapter::{Parity, Table};
 use crate::value::ByteOrder;
 
 /// `defaults:`
@@ -35,6 +35,8 @@ pub(in crate::config) struct Publish {
 pub(in crate::config) struct Connection {
     pub(in crate::config) name: Option<String>,
     pub(in crate::config) modbus_tcp: Option<Value>,
+    pub(in crate::config) modbus_rtu: Option<Value>,
+    pub(in crate::config) modbus_rtu_over_tcp: Option<Value>,
 }
 
 /// `modbus_tcp:`
@@ -44,6 +46,48 @@ pub(in crate::config) struct ModbusTcp {
     pub(in crate::config) host: Option<String>,
     pub(in crate::config) port: Option<u16>,
     pub(in crate::config) connect_timeout: Option<Time>,
+}
+
+/// `modbus_rtu:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ModbusRtu {
+    pub(in crate::config) port: Option<String>,
+    pub(in crate::config) baud_rate: Option<u32>,
+    pub(in crate::config) data_bits: Option<u8>,
+    pub(in crate::config) parity: Option<OneOf<Parity>>,
+    pub(in crate::config) stop_bits: Option<u8>,
+    pub(in crate::config) frame_gap: Option<AutoTime>,
+    pub(in crate::config) rs485: Option<Value>,
+    pub(in crate::config) discard_echo: Option<bool>,
+}
+
+/// `modbus_rtu_over_tcp:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ModbusRtuOverTcp {
+    pub(in crate::config) host: Option<String>,
+    pub(in crate::config) port: Option<u16>,
+    pub(in crate::config) connect_timeout: Option<Time>,
+    pub(in crate::config) frame_gap: Option<AutoTime>,
+    pub(in crate::config) discard_echo: Option<bool>,
+}
+
+/// `rs485:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Rs485 {
+    pub(in crate::config) mode: Option<OneOf<Rs485Mode>>,
+    pub(in crate::config) delay_before_send: Option<Time>,
+    pub(in crate::config) delay_after_send: Option<Time>,
+}
+
+/// Who switches the driver of an RS-485 line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::config) enum Rs485Mode {
+    #[default]
+    Auto,
+    Kernel,
 }
 
 /// An entry of `templates`: what a device may say of itself but for its name, connection and unit.
@@ -184,6 +228,19 @@ impl Words for PayloadKind {
         ("json_per_tag", Self::JsonPerTag),
         ("value", Self::Value),
     ];
+}
+
+impl Words for Parity {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("odd", Self::Odd),
+        ("even", Self::Even),
+    ];
+}
+
+impl Words for Rs485Mode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("kernel", Self::Kernel)];
 }
 
 impl Words for BigIntegers {

@@ -11,10 +11,10 @@ pub(super) use broker::{
     Access, Broker, Limits, Listener, ListenerTls, Store, TlsVersion, UserFrom, WebSocket,
 };
 pub(super) use device::{
-    BigIntegers, Connection, Defaults, Device, Group, Kind, ModbusTcp, PayloadKind, ProbeBackoff,
-    Publish, Tag, Template,
+    BigIntegers, Connection, Defaults, Device, Group, Kind, ModbusRtu, ModbusRtuOverTcp, ModbusTcp,
+    PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, Tag, Template,
 };
-pub(super) use scalar::{Deadband, OneOf, Size, Time, Words};
+pub(super) use scalar::{AutoTime, Deadband, OneOf, Size, Time, Words};
 
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
@@ -61,6 +61,12 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
         ("defaults.publish", shape::<Publish>()),
         ("connections[]", shape::<Connection>()),
         ("connections[].modbus_tcp", shape::<ModbusTcp>()),
+        ("connections[].modbus_rtu", shape::<ModbusRtu>()),
+        ("connections[].modbus_rtu.rs485", shape::<Rs485>()),
+        (
+            "connections[].modbus_rtu_over_tcp",
+            shape::<ModbusRtuOverTcp>(),
+        ),
         ("templates.NAME", shape::<Template>()),
         ("devices[]", shape::<Device>()),
         ("devices[].probe_backoff", shape::<ProbeBackoff>()),

@@ -16,6 +16,10 @@ use crate::value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) struct Time(pub(in crate::config) Duration);
 
+/// A duration, or `auto` for what fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) struct AutoTime(pub(in crate::config) Option<Duration>);
+
 /// `40B`, `64KiB`, `2GiB`, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) struct Size(pub(in crate::config) u64);
@@ -38,6 +42,16 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = |text: &str| units::duration(text).map(Self);
         deserializer.deserialize_any(Read("a duration such as 500ms, 2s, 10min or 7d", read))
+    }
+}
+
+impl<'de> Deserialize<'de> for AutoTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = |text: &str| match text {
+            "auto" => Ok(Self(None)),
+            text => units::duration(text).map(|time| Self(Some(time))),
+        };
+        deserializer.deserialize_any(Read("`auto` or a duration such as 5ms", read))
     }
 }
 
