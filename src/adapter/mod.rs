@@ -22,6 +22,7 @@ mod refusal;
 mod rs485;
 mod said;
 pub mod schedule;
+pub mod serial;
 mod serial_port;
 mod split;
 mod start;
