@@ -111,7 +111,12 @@ impl Health {
             Some(Reason::WrongTransaction) => status.late_replies += 1,
             Some(Reason::WrongChecksum) => status.crc_errors += 1,
             Some(
-                Reason::WrongCount | Reason::WrongUnit | Reason::WrongFunction | Reason::Garbled,
+                Reason::WrongCount
+                | Reason::WrongUnit
+                | Reason::WrongFunction
+                | Reason::Garbled
+                | Reason::NoMatch
+                | Reason::OtherUnit,
             ) => status.invalid_replies += 1,
             _ => {}
         }

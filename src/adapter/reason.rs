@@ -19,6 +19,8 @@
 //! | `bad_scale_factor` | what `scale_from` names is no power of ten from -10 to 10 |
 //! | `not_in_enum` | the tag's `enum` has no name for the number |
 //! | `invalid` | the number is one of the tag's `invalid` |
+//! | `no_match` | a frame of a serial instrument, or a field of it, that is not what `parse` says |
+//! | `other_unit` | a serial instrument says another unit than the field's `unit` |
 
 use std::fmt;
 
@@ -61,6 +63,10 @@ pub enum Reason {
     NotInEnum,
     /// A number by which the device says that it has no value.
     Invalid,
+    /// Not what a serial instrument is known to say.
+    NoMatch,
+    /// Measured in another unit than is expected.
+    OtherUnit,
 }
 
 /// The device does not have all of these registers.
@@ -89,7 +95,9 @@ impl Reason {
             | Self::BadBcd
             | Self::BadScaleFactor
             | Self::NotInEnum
-            | Self::Invalid => true,
+            | Self::Invalid
+            | Self::NoMatch
+            | Self::OtherUnit => true,
             _ => false,
         }
     }
@@ -143,6 +151,8 @@ impl fmt::Display for Reason {
             Self::BadScaleFactor => "bad_scale_factor",
             Self::NotInEnum => "not_in_enum",
             Self::Invalid => "invalid",
+            Self::NoMatch => "no_match",
+            Self::OtherUnit => "other_unit",
         };
         formatter.write_str(word)
     }
@@ -182,7 +192,9 @@ mod tests {
             Reason::BadBcd => Reason::BadScaleFactor,
             Reason::BadScaleFactor => Reason::NotInEnum,
             Reason::NotInEnum => Reason::Invalid,
-            Reason::Invalid => return None,
+            Reason::Invalid => Reason::NoMatch,
+            Reason::NoMatch => Reason::OtherUnit,
+            Reason::OtherUnit => return None,
         })
     }
 

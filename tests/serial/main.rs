@@ -9,3 +9,4 @@
 
 mod checksum;
 mod framing;
+mod parse;

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use regex::bytes::{Captures, Regex, RegexBuilder};
+
+use crate::value::{ByteOrder, TagType, Value};
+
 /// How an instrument's bytes are cut into frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FramingOptions {
@@ -94,5 +98,121 @@ impl Endian {
             Self::Big => bytes.iter().fold(0, join),
             Self::Little => bytes.iter().rev().fold(0, join),
         }
+    }
+}
+
+/// How frames become values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParseOptions {
+    /// Frames that this does not find are not for us, and say nothing; `None`: all are for us.
+    pub only: Option<Pattern>,
+    /// What frames look like.
+    pub format: Format,
+    /// The values in them.
+    pub fields: Vec<FieldOptions>,
+    /// While one of these fields has this value, or none, the others are uncertain.
+    pub uncertain_when: Vec<(String, Value)>,
+}
+
+/// What frames look like.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Format {
+    /// Text that this pattern finds; a field is a named group.
+    Regex(Pattern),
+    /// Text between separators, blanks around it dropped; a field is a column.
+    Csv(u8),
+    /// A JSON document; a field is a JSON Pointer.
+    Json,
+    /// Bytes; a field has an offset.
+    Binary,
+}
+
+/// One value of a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldOptions {
+    /// Its name in payloads and topics.
+    pub name: String,
+    /// Where it stands.
+    pub source: Source,
+    /// What it is.
+    pub kind: FieldType,
+    /// Multiplied with a number; 1.0: the number itself.
+    pub scale: f64,
+    /// Digits after the point that are published; `None`: as many as the value has.
+    pub decimals: Option<u8>,
+    /// What it means instead of what stands there; where there is one, nothing else may stand there.
+    pub map: Vec<(String, Value)>,
+    /// Its unit.
+    pub unit: Option<String>,
+    /// Where the frame says its unit: what is told, or where there is a `unit`, what has to be that.
+    pub unit_from: Option<Source>,
+}
+
+/// Where a field stands in a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In a named group of the pattern.
+    Group(String),
+    /// In this column, from 0.
+    Column(usize),
+    /// At this JSON Pointer.
+    Pointer(String),
+    /// From this byte on, from 0; numbers in this order.
+    Bytes(usize, ByteOrder),
+}
+
+/// What a field is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    /// One byte, signed.
+    Int8,
+    /// One byte.
+    Uint8,
+    /// As in registers, but for text.
+    Tag(TagType),
+    /// Text; among bytes so many, without trailing NULs and blanks.
+    Text(usize),
+}
+
+/// A regular expression over bytes: classes are ASCII, `.` is any byte but a line feed. Finding takes time linear in the
+/// frame.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+/// Most memory that a pattern may take.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, over several lines that point at the place.
+    pub fn new(text: &str) -> Result<Self, regex::Error> {
+        RegexBuilder::new(text)
+            .unicode(false)
+            .size_limit(PATTERN_BYTES_MAX)
+            .build()
+            .map(Self)
+    }
+
+    /// Whether it is found in `bytes`.
+    #[must_use]
+    pub fn finds(&self, bytes: &[u8]) -> bool {
+        self.0.is_match(bytes)
+    }
+
+    /// The named groups.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.0.capture_names().flatten()
+    }
+
+    pub(super) fn captures<'f>(&self, bytes: &'f [u8]) -> Option<Captures<'f>> {
+        self.0.captures(bytes)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
     }
 }
