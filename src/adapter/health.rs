@@ -77,9 +77,19 @@ impl Health {
     /// Of a device that was not asked yet.
     #[must_use]
     pub fn new(device: &DeviceOptions) -> Self {
+        Self::with(
+            device.offline_after,
+            device.probe_backoff,
+            device.groups.len(),
+        )
+    }
+
+    /// Of a device with so many groups, or an instrument, which has one.
+    #[must_use]
+    pub fn with(offline_after: u32, backoff: ProbeBackoff, groups: usize) -> Self {
         Self {
-            offline_after: device.offline_after,
-            backoff: device.probe_backoff,
+            offline_after,
+            backoff,
             status: DeviceStatus {
                 state: None,
                 since: WallTime::default(),
@@ -95,8 +105,8 @@ impl Health {
             },
             failures: 0,
             failing_since: None,
-            probe_wait: device.probe_backoff.min,
-            groups: vec![None; device.groups.len()],
+            probe_wait: backoff.min,
+            groups: vec![None; groups],
             told: None,
         }
     }
@@ -204,6 +214,11 @@ impl Health {
     /// Takes over the count of the schedule.
     pub fn set_overruns(&mut self, overruns: u64) {
         self.status.overruns = overruns;
+    }
+
+    /// So many frames with a wrong checksum came.
+    pub fn add_crc_errors(&mut self, count: u64) {
+        self.status.crc_errors += count;
     }
 
     /// When `$status` is to be told: a change at once but not within a second of the last, else after a minute. `None`

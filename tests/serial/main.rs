@@ -9,4 +9,5 @@
 
 mod checksum;
 mod framing;
+mod instrument;
 mod parse;

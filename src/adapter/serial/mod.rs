@@ -1,16 +1,21 @@
 //! Serial instruments: scales, receivers, readers and meters that speak in frames of their own.
 //!
 //! `options` what an instrument is; `framing` bytes to frames; `checksum` whether they arrived whole; `parse` what they
-//! say (all without I/O).
+//! say; `publish` what is told of that (all without I/O); `line` the frames of a port; `instrument` the actor.
 
 mod checksum;
 mod framing;
+mod instrument;
+mod line;
 mod options;
 mod parse;
+mod publish;
 
 pub use checksum::{Checksum, ChecksumError, ChecksumKind, Encoding, Span};
 pub use framing::{Frame, Framer, FramerStats};
+pub use instrument::{Command, CommandError, Instrument};
 pub use options::{
-    Endian, FieldOptions, FieldType, Format, Framing, FramingOptions, ParseOptions, Pattern, Source,
+    CommandOptions, Endian, FieldOptions, FieldType, Format, Framing, FramingOptions,
+    InstrumentOptions, Mode, ParseOptions, Pattern, Source,
 };
 pub use parse::{FieldReading, Parser};

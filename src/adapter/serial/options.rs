@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
+use super::checksum::Checksum;
+use crate::adapter::options::{Payload, ProbeBackoff};
+use crate::mqtt::QoS;
+use crate::topic::TopicName;
 use crate::value::{ByteOrder, TagType, Value};
 
 /// How an instrument's bytes are cut into frames.
@@ -146,6 +150,8 @@ pub struct FieldOptions {
     pub unit: Option<String>,
     /// Where the frame says its unit: what is told, or where there is a `unit`, what has to be that.
     pub unit_from: Option<Source>,
+    /// Its own topic, for [`Payload::JsonPerTag`] and [`Payload::Value`].
+    pub topic: TopicName,
 }
 
 /// Where a field stands in a frame.
@@ -215,4 +221,65 @@ impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_str() == other.0.as_str()
     }
+}
+
+/// One instrument, alone on its line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstrumentOptions {
+    /// Its name in topics.
+    pub name: String,
+    /// How its bytes are cut into frames.
+    pub framing: FramingOptions,
+    /// What tells whether a frame arrived whole.
+    pub checksum: Option<Checksum>,
+    /// Who speaks first.
+    pub mode: Mode,
+    /// What frames say.
+    pub parse: ParseOptions,
+    /// What it can be told to do.
+    pub commands: Vec<CommandOptions>,
+    /// How readings are published; the topics of single fields are their own.
+    pub payload: Payload,
+    /// QoS of readings.
+    pub qos: QoS,
+    /// Whether readings are retained.
+    pub retain: bool,
+    /// Where `$status` goes.
+    pub status_topic: TopicName,
+    /// Failures in a row, and at least 3 s, after which it is offline.
+    pub offline_after: u32,
+    /// Wait between probes of an offline instrument.
+    pub probe_backoff: ProbeBackoff,
+}
+
+/// Who speaks first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The instrument, whenever it likes.
+    Listen {
+        /// So long without a reading is a failure.
+        stale_after: Duration,
+    },
+    /// We do.
+    Poll {
+        /// What is sent.
+        send: Vec<u8>,
+        /// From one question to the next, by absolute deadline.
+        interval: Duration,
+        /// From the question to the end of the answer.
+        timeout: Duration,
+    },
+}
+
+/// Something that an instrument can be told to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandOptions {
+    /// Its name in topics.
+    pub name: String,
+    /// What is sent.
+    pub send: Vec<u8>,
+    /// What the answer looks like; `None`: there is none.
+    pub expect: Option<Pattern>,
+    /// From the command to the end of the answer.
+    pub timeout: Duration,
 }

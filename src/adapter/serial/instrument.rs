@@ -1,0 +1,363 @@
+//! The actor of one instrument: listens or asks, tells readings and how the instrument stands, passes commands on.
+//!
+//! Invariants: nothing here waits for the broker; one question at a time, and what came before it is no answer to it; after
+//! a failure the line must have been silent for one timeout before it is asked again; no reading is ever repeated, and
+//! silence is told as a reason.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
+
+use super::line::{Line, Said};
+use super::options::{CommandOptions, InstrumentOptions, Mode};
+use super::parse::{FieldReading, Parser};
+use super::publish;
+use crate::adapter::health::{DeviceStatus, Health};
+use crate::adapter::publish::status_message;
+use crate::adapter::reason::Reason;
+use crate::adapter::schedule::{Job, Schedule, Step};
+use crate::clock::{self, WallTime};
+use crate::mqtt::Message;
+
+/// Commands that wait for the line.
+const COMMANDS_MAX: usize = 16;
+/// How long sending may take: an instrument that holds its handshake line must not stop us for ever.
+const SEND_LIMIT: Duration = Duration::from_secs(5);
+/// How often an instrument that is silent for long is said to be offline.
+const OFFLINE_INTERVAL: Duration = Duration::from_secs(60);
+/// A line that never stops is asked again after so many timeouts all the same.
+const SETTLE_TIMEOUTS_MAX: u32 = 10;
+/// The only group of an instrument.
+const JOB: Job = Job {
+    device: 0,
+    group: 0,
+};
+
+/// The actor. `F` takes its messages and never waits.
+#[derive(Debug)]
+pub struct Instrument<F> {
+    options: InstrumentOptions,
+    parser: Parser,
+    health: Health,
+    schedule: Schedule,
+    /// Listening: when silence becomes a failure.
+    stale_at: Instant,
+    /// A question was not answered: its answer may still come.
+    unanswered: bool,
+    commands: mpsc::Receiver<Command>,
+    publish: F,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub struct Command {
+    /// Which of the options.
+    pub name: String,
+    /// What became of it.
+    pub answer: oneshot::Sender<Result<(), CommandError>>,
+}
+
+/// Why a command failed. The text is the error in payloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// There is no such command.
+    #[error("unknown_command")]
+    Unknown,
+    /// No answer in time.
+    #[error("timeout")]
+    Timeout,
+    /// Only other answers than the expected one.
+    #[error("unexpected_reply")]
+    UnexpectedReply,
+}
+
+impl<F: FnMut(Message) + Send> Instrument<F> {
+    /// An instrument, and the way for commands to it. `seed` spreads the first questions of many.
+    #[must_use]
+    pub fn new(options: InstrumentOptions, seed: u64, publish: F) -> (Self, mpsc::Sender<Command>) {
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let now = clock::now();
+        let intervals = match &options.mode {
+            Mode::Poll { interval, .. } => vec![vec![*interval]],
+            Mode::Listen { .. } => Vec::new(),
+        };
+        let instrument = Self {
+            parser: Parser::new(options.parse.clone()),
+            health: Health::with(options.offline_after, options.probe_backoff, 1),
+            schedule: Schedule::new(&intervals, now, seed),
+            stale_at: now,
+            unanswered: false,
+            options,
+            commands,
+            publish,
+        };
+        (instrument, sender)
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> &DeviceStatus {
+        self.health.status()
+    }
+
+    /// Works on an open port until that fails, and says how.
+    pub async fn run(&mut self, port: impl AsyncRead + AsyncWrite + Unpin) -> io::Error {
+        let mut line = Line::new(port, &self.options);
+        let now = clock::now();
+        self.schedule.probe_all(now);
+        if let Mode::Listen { stale_after } = self.options.mode {
+            self.stale_at = now + stale_after;
+        }
+        let mut refused = 0;
+        let error = loop {
+            let step = self.step(&mut line).await;
+            let all = line.stats().refused;
+            self.health
+                .add_crc_errors(all - std::mem::replace(&mut refused, all));
+            if let Err(error) = step {
+                break error;
+            }
+            self.tell_status();
+        };
+        self.unreachable(Reason::ConnectionClosed);
+        error
+    }
+
+    /// There is no port: `reason` is told in place of readings.
+    pub fn unreachable(&mut self, reason: Reason) {
+        self.failed(reason);
+        self.tell_status();
+    }
+
+    async fn step<P: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        line: &mut Line<P>,
+    ) -> io::Result<()> {
+        let now = clock::now();
+        let until = match self.options.mode {
+            Mode::Listen { .. } if self.stale_at <= now => {
+                self.heard_nothing(now);
+                return Ok(());
+            }
+            Mode::Listen { .. } => self.stale_at,
+            Mode::Poll { .. } => match self.schedule.next(now) {
+                Step::Poll(_) if self.schedule.is_suspended(JOB.device) => {
+                    self.all_bad(Reason::Offline);
+                    self.schedule.finished(JOB, now);
+                    return Ok(());
+                }
+                Step::Poll(_) => return self.poll(line).await,
+                Step::Probe(_) => return self.probe(line).await,
+                Step::Wait(until) => until,
+                Step::Idle => now + OFFLINE_INTERVAL,
+            },
+        };
+        let until = self
+            .health
+            .change_at(now)
+            .map_or(until, |change| change.min(until));
+        tokio::select! {
+            biased;
+            Some(command) = self.commands.recv() => self.command(line, command).await,
+            said = line.frame(until) => {
+                if let Some(said) = said? {
+                    self.overheard(&said);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A frame that nobody asked for: what an instrument that is listened to says.
+    fn overheard(&mut self, said: &Said) {
+        let Mode::Listen { stale_after } = self.options.mode else {
+            return;
+        };
+        let Some(readings) = self.parser.parse(&said.payload) else {
+            return;
+        };
+        self.stale_at = clock::now() + stale_after;
+        self.heard(&readings, said.at);
+    }
+
+    fn heard_nothing(&mut self, now: Instant) {
+        let Mode::Listen { stale_after } = self.options.mode else {
+            return;
+        };
+        let wait = if self.health.is_offline() {
+            self.all_bad(Reason::Offline);
+            stale_after.max(OFFLINE_INTERVAL)
+        } else {
+            self.health.count(Some(Reason::Timeout));
+            self.failed(Reason::Timeout);
+            stale_after
+        };
+        self.stale_at = now + wait;
+    }
+
+    async fn poll<P: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        line: &mut Line<P>,
+    ) -> io::Result<()> {
+        match self.ask(line).await? {
+            Ok((readings, at)) => self.heard(&readings, at),
+            Err(reason) => {
+                self.failed(reason);
+                if self.health.is_offline() {
+                    let now = clock::now();
+                    let probe_at = self.health.next_probe(now);
+                    self.schedule.suspend(JOB.device, probe_at, now);
+                }
+            }
+        }
+        self.schedule.finished(JOB, clock::now());
+        self.health.set_overruns(self.schedule.overruns(JOB.device));
+        Ok(())
+    }
+
+    async fn probe<P: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        line: &mut Line<P>,
+    ) -> io::Result<()> {
+        let answer = self.ask(line).await?;
+        let now = clock::now();
+        match answer {
+            Ok((readings, at)) => {
+                self.schedule.resume(JOB.device, now);
+                self.schedule.finished(JOB, now);
+                self.heard(&readings, at);
+            }
+            Err(_) => {
+                let probe_at = self.health.next_probe(now);
+                self.schedule.suspend(JOB.device, probe_at, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// One question, and its answer in time or why there is none.
+    async fn ask<P: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        line: &mut Line<P>,
+    ) -> io::Result<Result<(Vec<FieldReading>, WallTime), Reason>> {
+        let Mode::Poll { send, timeout, .. } = &self.options.mode else {
+            return Ok(Err(Reason::Offline));
+        };
+        if std::mem::take(&mut self.unanswered) {
+            let latest = clock::now() + *timeout * SETTLE_TIMEOUTS_MAX;
+            line.settle(*timeout, latest).await?;
+        }
+        line.discard().await?;
+        let before = line.stats();
+        line.send(send, SEND_LIMIT).await?;
+        let until = clock::now() + *timeout;
+        while let Some(said) = line.frame(until).await? {
+            if let Some(readings) = self.parser.parse(&said.payload) {
+                return Ok(Ok((readings, said.at)));
+            }
+        }
+        let after = line.stats();
+        let reason = if after.refused > before.refused {
+            Reason::WrongChecksum
+        } else if after.garbage > before.garbage {
+            Reason::Garbled
+        } else {
+            Reason::Timeout
+        };
+        self.unanswered = true;
+        // Whatever came instead is counted by the line.
+        self.health.count(Some(Reason::Timeout));
+        Ok(Err(reason))
+    }
+
+    /// Passes a command on. What an instrument says meanwhile of its own accord is a reading as always.
+    async fn command<P: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        line: &mut Line<P>,
+        command: Command,
+    ) -> io::Result<()> {
+        let mut known = self.options.commands.iter();
+        let options = known.find(|known| known.name == command.name).cloned();
+        let result = match options {
+            Some(options) => self.carry_out(line, &options).await?,
+            None => Err(CommandError::Unknown),
+        };
+        if command.answer.send(result).is_err() {
+            tracing::debug!(device = %self.options.name, command = command.name, "nobody waits for what became of it");
+        }
+        Ok(())
+    }
+
+    async fn carry_out<P: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        line: &mut Line<P>,
+        options: &CommandOptions,
+    ) -> io::Result<Result<(), CommandError>> {
+        if matches!(self.options.mode, Mode::Poll { .. }) {
+            line.discard().await?;
+        }
+        line.send(&options.send, SEND_LIMIT).await?;
+        let Some(expect) = &options.expect else {
+            return Ok(Ok(()));
+        };
+        let until = clock::now() + options.timeout;
+        let mut other = false;
+        while let Some(said) = line.frame(until).await? {
+            if expect.finds(&said.payload) {
+                return Ok(Ok(()));
+            }
+            other = true;
+            self.overheard(&said);
+        }
+        self.unanswered = true;
+        let listening = matches!(self.options.mode, Mode::Listen { .. });
+        Ok(Err(if other && !listening {
+            CommandError::UnexpectedReply
+        } else {
+            CommandError::Timeout
+        }))
+    }
+
+    /// The instrument has spoken.
+    fn heard(&mut self, readings: &[FieldReading], at: WallTime) {
+        let failure = readings
+            .iter()
+            .find_map(|reading| reading.value.as_ref().err().copied());
+        if self.health.is_offline() {
+            tracing::info!(device = %self.options.name, "device is back");
+        }
+        self.health.count(failure);
+        self.health.replied(at);
+        self.health.revived(at);
+        self.health.group_read(JOB.group, failure, at);
+        publish::messages(&self.options, readings, at, &mut self.publish);
+    }
+
+    /// The instrument has not. Once it is offline, its readings only come around to say so.
+    fn failed(&mut self, reason: Reason) {
+        let (now, at) = (clock::now(), clock::wall());
+        if !self.health.is_offline() {
+            self.all_bad(reason);
+        }
+        if self.health.failed(reason, now, at) {
+            tracing::warn!(device = %self.options.name, %reason, "device is offline");
+        }
+        self.health.group_read(JOB.group, Some(reason), at);
+    }
+
+    fn all_bad(&mut self, reason: Reason) {
+        let bad = self.parser.all_bad(reason);
+        publish::messages(&self.options, &bad, clock::wall(), &mut self.publish);
+    }
+
+    fn tell_status(&mut self) {
+        let now = clock::now();
+        if self.health.status_at(now).is_some_and(|at| at <= now) {
+            let status = status_message(&self.options.status_topic, self.health.status());
+            (self.publish)(status);
+            self.health.status_told(now);
+        }
+    }
+}
