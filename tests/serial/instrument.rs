@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fieldgate::adapter::serial::{
-    Checksum, ChecksumKind, Command, CommandError, CommandOptions, Encoding, Endian, Framing,
-    FramingOptions, Instrument, InstrumentOptions, Mode, Pattern,
+    Checksum, ChecksumKind, Command, CommandError, CommandOptions, Dialect, Encoding, Endian,
+    Framing, FramingOptions, Instrument, InstrumentOptions, Mode, Pattern,
 };
 use fieldgate::adapter::{Payload, ProbeBackoff};
 use fieldgate::mqtt::{Message, QoS};
@@ -22,28 +22,33 @@ const STATUS: &str = "g/scale1/$status";
 fn scale(mode: Mode) -> InstrumentOptions {
     InstrumentOptions {
         name: "scale1".to_owned(),
-        framing: FramingOptions {
-            kind: Framing::Delimiter(b"\r\n".to_vec()),
-            max_length: 64,
-            frame_timeout: Duration::from_millis(20),
+        dialect: Dialect {
+            framing: FramingOptions {
+                kind: Framing::Delimiter(b"\r\n".to_vec()),
+                max_length: 64,
+                frame_timeout: Duration::from_millis(20),
+            },
+            checksum: None,
+            mode,
+            parse: mt_sics(),
+            commands: vec![
+                CommandOptions {
+                    name: "tare".to_owned(),
+                    send: b"T\r\n".to_vec(),
+                    expect: Some(Pattern::new("^T S").unwrap()),
+                    timeout: Duration::from_millis(200),
+                },
+                CommandOptions {
+                    name: "beep".to_owned(),
+                    send: b"B\r\n".to_vec(),
+                    expect: None,
+                    timeout: Duration::from_millis(200),
+                },
+            ],
         },
-        checksum: None,
-        mode,
-        parse: mt_sics(),
-        commands: vec![
-            CommandOptions {
-                name: "tare".to_owned(),
-                send: b"T\r\n".to_vec(),
-                expect: Some(Pattern::new("^T S").unwrap()),
-                timeout: Duration::from_millis(200),
-            },
-            CommandOptions {
-                name: "beep".to_owned(),
-                send: b"B\r\n".to_vec(),
-                expect: None,
-                timeout: Duration::from_millis(200),
-            },
-        ],
+        topics: ["weight", "stable"]
+            .map(|name| format!("g/scale1/reading/{name}").try_into().unwrap())
+            .into(),
         payload: Payload::Json("g/scale1/reading".to_owned().try_into().unwrap()),
         qos: QoS::AtLeastOnce,
         retain: false,
@@ -66,7 +71,7 @@ fn poll(interval: u64, timeout: u64) -> Mode {
 
 fn listen(stale_after: u64) -> Mode {
     Mode::Listen {
-        stale_after: Duration::from_millis(stale_after),
+        stale_after: Some(Duration::from_millis(stale_after)),
     }
 }
 
@@ -254,7 +259,7 @@ async fn an_instrument_that_is_back_is_found_by_a_probe() {
 #[tokio::test]
 async fn a_wrong_checksum_is_no_reading() {
     let mut options = scale(poll(100, 60));
-    options.checksum = Some(Checksum {
+    options.dialect.checksum = Some(Checksum {
         kind: ChecksumKind::Xor8,
         over: "..-3".parse().unwrap(),
         encoding: Encoding::Hex(Endian::Big),

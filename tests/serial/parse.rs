@@ -20,7 +20,6 @@ pub(crate) fn field(name: &str, source: Source, kind: FieldType) -> FieldOptions
         map: Vec::new(),
         unit: None,
         unit_from: None,
-        topic: format!("g/scale1/reading/{name}").try_into().unwrap(),
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Instrument<F> {
     health: Health,
     schedule: Schedule,
     /// Listening: when silence becomes a failure.
-    stale_at: Instant,
+    stale_at: Option<Instant>,
     /// A question was not answered: its answer may still come.
     unanswered: bool,
     commands: mpsc::Receiver<Command>,
@@ -79,15 +79,15 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
     pub fn new(options: InstrumentOptions, seed: u64, publish: F) -> (Self, mpsc::Sender<Command>) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let now = clock::now();
-        let intervals = match &options.mode {
+        let intervals = match &options.dialect.mode {
             Mode::Poll { interval, .. } => vec![vec![*interval]],
             Mode::Listen { .. } => Vec::new(),
         };
         let instrument = Self {
-            parser: Parser::new(options.parse.clone()),
+            parser: Parser::new(options.dialect.parse.clone()),
             health: Health::with(options.offline_after, options.probe_backoff, 1),
             schedule: Schedule::new(&intervals, now, seed),
-            stale_at: now,
+            stale_at: None,
             unanswered: false,
             options,
             commands,
@@ -104,12 +104,10 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
 
     /// Works on an open port until that fails, and says how.
     pub async fn run(&mut self, port: impl AsyncRead + AsyncWrite + Unpin) -> io::Error {
-        let mut line = Line::new(port, &self.options);
+        let mut line = Line::new(port, &self.options.dialect);
         let now = clock::now();
         self.schedule.probe_all(now);
-        if let Mode::Listen { stale_after } = self.options.mode {
-            self.stale_at = now + stale_after;
-        }
+        self.listen_until_stale(now);
         let mut refused = 0;
         let error = loop {
             let step = self.step(&mut line).await;
@@ -136,12 +134,14 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
         line: &mut Line<P>,
     ) -> io::Result<()> {
         let now = clock::now();
-        let until = match self.options.mode {
-            Mode::Listen { .. } if self.stale_at <= now => {
-                self.heard_nothing(now);
-                return Ok(());
-            }
-            Mode::Listen { .. } => self.stale_at,
+        let until = match self.options.dialect.mode {
+            Mode::Listen { .. } => match self.stale_at {
+                Some(at) if at <= now => {
+                    self.heard_nothing(now);
+                    return Ok(());
+                }
+                at => at.unwrap_or(now + OFFLINE_INTERVAL),
+            },
             Mode::Poll { .. } => match self.schedule.next(now) {
                 Step::Poll(_) if self.schedule.is_suspended(JOB.device) => {
                     self.all_bad(Reason::Offline);
@@ -172,29 +172,32 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
 
     /// A frame that nobody asked for: what an instrument that is listened to says.
     fn overheard(&mut self, said: &Said) {
-        let Mode::Listen { stale_after } = self.options.mode else {
+        if !matches!(self.options.dialect.mode, Mode::Listen { .. }) {
             return;
-        };
-        let Some(readings) = self.parser.parse(&said.payload) else {
-            return;
-        };
-        self.stale_at = clock::now() + stale_after;
-        self.heard(&readings, said.at);
+        }
+        if let Some(readings) = self.parser.parse(&said.payload) {
+            self.listen_until_stale(clock::now());
+            self.heard(&readings, said.at);
+        }
+    }
+
+    /// What was heard at `now` is fresh for so long.
+    fn listen_until_stale(&mut self, now: Instant) {
+        if let Mode::Listen { stale_after } = self.options.dialect.mode {
+            self.stale_at = stale_after.map(|after| now + after);
+        }
     }
 
     fn heard_nothing(&mut self, now: Instant) {
-        let Mode::Listen { stale_after } = self.options.mode else {
-            return;
-        };
-        let wait = if self.health.is_offline() {
+        self.listen_until_stale(now);
+        if self.health.is_offline() {
             self.all_bad(Reason::Offline);
-            stale_after.max(OFFLINE_INTERVAL)
+            let repeated = now + OFFLINE_INTERVAL;
+            self.stale_at = self.stale_at.map(|at| at.max(repeated));
         } else {
             self.health.count(Some(Reason::Timeout));
             self.failed(Reason::Timeout);
-            stale_after
-        };
-        self.stale_at = now + wait;
+        }
     }
 
     async fn poll<P: AsyncRead + AsyncWrite + Unpin>(
@@ -242,7 +245,7 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
         &mut self,
         line: &mut Line<P>,
     ) -> io::Result<Result<(Vec<FieldReading>, WallTime), Reason>> {
-        let Mode::Poll { send, timeout, .. } = &self.options.mode else {
+        let Mode::Poll { send, timeout, .. } = &self.options.dialect.mode else {
             return Ok(Err(Reason::Offline));
         };
         if std::mem::take(&mut self.unanswered) {
@@ -278,7 +281,7 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
         line: &mut Line<P>,
         command: Command,
     ) -> io::Result<()> {
-        let mut known = self.options.commands.iter();
+        let mut known = self.options.dialect.commands.iter();
         let options = known.find(|known| known.name == command.name).cloned();
         let result = match options {
             Some(options) => self.carry_out(line, &options).await?,
@@ -295,7 +298,7 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
         line: &mut Line<P>,
         options: &CommandOptions,
     ) -> io::Result<Result<(), CommandError>> {
-        if matches!(self.options.mode, Mode::Poll { .. }) {
+        if matches!(self.options.dialect.mode, Mode::Poll { .. }) {
             line.discard().await?;
         }
         line.send(&options.send, SEND_LIMIT).await?;
@@ -312,7 +315,7 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
             self.overheard(&said);
         }
         self.unanswered = true;
-        let listening = matches!(self.options.mode, Mode::Listen { .. });
+        let listening = matches!(self.options.dialect.mode, Mode::Listen { .. });
         Ok(Err(if other && !listening {
             CommandError::UnexpectedReply
         } else {

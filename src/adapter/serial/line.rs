@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::checksum::Checksum;
 use super::framing::{Framer, FramerStats};
-use super::options::InstrumentOptions;
+use super::options::Dialect;
 use crate::clock::{self, WallTime};
 
 /// Bytes that one read takes.
@@ -36,11 +36,11 @@ pub(super) struct Line<P> {
 }
 
 impl<P: AsyncRead + AsyncWrite + Unpin> Line<P> {
-    pub(super) fn new(port: P, options: &InstrumentOptions) -> Self {
+    pub(super) fn new(port: P, dialect: &Dialect) -> Self {
         Self {
             port,
-            framer: Framer::new(options.framing.clone(), clock::now()),
-            checksum: options.checksum,
+            framer: Framer::new(dialect.framing.clone(), clock::now()),
+            checksum: dialect.checksum,
             frames: VecDeque::new(),
         }
     }

@@ -15,7 +15,7 @@ pub use checksum::{Checksum, ChecksumError, ChecksumKind, Encoding, Span};
 pub use framing::{Frame, Framer, FramerStats};
 pub use instrument::{Command, CommandError, Instrument};
 pub use options::{
-    CommandOptions, Endian, FieldOptions, FieldType, Format, Framing, FramingOptions,
+    CommandOptions, Dialect, Endian, FieldOptions, FieldType, Format, Framing, FramingOptions,
     InstrumentOptions, Mode, ParseOptions, Pattern, Source,
 };
 pub use parse::{FieldReading, Parser};

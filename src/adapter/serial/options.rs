@@ -150,8 +150,6 @@ pub struct FieldOptions {
     pub unit: Option<String>,
     /// Where the frame says its unit: what is told, or where there is a `unit`, what has to be that.
     pub unit_from: Option<Source>,
-    /// Its own topic, for [`Payload::JsonPerTag`] and [`Payload::Value`].
-    pub topic: TopicName,
 }
 
 /// Where a field stands in a frame.
@@ -223,11 +221,9 @@ impl PartialEq for Pattern {
     }
 }
 
-/// One instrument, alone on its line.
+/// How an instrument speaks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct InstrumentOptions {
-    /// Its name in topics.
-    pub name: String,
+pub struct Dialect {
     /// How its bytes are cut into frames.
     pub framing: FramingOptions,
     /// What tells whether a frame arrived whole.
@@ -238,8 +234,19 @@ pub struct InstrumentOptions {
     pub parse: ParseOptions,
     /// What it can be told to do.
     pub commands: Vec<CommandOptions>,
-    /// How readings are published; the topics of single fields are their own.
+}
+
+/// One instrument, alone on its line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstrumentOptions {
+    /// Its name in topics.
+    pub name: String,
+    /// How it speaks.
+    pub dialect: Dialect,
+    /// How readings are published.
     pub payload: Payload,
+    /// A topic for each field, in their order, for [`Payload::JsonPerTag`] and [`Payload::Value`].
+    pub topics: Vec<TopicName>,
     /// QoS of readings.
     pub qos: QoS,
     /// Whether readings are retained.
@@ -257,8 +264,8 @@ pub struct InstrumentOptions {
 pub enum Mode {
     /// The instrument, whenever it likes.
     Listen {
-        /// So long without a reading is a failure.
-        stale_after: Duration,
+        /// So long without a reading is a failure; `None`: it speaks when somebody uses it.
+        stale_after: Option<Duration>,
     },
     /// We do.
     Poll {

@@ -34,16 +34,17 @@ pub(super) fn messages(
             properties: None,
         });
     };
-    let fields = options.parse.fields.iter().zip(readings);
+    let fields = &options.dialect.parse.fields;
+    let singles = options.topics.iter().zip(readings);
     match &options.payload {
-        Payload::Json(topic) => send(topic, json(&options.parse.fields, readings, at)),
+        Payload::Json(topic) => send(topic, json(fields, readings, at)),
         Payload::JsonPerTag => {
-            for (field, reading) in fields {
-                send(&field.topic, field_json(reading, at));
+            for (topic, reading) in singles {
+                send(topic, field_json(reading, at));
             }
         }
         Payload::Value => {
-            for (field, reading) in fields {
+            for (topic, reading) in singles {
                 let mut payload = String::new();
                 match &reading.value {
                     Ok(value) if !reading.uncertain => write_plain_value(&mut payload, value),
@@ -51,7 +52,7 @@ pub(super) fn messages(
                     _ if options.retain => {}
                     _ => continue,
                 }
-                send(&field.topic, payload);
+                send(topic, payload);
             }
         }
     }
