@@ -51,6 +51,8 @@ pub enum Code {
     Provider,
     /// FG040: an address, reference or length that does not fit the tag.
     BadRegister,
+    /// FG041: frames of an instrument that cannot be so, or say what is looked for.
+    BadFrame,
     /// FG050: a file that is not there.
     MissingFile,
     /// FG051: an address that cannot be listened on or dialled.
@@ -65,7 +67,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Unreadable,
         Self::Syntax,
         Self::UnknownKey,
@@ -86,6 +88,7 @@ impl Code {
         Self::BadRoute,
         Self::Provider,
         Self::BadRegister,
+        Self::BadFrame,
         Self::MissingFile,
         Self::BadAddress,
         Self::ListenerOverlap,
@@ -117,6 +120,7 @@ impl Code {
             Self::BadRoute => "FG033",
             Self::Provider => "FG034",
             Self::BadRegister => "FG040",
+            Self::BadFrame => "FG041",
             Self::MissingFile => "FG050",
             Self::BadAddress => "FG051",
             Self::ListenerOverlap => "FG052",

@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::adapter::ConnectionOptions;
+use crate::adapter::serial::Dialect;
 use crate::auth::AccessOptions;
 use crate::bridge::BridgeOptions;
 use crate::broker::{BrokerOptions, Durability};
@@ -44,6 +45,7 @@ use crate::listener::ListenerOptions;
 use crate::store::{LogOptions, SessionLogOptions, StateOptions};
 use context::{Context, Noted};
 use place::Place;
+use section::Section;
 
 /// Reads a duration as the file has them: `500ms`, `7d`.
 ///
@@ -157,6 +159,34 @@ pub fn load(path: &Path) -> Result<Loaded, Faults> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<Loaded, Faults> {
+    let (config, warnings) = read(text, file, environment, build::build)?;
+    Ok(Loaded { config, warnings })
+}
+
+/// Reads how an instrument speaks, the section `serial:` of a device, from a `text` of its own.
+///
+/// # Errors
+/// As [`load`].
+pub fn dialect(text: &str, file: &Path, environment: &dyn Environment) -> Result<Dialect, Faults> {
+    let build = |context: &mut Context<'_>, root: &serde_yaml::Value| {
+        let section = Section::<raw::Serial>::read(context, root, Place::default());
+        build::dialect(context, &section)
+    };
+    let (dialect, warnings) = read(text, file, environment, build)?;
+    // What is not there was at fault, and that was noted.
+    dialect.ok_or(Faults {
+        list: warnings,
+        more: 0,
+    })
+}
+
+/// What `build` makes of `text`, with the warnings; or all faults.
+fn read<T>(
+    text: &str,
+    file: &Path,
+    environment: &dyn Environment,
+    build: impl FnOnce(&mut Context<'_>, &serde_yaml::Value) -> T,
+) -> Result<(T, Vec<Fault>), Faults> {
     let document = match document::parse(text) {
         Ok(document) => document,
         Err(error) => {
@@ -185,7 +215,7 @@ pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<L
             "remove the tag, or use quotes",
         );
     }
-    let config = build::build(&mut context, &document.root);
+    let built = build(&mut context, &document.root);
     let faults = placed(text, file, context.into_noted());
     if faults.more > 0
         || faults
@@ -195,10 +225,7 @@ pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<L
     {
         return Err(faults);
     }
-    Ok(Loaded {
-        config,
-        warnings: faults.list,
-    })
+    Ok((built, faults.list))
 }
 
 /// Gives each fault its line and column, and sorts by them.

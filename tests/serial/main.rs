@@ -8,6 +8,7 @@
 )]
 
 mod checksum;
+mod dialects;
 mod framing;
 mod instrument;
 mod parse;

@@ -16,6 +16,6 @@ pub use framing::{Frame, Framer, FramerStats};
 pub use instrument::{Command, CommandError, Instrument};
 pub use options::{
     CommandOptions, Dialect, Endian, FieldOptions, FieldType, Format, Framing, FramingOptions,
-    InstrumentOptions, Mode, ParseOptions, Pattern, Source,
+    InstrumentOptions, Mode, ParseOptions, Pattern, PatternError, Source,
 };
 pub use parse::{FieldReading, Parser};

@@ -183,6 +183,15 @@ pub enum FieldType {
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
+/// What is wrong with a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternError {
+    /// At which of its characters, from 1.
+    pub column: Option<usize>,
+    /// What is wrong there.
+    pub message: String,
+}
+
 /// Most memory that a pattern may take.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
@@ -190,13 +199,14 @@ impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// Says what is wrong with it, over several lines that point at the place.
-    pub fn new(text: &str) -> Result<Self, regex::Error> {
+    /// Says what is wrong with it, and where.
+    pub fn new(text: &str) -> Result<Self, PatternError> {
         RegexBuilder::new(text)
             .unicode(false)
             .size_limit(PATTERN_BYTES_MAX)
             .build()
             .map(Self)
+            .map_err(|error| PatternError::new(&error))
     }
 
     /// Whether it is found in `bytes`.
@@ -212,6 +222,36 @@ impl Pattern {
 
     pub(super) fn captures<'f>(&self, bytes: &'f [u8]) -> Option<Captures<'f>> {
         self.0.captures(bytes)
+    }
+}
+
+impl PatternError {
+    /// Of an error that shows the pattern with a mark below it:
+    ///
+    /// ```text
+    /// regex parse error:
+    ///     a(b
+    ///      ^
+    /// error: unclosed group
+    /// ```
+    fn new(error: &regex::Error) -> Self {
+        const INDENT: usize = 4;
+        if let regex::Error::CompiledTooBig(_) = error {
+            return Self {
+                column: None,
+                message: "the pattern is too large: repeat less".to_owned(),
+            };
+        }
+        let text = error.to_string();
+        let mark = text
+            .lines()
+            .rfind(|line| line.contains('^') && line.trim().chars().all(|mark| mark == '^'));
+        let column = mark.and_then(|line| (line.find('^')? + 1).checked_sub(INDENT));
+        let message = text.lines().last().unwrap_or_default();
+        Self {
+            column,
+            message: message.trim_start_matches("error: ").to_owned(),
+        }
     }
 }
 

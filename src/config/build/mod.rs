@@ -15,10 +15,13 @@ mod meaning;
 mod profile;
 mod receive;
 mod route;
+mod serial;
 mod tag;
 mod together;
 mod topics;
 mod websocket;
+
+pub(super) use serial::dialect;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ mod bridge;
 mod broker;
 mod device;
 mod scalar;
+mod serial;
 
 pub(super) use bridge::{Backlog, Backoff, Bridge, BridgeTls, Rate, Receive, Route};
 pub(super) use broker::{
@@ -15,6 +16,10 @@ pub(super) use device::{
     PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, Tag, Template,
 };
 pub(super) use scalar::{AutoTime, Deadband, OneOf, Size, Time, Words};
+pub(super) use serial::{
+    Binary, Checksum, Command, Csv, Encoding, Field, Framing, Json, LengthField, Parse, Poll,
+    Serial,
+};
 
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
@@ -70,6 +75,19 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
         ("templates.NAME", shape::<Template>()),
         ("devices[]", shape::<Device>()),
         ("devices[].probe_backoff", shape::<ProbeBackoff>()),
+        ("devices[].serial", shape::<Serial>()),
+        ("devices[].serial.framing", shape::<Framing>()),
+        (
+            "devices[].serial.framing.length_field",
+            shape::<LengthField>(),
+        ),
+        ("devices[].serial.checksum", shape::<Checksum>()),
+        ("devices[].serial.poll", shape::<Poll>()),
+        ("devices[].serial.parse", shape::<Parse>()),
+        ("devices[].serial.parse.csv", shape::<Csv>()),
+        ("devices[].serial.parse.binary", shape::<Binary>()),
+        ("devices[].serial.parse.fields.NAME", shape::<Field>()),
+        ("devices[].serial.commands.NAME", shape::<Command>()),
         ("devices[].groups[]", shape::<Group>()),
         ("devices[].groups[].tags[]", shape::<Tag>()),
         ("bridges[]", shape::<Bridge>()),
