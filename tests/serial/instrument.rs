@@ -314,6 +314,31 @@ async fn a_command_goes_between_questions() {
 }
 
 #[tokio::test]
+async fn a_command_is_not_carried_out_later() {
+    let (mut instrument, commands) = Instrument::new(scale(listen(10_000)), 0, drop::<Message>);
+    let give = |name: &str| {
+        let (answer, receiver) = oneshot::channel();
+        let name = name.to_owned();
+        commands.try_send(Command { name, answer }).unwrap();
+        receiver
+    };
+    let waited = give("beep");
+    let (port, mut cable) = tokio::io::duplex(64);
+    let task = tokio::spawn(async move { instrument.run(port).await });
+    assert_eq!(
+        waited.await.unwrap(),
+        Err(CommandError::Offline),
+        "there was no port"
+    );
+    drop(give("beep"));
+    assert_eq!(give("tare").await.unwrap(), Err(CommandError::Timeout));
+    let mut sent = [0; 64];
+    let count = cable.read(&mut sent).await.unwrap();
+    assert_eq!(&sent[..count], b"T\r\n", "nobody waited for the beep");
+    task.abort();
+}
+
+#[tokio::test]
 async fn a_port_that_is_gone_ends_the_run_and_the_readings() {
     for mode in [listen(10_000), poll(60_000, 50)] {
         let mut bench = Bench::new(scale(mode));

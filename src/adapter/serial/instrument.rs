@@ -2,7 +2,8 @@
 //!
 //! Invariants: nothing here waits for the broker; one question at a time, and what came before it is no answer to it; after
 //! a failure the line must have been silent for one timeout before it is asked again; no reading is ever repeated, and
-//! silence is told as a reason.
+//! silence is told as a reason; commands go before questions, and one that had to wait for a port, or that nobody waits
+//! for any more, is not carried out.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -65,6 +66,9 @@ pub enum CommandError {
     /// There is no such command.
     #[error("unknown_command")]
     Unknown,
+    /// The instrument is silent, or there is no port.
+    #[error("offline")]
+    Offline,
     /// No answer in time.
     #[error("timeout")]
     Timeout,
@@ -104,6 +108,7 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
 
     /// Works on an open port until that fails, and says how.
     pub async fn run(&mut self, port: impl AsyncRead + AsyncWrite + Unpin) -> io::Error {
+        self.refuse_commands();
         let mut line = Line::new(port, &self.options.dialect);
         let now = clock::now();
         self.schedule.probe_all(now);
@@ -125,6 +130,7 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
 
     /// There is no port: `reason` is told in place of readings.
     pub fn unreachable(&mut self, reason: Reason) {
+        self.refuse_commands();
         self.failed(reason);
         self.tell_status();
     }
@@ -133,6 +139,9 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
         &mut self,
         line: &mut Line<P>,
     ) -> io::Result<()> {
+        if let Ok(command) = self.commands.try_recv() {
+            return self.command(line, command).await;
+        }
         let now = clock::now();
         let until = match self.options.dialect.mode {
             Mode::Listen { .. } => match self.stale_at {
@@ -275,7 +284,19 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
         Ok(Err(reason))
     }
 
-    /// Passes a command on. What an instrument says meanwhile of its own accord is a reading as always.
+    /// Commands act on the world as it was when they were given.
+    fn refuse_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.answer(command, Err(CommandError::Offline));
+        }
+    }
+
+    fn answer(&self, command: Command, result: Result<(), CommandError>) {
+        if command.answer.send(result).is_err() {
+            tracing::debug!(device = %self.options.name, command = command.name, "nobody waits for what became of it");
+        }
+    }
+
     async fn command<P: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         line: &mut Line<P>,
@@ -284,15 +305,17 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
         let mut known = self.options.dialect.commands.iter();
         let options = known.find(|known| known.name == command.name).cloned();
         let result = match options {
+            _ if command.answer.is_closed() || self.health.is_offline() => {
+                Err(CommandError::Offline)
+            }
             Some(options) => self.carry_out(line, &options).await?,
             None => Err(CommandError::Unknown),
         };
-        if command.answer.send(result).is_err() {
-            tracing::debug!(device = %self.options.name, command = command.name, "nobody waits for what became of it");
-        }
+        self.answer(command, result);
         Ok(())
     }
 
+    /// Sends a command. What an instrument says meanwhile of its own accord is a reading as always.
     async fn carry_out<P: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         line: &mut Line<P>,
