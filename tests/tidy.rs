@@ -60,6 +60,10 @@ const PARTS: &[(&str, &[&str])] = &[
     ("adapter/health", &["options", "reason"]),
     ("adapter/publish", &["options", "reason", "health"]),
     ("adapter/command", &["options", "reason", "plan"]),
+    (
+        "adapter/serial",
+        &["options", "reason", "health", "schedule", "publish"],
+    ),
 ];
 
 /// Where decisions are made: no runtime, sockets, files, clocks, randomness. `now` and seeds are arguments. A file

@@ -26,7 +26,7 @@ fn scale(mode: Mode) -> InstrumentOptions {
             framing: FramingOptions {
                 kind: Framing::Delimiter(b"\r\n".to_vec()),
                 max_length: 64,
-                frame_timeout: Duration::from_millis(20),
+                frame_timeout: Duration::from_millis(300),
             },
             checksum: None,
             mode,
@@ -36,13 +36,13 @@ fn scale(mode: Mode) -> InstrumentOptions {
                     name: "tare".to_owned(),
                     send: b"T\r\n".to_vec(),
                     expect: Some(Pattern::new("^T S").unwrap()),
-                    timeout: Duration::from_millis(200),
+                    timeout: Duration::from_millis(500),
                 },
                 CommandOptions {
                     name: "beep".to_owned(),
                     send: b"B\r\n".to_vec(),
                     expect: None,
-                    timeout: Duration::from_millis(200),
+                    timeout: Duration::from_millis(500),
                 },
             ],
         },
@@ -155,6 +155,18 @@ impl Bench {
     }
 }
 
+/// Whether the page of topics shows this body, whatever its stamp.
+fn is_on_the_page(body: &Value) -> bool {
+    let page = include_str!("../../config/docs/topics.md");
+    let bodies = page.lines().filter(|line| line.starts_with("{\"ts\""));
+    bodies
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .any(|mut shown| {
+            shown.as_object_mut().unwrap().remove("ts");
+            shown == *body
+        })
+}
+
 fn good(weight: f64) -> Value {
     json!({"values": {"weight": weight, "stable": true}, "units": {"weight": "g"}})
 }
@@ -166,12 +178,13 @@ fn bad(reason: &str) -> Value {
 #[tokio::test]
 async fn what_an_instrument_says_by_itself_is_told() {
     let mut bench = Bench::new(scale(listen(10_000)));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     bench.say("S S     100.00 g\r\nS D      9").await;
     assert_eq!(bench.readings(1).await, [good(100.0)]);
     bench.say("9.87 g\r\nS I\r\n").await;
     let swinging = json!({"values": {"weight": 99.87, "stable": false}, "uncertain": {"weight": "flagged"},
         "units": {"weight": "g"}});
+    assert!(is_on_the_page(&swinging));
     assert_eq!(
         bench.readings(3).await,
         [good(100.0), swinging, bad("no_match")]
@@ -214,11 +227,11 @@ async fn silence_is_told_as_a_reason_and_then_as_offline() {
 
 #[tokio::test]
 async fn questions_are_answered_or_time_out() {
-    let mut bench = Bench::new(scale(poll(100, 60)));
+    let mut bench = Bench::new(scale(poll(500, 300)));
     bench.asked("SI\r\n").await;
     bench.say("S S     100.00 g\r\n").await;
     bench.asked("SI\r\n").await;
-    bench.say("S S     10").await;
+    bench.say(&"S S     10".repeat(10)).await;
     assert_eq!(bench.readings(2).await, [good(100.0), bad("garbled")]);
     bench.asked("SI\r\n").await;
     assert_eq!(bench.readings(3).await[2], bad("timeout"));
@@ -226,7 +239,7 @@ async fn questions_are_answered_or_time_out() {
 
 #[tokio::test]
 async fn a_late_answer_is_nobodys() {
-    let mut bench = Bench::new(scale(poll(100, 80)));
+    let mut bench = Bench::new(scale(poll(500, 300)));
     bench.asked("SI\r\n").await;
     assert_eq!(bench.readings(1).await, [bad("timeout")]);
     bench.say("S S     111.11 g\r\n").await;
@@ -258,7 +271,7 @@ async fn an_instrument_that_is_back_is_found_by_a_probe() {
 
 #[tokio::test]
 async fn a_wrong_checksum_is_no_reading() {
-    let mut options = scale(poll(100, 60));
+    let mut options = scale(poll(500, 300));
     options.dialect.checksum = Some(Checksum {
         kind: ChecksumKind::Xor8,
         over: "..-3".parse().unwrap(),
@@ -276,7 +289,7 @@ async fn a_wrong_checksum_is_no_reading() {
 #[tokio::test]
 async fn commands_have_an_answer_or_none() {
     let mut bench = Bench::new(scale(listen(10_000)));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     let tare = bench.command("tare").await;
     bench.asked("T\r\n").await;
     bench.say("S S     100.00 g\r\nT S     100.00 g\r\n").await;
@@ -300,7 +313,7 @@ async fn commands_have_an_answer_or_none() {
 
 #[tokio::test]
 async fn a_command_goes_between_questions() {
-    let mut bench = Bench::new(scale(poll(300, 50)));
+    let mut bench = Bench::new(scale(poll(500, 300)));
     bench.asked("SI\r\n").await;
     bench.say("S S     100.00 g\r\n").await;
     bench.readings(1).await;
@@ -355,10 +368,11 @@ async fn one_message_a_field_tells_quality_and_unit() {
     let mut options = scale(listen(10_000));
     options.payload = Payload::JsonPerTag;
     let mut bench = Bench::new(options);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    bench.say("S D     100.00 g\r\n").await;
-    let weight = json!({"value": 100.0, "quality": "uncertain", "reason": "flagged", "unit": "g"});
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    bench.say("S D      99.87 g\r\n").await;
+    let weight = json!({"value": 99.87, "quality": "uncertain", "reason": "flagged", "unit": "g"});
     let stable = json!({"value": false, "quality": "good"});
+    assert!(is_on_the_page(&weight));
     assert_eq!(bench.readings(2).await, [weight, stable]);
 }
 
@@ -367,7 +381,7 @@ async fn a_bare_value_is_told_only_where_it_is_certain() {
     let mut options = scale(listen(10_000));
     (options.payload, options.retain) = (Payload::Value, true);
     let mut bench = Bench::new(options);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     bench.say("S D     100.00 g\r\nS S     100.00 g\r\n").await;
     let payloads = |bench: &Bench| -> Vec<String> {
         let told = bench.told.lock().unwrap();
