@@ -62,7 +62,14 @@ const PARTS: &[(&str, &[&str])] = &[
     ("adapter/command", &["options", "reason", "plan"]),
     (
         "adapter/serial",
-        &["options", "reason", "health", "schedule", "publish"],
+        &[
+            "wire_options",
+            "options",
+            "reason",
+            "health",
+            "schedule",
+            "publish",
+        ],
     ),
 ];
 

@@ -2,11 +2,13 @@
 //!
 //! `options` what to read; `plan` as which requests, `split` what of one that is refused, `schedule` when, `health` how a
 //! device stands, `said` what of a reading is new, `publish` how it is said (all six without I/O); `modbus` the wire;
-//! `poller` the actor; `serial` instruments that speak no Modbus; `outbox` the bounded queue to the broker. Reasons of bad readings are listed in `reason`.
+//! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `outbox` the bounded queue
+//! to the broker. Reasons of bad readings are listed in `reason`.
 //!
 //! Invariants: a value comes from the reply to its own request, checked in full, or there is none but a reason (P4);
 //! polling never waits for the broker (P3); one dead unit costs the others on its wire at most one timeout per back-off.
 
+mod attendant;
 mod cycle;
 #[cfg(test)]
 mod fixture;

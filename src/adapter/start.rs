@@ -6,12 +6,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::attendant::Attendant;
 use super::cycle::Plans;
 use super::health::{DeviceStatus, Health};
 use super::options::ConnectionOptions;
 use super::outbox::{Outbox, OutboxLimits, OutboxStats, Sink};
 use super::plan::PlanError;
 use super::poller::Poller;
+use super::serial::InstrumentConnection;
 use crate::broker::LinkClosed;
 use crate::shutdown::Stop;
 
@@ -72,20 +74,49 @@ impl Adapter {
     ) -> Result<Self, PlanError> {
         let plans = Arc::new(Plans::new(&options)?);
         let options = Arc::new(options);
-        let outbox = Outbox::new(&options.name, OUTBOX);
-        let (sender, status) = watch::channel(AdapterStatus::new(&options));
+        let devices = options
+            .devices
+            .iter()
+            .map(|device| NamedStatus::new(&device.name, &Health::new(device)));
+        let status = AdapterStatus::new(&options.name, devices.collect());
+        let actor = move |outbox, status| {
+            Poller::new(Arc::clone(&options), Arc::clone(&plans), outbox, status).run()
+        };
+        Ok(Self::supervised(status, actor, sink, stop))
+    }
+
+    /// Starts an instrument, in the same way.
+    pub fn start_instrument(options: InstrumentConnection, sink: impl Sink, stop: Stop) -> Self {
+        let options = Arc::new(options);
+        let instrument = &options.instrument;
+        let health = Health::with(instrument.offline_after, instrument.probe_backoff, 1);
+        let devices = vec![NamedStatus::new(&instrument.name, &health)];
+        let status = AdapterStatus::new(&options.name, devices);
+        let actor =
+            move |outbox, status| Attendant::new(Arc::clone(&options), outbox, status).run();
+        Self::supervised(status, actor, sink, stop)
+    }
+
+    fn supervised<F, A>(status: AdapterStatus, actor: F, sink: impl Sink, stop: Stop) -> Self
+    where
+        F: Fn(Outbox, watch::Sender<AdapterStatus>) -> A + Send + Sync + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
+        let name = status.name.clone();
+        let outbox = Outbox::new(&name, OUTBOX);
+        let (sender, status) = watch::channel(status);
         let drain = tokio::spawn({
             let outbox = outbox.clone();
             async move { outbox.drain(sink).await }
         });
         let supervisor = Supervisor {
-            options,
-            plans,
+            name,
+            actor,
             outbox,
             status: sender,
         };
         tokio::spawn(supervisor.run(drain, stop));
-        Ok(Self { status })
+        Self { status }
     }
 
     /// The newest status, and the next.
@@ -96,32 +127,41 @@ impl Adapter {
 }
 
 impl AdapterStatus {
-    fn new(options: &ConnectionOptions) -> Self {
-        let devices = options.devices.iter().map(|device| NamedStatus {
-            name: device.name.clone(),
-            status: Health::new(device).status().clone(),
-        });
+    fn new(name: &str, devices: Vec<NamedStatus>) -> Self {
         Self {
-            name: options.name.clone(),
+            name: name.to_owned(),
             connected: false,
             connects: 0,
             error: None,
             outbox: OutboxStats::default(),
             restarts: 0,
-            devices: devices.collect(),
+            devices,
+        }
+    }
+}
+
+impl NamedStatus {
+    fn new(name: &str, health: &Health) -> Self {
+        Self {
+            name: name.to_owned(),
+            status: health.status().clone(),
         }
     }
 }
 
 /// Keeps the actor running: a panic in it is caught, counted, and it starts anew on a connection of its own.
-struct Supervisor {
-    options: Arc<ConnectionOptions>,
-    plans: Arc<Plans>,
+struct Supervisor<F> {
+    name: String,
+    actor: F,
     outbox: Outbox,
     status: watch::Sender<AdapterStatus>,
 }
 
-impl Supervisor {
+impl<F, A> Supervisor<F>
+where
+    F: Fn(Outbox, watch::Sender<AdapterStatus>) -> A,
+    A: Future<Output = ()> + Send + 'static,
+{
     async fn run(self, drain: JoinHandle<Result<(), LinkClosed>>, mut stop: Stop) {
         tokio::select! {
             () = stop.requested() => {}
@@ -131,10 +171,10 @@ impl Supervisor {
         let mut drain = Aborting(drain);
         match tokio::time::timeout(DRAIN_LIMIT, &mut drain.0).await {
             Ok(Ok(Ok(()))) => {}
-            Ok(_) => tracing::debug!(connection = %self.options.name, "the broker ended first"),
+            Ok(_) => tracing::debug!(connection = %self.name, "the broker ended first"),
             Err(_) => {
                 let left = self.outbox.stats().waiting;
-                tracing::warn!(connection = %self.options.name, left, "the broker did not take the last readings");
+                tracing::warn!(connection = %self.name, left, "the broker did not take the last readings");
             }
         }
         self.status.send_modify(|status| {
@@ -147,15 +187,10 @@ impl Supervisor {
 
     async fn poll_for_ever(&self) {
         loop {
-            let poller = Poller::new(
-                Arc::clone(&self.options),
-                Arc::clone(&self.plans),
-                self.outbox.clone(),
-                self.status.clone(),
-            );
-            let mut task = Aborting(tokio::spawn(poller.run()));
+            let actor = (self.actor)(self.outbox.clone(), self.status.clone());
+            let mut task = Aborting(tokio::spawn(actor));
             if let Err(error) = (&mut task.0).await {
-                tracing::error!(connection = %self.options.name, %error, "the adapter failed and is started again");
+                tracing::error!(connection = %self.name, %error, "the adapter failed and is started again");
             }
             self.status.send_modify(|status| status.restarts += 1);
             tokio::time::sleep(RESTART_PAUSE).await;

@@ -10,7 +10,8 @@ use super::control::{self, Backlog};
 use super::report::StoreHealth;
 use super::stores::{Found, Opened};
 use super::{Prepared, memory, report, sys};
-use crate::adapter::{Adapter, PlanError};
+use crate::adapter::serial::InstrumentConnection;
+use crate::adapter::{Adapter, ConnectionOptions, PlanError};
 use crate::auth::Authenticator;
 use crate::bridge::{BridgeHandle, Lanes, Local, PreparedBridge};
 use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
@@ -116,10 +117,9 @@ impl Gateway {
                 .await?;
         }
         gateway.tell_absent_bridges(&id).await?;
-        for connection in prepared.connections {
-            let link = gateway.link(&connection.name, Origin::Device).await?;
-            Adapter::start(connection, link, gateway.stops.adapters.stop())?;
-        }
+        gateway
+            .start_adapters(prepared.connections, prepared.instruments)
+            .await?;
         for listener in prepared.listeners {
             let stop = gateway.stops.listeners.stop();
             let listener = listener.start(gateway.broker.clone(), stop);
@@ -141,6 +141,22 @@ impl Gateway {
         }
         tracing::info!(gateway = id, "running");
         Ok(gateway)
+    }
+
+    async fn start_adapters(
+        &self,
+        connections: Vec<ConnectionOptions>,
+        instruments: Vec<InstrumentConnection>,
+    ) -> Result<(), StartError> {
+        for connection in connections {
+            let link = self.link(&connection.name, Origin::Device).await?;
+            Adapter::start(connection, link, self.stops.adapters.stop())?;
+        }
+        for instrument in instruments {
+            let link = self.link(&instrument.name, Origin::Device).await?;
+            Adapter::start_instrument(instrument, link, self.stops.adapters.stop());
+        }
+        Ok(())
     }
 
     /// The local broker.

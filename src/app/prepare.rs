@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::adapter::ConnectionOptions;
+use crate::adapter::serial::InstrumentConnection;
 use crate::auth::{Access, AccessOptions, Acl, AclFault, Credentials, FileError, LineFault, Users};
 use crate::bridge::{PreparedBridge, StartError as BridgeError};
 use crate::broker::BrokerOptions;
@@ -23,6 +24,7 @@ pub struct Prepared {
     pub(super) credentials: Credentials,
     pub(super) listeners: Vec<PreparedListener>,
     pub(super) connections: Vec<ConnectionOptions>,
+    pub(super) instruments: Vec<InstrumentConnection>,
     pub(super) sessions: SessionStoreOptions,
     pub(super) bridges: Vec<(PreparedBridge, LogOptions)>,
 }
@@ -85,6 +87,7 @@ impl Prepared {
                 credentials: Credentials { users, access },
                 listeners,
                 connections: config.connections,
+                instruments: config.instruments,
                 sessions: config.sessions,
                 bridges,
             }),

@@ -112,6 +112,7 @@ fn changed(started: &Config, now: &Config) -> Vec<&'static str> {
         store,
         sessions,
         connections,
+        instruments,
         bridges,
     } = now;
     let total = |sessions: &SessionStoreOptions| sessions.log.queued_bytes_total;
@@ -128,7 +129,7 @@ fn changed(started: &Config, now: &Config) -> Vec<&'static str> {
         ("store", *store != started.store),
         (
             "connections and devices",
-            *connections != started.connections,
+            *connections != started.connections || *instruments != started.instruments,
         ),
         ("bridges", *bridges != started.bridges),
     ];

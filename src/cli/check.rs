@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{EXIT_CONFIG, say};
 use crate::adapter::ConnectionOptions;
 use crate::adapter::plan::plan;
+use crate::adapter::serial::{InstrumentConnection, Mode};
 use crate::app::Prepared;
 use crate::auth::AccessOptions;
 use crate::config::{self, Config};
@@ -72,6 +73,7 @@ fn summary(config: &Config) -> String {
     }
     lines.push(access_line(&config.access));
     lines.extend(config.connections.iter().flat_map(plan_lines));
+    lines.extend(config.instruments.iter().flat_map(instrument_lines));
     for config::Bridge {
         options: bridge, ..
     } in &config.bridges
@@ -123,6 +125,23 @@ fn plan_lines(connection: &ConnectionOptions) -> Vec<String> {
         }
     }
     lines
+}
+
+/// An instrument on its port.
+fn instrument_lines(connection: &InstrumentConnection) -> [String; 2] {
+    let InstrumentConnection {
+        name,
+        port,
+        instrument,
+    } = connection;
+    let does = match &instrument.dialect.mode {
+        Mode::Listen { .. } => "is listened to".to_owned(),
+        Mode::Poll { interval, .. } => format!("is asked every {} s", interval.as_secs_f64()),
+    };
+    [
+        format!("connection {name} to {port}"),
+        format!("  {} {does}", instrument.name),
+    ]
 }
 
 /// As it is from the root, so that a person sees which folder it will be.

@@ -6,9 +6,7 @@ use serde_yaml::Value;
 /// Keys: the section (the name of its raw struct), the key, and the values that equal today's behaviour, as YAML.
 const KEYS: &[(&str, &str, &[&str])] = &[
     ("Root", "console", &["{bind: \"off\"}"]),
-    ("Connection", "serial", &[]),
     ("ModbusTcp", "tls", &[]),
-    ("Device", "serial", &[]),
     ("Tag", "write", &[]),
 ];
 

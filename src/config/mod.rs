@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use crate::adapter::ConnectionOptions;
 use crate::adapter::serial::Dialect;
+use crate::adapter::serial::InstrumentConnection;
 use crate::auth::AccessOptions;
 use crate::bridge::BridgeOptions;
 use crate::broker::{BrokerOptions, Durability};
@@ -80,6 +81,8 @@ pub struct Config {
     pub sessions: SessionStoreOptions,
     /// The wires, each with its devices.
     pub connections: Vec<ConnectionOptions>,
+    /// The serial instruments, each on its port.
+    pub instruments: Vec<InstrumentConnection>,
     /// The ways up.
     pub bridges: Vec<Bridge>,
 }

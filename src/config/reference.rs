@@ -46,7 +46,8 @@ fn the_reference_explains_every_code() {
 #[test]
 fn the_defaults_of_the_reference_are_those_of_the_program() {
     const DEVICE: &str = "connections: [{name: a, modbus_tcp: {host: h, TCP}}, {name: r, modbus_rtu: {port: /p, \
-        baud_rate: 1200, RTU, rs485: {RS485}}}, {name: o, modbus_rtu_over_tcp: {host: h, port: 1, OVER}}]\ndevices: [{name: d, connection: a, \
+        baud_rate: 1200, RTU, rs485: {RS485}}}, {name: o, modbus_rtu_over_tcp: {host: h, port: 1, OVER}}, \
+        {name: s, serial: {port: /s, baud_rate: 1200, SERIAL}}]\ndevices: [{name: d, connection: a, \
         unit_id: 1, DEVICE, probe_backoff: {PROBE}, groups: [{name: g, tags: [{name: t, register: coil, address: 0}]}]}]";
     const BRIDGE: &str = "bridges: [{name: b, url: 'mqtts://h', tls: {ca: c}, BRIDGE, backlog: {LOG}, backoff: {WAIT}, \
         forward: [{filter: a, ROUTE}], receive: [{filter: b, DOWN}]}]";
@@ -57,6 +58,7 @@ fn the_defaults_of_the_reference_are_those_of_the_program() {
         ("TCP", "connections[].modbus_tcp"),
         ("RTU", "connections[].modbus_rtu"),
         ("RS485", "connections[].modbus_rtu.rs485"),
+        ("SERIAL", "connections[].serial"),
         ("OVER", "connections[].modbus_rtu_over_tcp"),
         ("DEVICE", "devices[]"),
         ("PROBE", "devices[].probe_backoff"),

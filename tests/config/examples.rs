@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use fieldgate::adapter::Payload;
 use fieldgate::config::{self, System};
+use fieldgate::topic::TopicName;
 
 use crate::support::{Surroundings, read};
 
@@ -64,6 +66,27 @@ fn the_modbus_example_is_sound_as_it_is() {
     let chiller = &wires[1].devices[0];
     assert_eq!(chiller.groups.len(), 2);
     assert_eq!(chiller.groups[0].payload, chiller.groups[1].payload);
+}
+
+#[test]
+fn the_serial_example_is_sound_as_it_is() {
+    let loaded =
+        config::load(&shipped("example-serial.yaml")).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(loaded.warnings, []);
+    let [scale, reader] = &loaded.config.instruments[..] else {
+        panic!("{:?}", loaded.config.instruments);
+    };
+    assert_eq!(scale.port.to_string(), "/dev/ttyAMA1 at 4800 7E1");
+    let topic = |text: &str| TopicName::try_from(text).unwrap();
+    assert_eq!(
+        scale.instrument.payload,
+        Payload::Json(topic("packing/scale1/reading"))
+    );
+    assert_eq!(
+        reader.instrument.topics,
+        [topic("packing/reader1/reading/code")]
+    );
+    assert_eq!(reader.instrument.payload, Payload::Value);
 }
 
 #[test]

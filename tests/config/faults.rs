@@ -536,10 +536,6 @@ fn fg016_what_comes_later_says_so() {
         of("gateway: { id: \"${cred:x}\" }\n"),
         "1:16 FG016 gateway.id: `${cred:...}` is not available in fieldgate 0.1 (write `${file:path}` or `${env:NAME}`)"
     );
-    assert_eq!(
-        of("connections: [{ name: a, serial: { port: /dev/ttyS0 } }]\n"),
-        "1:26 FG016 connections[0].serial: `serial` is not available in fieldgate 0.1 (remove it)"
-    );
     let url = bridge("    url: wss://h\n    forward: [{ filter: a }]\n");
     assert_eq!(
         of(&url),
@@ -591,6 +587,49 @@ fn serial_ports_are_checked() {
     let warnings = read(numbered).unwrap().warnings;
     let codes: Vec<_> = warnings.iter().map(|warning| warning.code).collect();
     assert_eq!(codes, [Code::NoEffect, Code::BadAddress, Code::NoEffect]);
+}
+
+/// A file with an instrument and these keys more.
+fn instrument(connection: &str, keys: &str) -> String {
+    format!(
+        "connections: [{{ name: a, {connection} }}]\ndevices:\n  - name: s\n    connection: a\n    serial: {{ framing: {{ delimiter: \"x\" }}, parse: {{ regex: '(?P<w>.+)', fields: {{ w: {{}} }} }} }}\n{keys}"
+    )
+}
+
+#[test]
+fn instruments_and_modbus_devices_are_told_apart() {
+    const PORT: &str = "serial: { port: /dev/ttyS0, baud_rate: 9600 }";
+    const TCP: &str = "modbus_tcp: { host: h }";
+    assert_eq!(faults(&instrument(PORT, "")), [""; 0]);
+    one(
+        &instrument(PORT, "    unit_id: 1\n"),
+        "6:5 FG018 devices[0].unit_id: `unit_id` is for Modbus devices, and this one has `serial` (remove it)",
+    );
+    one(
+        &instrument(PORT, "    interval: 1s\n"),
+        "6:5 FG018 devices[0].interval: `interval` is for Modbus devices, and this one has `serial` (remove it; how often an instrument is asked is said in `poll`)",
+    );
+    one(
+        &instrument(PORT, "  - { name: t, connection: a, unit_id: 1 }\n"),
+        "6:16 FG018 devices[1].connection: `a` is the port of an instrument, and this is none (say how it speaks in `serial`, or name a Modbus connection)",
+    );
+    let second = "  - { name: t, connection: a, serial: { framing: { idle_gap: 50ms }, parse: { regex: '(?P<w>.+)', fields: { w: {} } } } }\n";
+    one(
+        &instrument(PORT, second),
+        "6:28 FG018 devices[1].connection: the connection `a` has the instrument `s` already (give each instrument a connection of its own)",
+    );
+    one(
+        &instrument(TCP, ""),
+        "5:5 FG018 devices[0].serial: `serial` is for instruments, and the connection `a` is Modbus (name a connection with `serial`, or remove it)",
+    );
+    let commands = instrument(PORT, "").replace(
+        "serial: { framing",
+        "serial: { commands: { t: { send: T } }, framing",
+    );
+    one(
+        &commands,
+        "5:15 FG016 devices[0].serial.commands: `commands` is not available in fieldgate 0.1 (remove it)",
+    );
 }
 
 #[test]

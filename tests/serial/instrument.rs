@@ -61,6 +61,11 @@ fn scale(mode: Mode) -> InstrumentOptions {
     }
 }
 
+/// A scale that is asked.
+pub fn asked_scale() -> InstrumentOptions {
+    scale(poll(50, 1000))
+}
+
 fn poll(interval: u64, timeout: u64) -> Mode {
     Mode::Poll {
         send: b"SI\r\n".to_vec(),

@@ -12,3 +12,4 @@ mod dialects;
 mod framing;
 mod instrument;
 mod parse;
+mod port;

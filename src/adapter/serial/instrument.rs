@@ -9,8 +9,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use super::command::{Command, CommandError};
 use super::line::{Line, Said};
 use super::options::{CommandOptions, InstrumentOptions, Mode};
 use super::parse::{FieldReading, Parser};
@@ -36,9 +37,23 @@ const JOB: Job = Job {
     group: 0,
 };
 
-/// The actor. `F` takes its messages and never waits.
+/// Whom an instrument tells; nothing of it may wait.
+pub trait Audience: Send {
+    /// A message to be published.
+    fn message(&mut self, message: Message);
+    /// How it stands now, after each thing it did.
+    fn status(&mut self, _: &DeviceStatus) {}
+}
+
+impl<F: FnMut(Message) + Send> Audience for F {
+    fn message(&mut self, message: Message) {
+        self(message);
+    }
+}
+
+/// The actor.
 #[derive(Debug)]
-pub struct Instrument<F> {
+pub struct Instrument<A> {
     options: InstrumentOptions,
     parser: Parser,
     health: Health,
@@ -48,39 +63,17 @@ pub struct Instrument<F> {
     /// A question was not answered: its answer may still come.
     unanswered: bool,
     commands: mpsc::Receiver<Command>,
-    publish: F,
+    audience: A,
 }
 
-/// Something to do.
-#[derive(Debug)]
-pub struct Command {
-    /// Which of the options.
-    pub name: String,
-    /// What became of it.
-    pub answer: oneshot::Sender<Result<(), CommandError>>,
-}
-
-/// Why a command failed. The text is the error in payloads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// There is no such command.
-    #[error("unknown_command")]
-    Unknown,
-    /// The instrument is silent, or there is no port.
-    #[error("offline")]
-    Offline,
-    /// No answer in time.
-    #[error("timeout")]
-    Timeout,
-    /// Only other answers than the expected one.
-    #[error("unexpected_reply")]
-    UnexpectedReply,
-}
-
-impl<F: FnMut(Message) + Send> Instrument<F> {
+impl<A: Audience> Instrument<A> {
     /// An instrument, and the way for commands to it. `seed` spreads the first questions of many.
     #[must_use]
-    pub fn new(options: InstrumentOptions, seed: u64, publish: F) -> (Self, mpsc::Sender<Command>) {
+    pub fn new(
+        options: InstrumentOptions,
+        seed: u64,
+        audience: A,
+    ) -> (Self, mpsc::Sender<Command>) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let now = clock::now();
         let intervals = match &options.dialect.mode {
@@ -95,7 +88,7 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
             unanswered: false,
             options,
             commands,
-            publish,
+            audience,
         };
         (instrument, sender)
     }
@@ -358,7 +351,9 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
         self.health.replied(at);
         self.health.revived(at);
         self.health.group_read(JOB.group, failure, at);
-        publish::messages(&self.options, readings, at, &mut self.publish);
+        publish::messages(&self.options, readings, at, |message| {
+            self.audience.message(message);
+        });
     }
 
     /// The instrument has not. Once it is offline, its readings only come around to say so.
@@ -375,15 +370,18 @@ impl<F: FnMut(Message) + Send> Instrument<F> {
 
     fn all_bad(&mut self, reason: Reason) {
         let bad = self.parser.all_bad(reason);
-        publish::messages(&self.options, &bad, clock::wall(), &mut self.publish);
+        publish::messages(&self.options, &bad, clock::wall(), |message| {
+            self.audience.message(message);
+        });
     }
 
     fn tell_status(&mut self) {
         let now = clock::now();
         if self.health.status_at(now).is_some_and(|at| at <= now) {
             let status = status_message(&self.options.status_topic, self.health.status());
-            (self.publish)(status);
+            self.audience.message(status);
             self.health.status_told(now);
         }
+        self.audience.status(self.health.status());
     }
 }

@@ -4,6 +4,7 @@
 //! say; `publish` what is told of that (all without I/O); `line` the frames of a port; `instrument` the actor.
 
 mod checksum;
+mod command;
 mod framing;
 mod instrument;
 mod line;
@@ -12,10 +13,11 @@ mod parse;
 mod publish;
 
 pub use checksum::{Checksum, ChecksumError, ChecksumKind, Encoding, Span};
+pub use command::{Command, CommandError};
 pub use framing::{Frame, Framer, FramerStats};
-pub use instrument::{Command, CommandError, Instrument};
+pub use instrument::{Audience, Instrument};
 pub use options::{
     CommandOptions, Dialect, Endian, FieldOptions, FieldType, Format, Framing, FramingOptions,
-    InstrumentOptions, Mode, ParseOptions, Pattern, PatternError, Source,
+    InstrumentConnection, InstrumentOptions, Mode, ParseOptions, Pattern, PatternError, Source,
 };
 pub use parse::{FieldReading, Parser};

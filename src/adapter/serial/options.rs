@@ -6,6 +6,7 @@ use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::checksum::Checksum;
 use crate::adapter::options::{Payload, ProbeBackoff};
+use crate::adapter::wire_options::SerialOptions;
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
 use crate::value::{ByteOrder, TagType, Value};
@@ -297,6 +298,17 @@ pub struct InstrumentOptions {
     pub offline_after: u32,
     /// Wait between probes of an offline instrument.
     pub probe_backoff: ProbeBackoff,
+}
+
+/// An instrument and its port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstrumentConnection {
+    /// For logs.
+    pub name: String,
+    /// The port.
+    pub port: SerialOptions,
+    /// What is on it.
+    pub instrument: InstrumentOptions,
 }
 
 /// Who speaks first.

@@ -23,7 +23,7 @@ pub(super) fn messages(
     options: &InstrumentOptions,
     readings: &[FieldReading],
     at: WallTime,
-    publish: &mut impl FnMut(Message),
+    mut publish: impl FnMut(Message),
 ) {
     let mut send = |topic: &TopicName, payload: String| {
         publish(Message {

@@ -1,32 +1,45 @@
 //! `connections:`: the wires.
 
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::is_host;
+use super::port::{PortKeys, check_port, rs485, serial};
 use super::{Names, below, each, name, time};
-use crate::adapter::{
-    ConnectionOptions, Parity, Rs485Options, RtuOptions, SerialOptions, TcpOptions, WireOptions,
-};
+use crate::adapter::serial::InstrumentOptions;
+use crate::adapter::{ConnectionOptions, RtuOptions, SerialOptions, TcpOptions, WireOptions};
 use crate::config::context::Context;
 use crate::config::error::Code;
-use crate::config::excerpt::quoted;
 use crate::config::place::Place;
-use crate::config::raw::{self, AutoTime, OneOf, Time};
+use crate::config::raw::{self, AutoTime, Time};
 use crate::config::section::Section;
 
 /// The port of Modbus TCP.
 const MODBUS_PORT: u16 = 502;
 
-/// From the slowest line in use to what adapters can.
-const BAUD_RATES: RangeInclusive<u32> = 110..=4_000_000;
-
 /// What a connection may be, of which it is exactly one.
 const KINDS: [&str; 4] = ["modbus_tcp", "modbus_rtu", "modbus_rtu_over_tcp", "serial"];
 
 /// A wire with its place. `None` where the file names it but says it wrong: devices may still refer to it.
-pub(super) type Wire = (String, Place, Option<ConnectionOptions>);
+pub(super) type Wire = (String, Place, Option<Wired>);
+
+/// What is on a wire: as yet nothing, then the devices that name it.
+pub(super) enum Wired {
+    Modbus(ConnectionOptions),
+    Serial(SerialOptions, Option<Box<InstrumentOptions>>),
+}
+
+impl Wired {
+    /// The serial port of this machine that it takes.
+    pub(super) fn port(&self) -> Option<&SerialOptions> {
+        match self {
+            Self::Serial(port, _) => Some(port),
+            Self::Modbus(modbus) => match &modbus.wire {
+                WireOptions::ModbusRtu(port, _) => Some(port),
+                WireOptions::ModbusTcp(_) | WireOptions::ModbusRtuOverTcp(..) => None,
+            },
+        }
+    }
+}
 
 pub(super) fn wires(context: &mut Context<'_>, root: &Section<raw::Root>) -> Vec<Wire> {
     let mut names = Names::default();
@@ -38,25 +51,24 @@ pub(super) fn wires(context: &mut Context<'_>, root: &Section<raw::Root>) -> Vec
     ) {
         name(context, &section, section.raw.name.as_ref(), "line1");
         let name = section.raw.name.clone().unwrap_or_default();
-        let wire = wire(context, &section);
-        if let Some(WireOptions::ModbusRtu(serial, _)) = &wire {
-            let place = section.at("modbus_rtu").key("port");
-            check_port(context, &wires, serial, &place);
+        let (kind, wired) = wired(context, &section, &name);
+        if let Some(port) = wired.as_ref().and_then(Wired::port) {
+            let place = section.at(kind).key("port");
+            check_port(context, &wires, port, &place);
         }
-        let options = wire.map(|wire| ConnectionOptions {
-            name: name.clone(),
-            wire,
-            devices: Vec::new(),
-        });
         if !name.is_empty() && names.take(context, "connection", &name, &section.at("name")) {
-            wires.push((name, section.place, options));
+            wires.push((name, section.place, wired));
         }
     }
     wires
 }
 
 /// What kind of connection it is, and how that is reached.
-fn wire(context: &mut Context<'_>, section: &Section<raw::Connection>) -> Option<WireOptions> {
+fn wired(
+    context: &mut Context<'_>,
+    section: &Section<raw::Connection>,
+    name: &str,
+) -> (&'static str, Option<Wired>) {
     let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| section.has(kind)).collect();
     if kinds.is_empty() {
         let remedy = "add `modbus_tcp: { host: 192.168.10.21 }`";
@@ -76,12 +88,25 @@ fn wire(context: &mut Context<'_>, section: &Section<raw::Connection>) -> Option
             "make two connections of it",
         );
     }
-    match *kinds.first()? {
+    let kind = kinds.first().copied().unwrap_or_default();
+    let wire = match kind {
         "modbus_tcp" => modbus_tcp(context, section),
         "modbus_rtu" => modbus_rtu(context, section),
         "modbus_rtu_over_tcp" => modbus_rtu_over_tcp(context, section),
+        "serial" => {
+            let port = instrument_port(context, section);
+            return (kind, port.map(|port| Wired::Serial(port, None)));
+        }
         _ => None,
-    }
+    };
+    let wired = wire.map(|wire| {
+        Wired::Modbus(ConnectionOptions {
+            name: name.to_owned(),
+            wire,
+            devices: Vec::new(),
+        })
+    });
+    (kind, wired)
 }
 
 fn modbus_tcp(
@@ -136,10 +161,29 @@ fn modbus_rtu(
         stop_bits: raw.stop_bits,
     };
     let serial = serial(context, &section, keys, 8..=8);
-    let rs485 = rs485(context, &section);
+    let rs485 = rs485(context, &section, raw.rs485.as_ref());
     let rtu = rtu(context, &section, raw.frame_gap, raw.discard_echo);
     let serial = SerialOptions { rs485, ..serial? };
     Some(WireOptions::ModbusRtu(serial, rtu))
+}
+
+fn instrument_port(
+    context: &mut Context<'_>,
+    section: &Section<raw::Connection>,
+) -> Option<SerialOptions> {
+    let value = section.raw.serial.as_ref();
+    let section = below::<raw::SerialPort>(context, section, "serial", value);
+    let raw = &section.raw;
+    let keys = PortKeys {
+        port: raw.port.as_deref(),
+        baud_rate: raw.baud_rate,
+        data_bits: raw.data_bits,
+        parity: raw.parity,
+        stop_bits: raw.stop_bits,
+    };
+    let serial = serial(context, &section, keys, 5..=8);
+    let rs485 = rs485(context, &section, raw.rs485.as_ref());
+    Some(SerialOptions { rs485, ..serial? })
 }
 
 fn tcp_port<T>(context: &mut Context<'_>, section: &Section<T>, port: Option<u16>) -> Option<u16> {
@@ -176,113 +220,4 @@ fn rtu<T>(
         frame_gap: time(context, section, "frame_gap", gap, range),
         discard_echo: discard_echo.unwrap_or(false),
     }
-}
-
-/// What is said of a serial port.
-struct PortKeys<'a> {
-    port: Option<&'a str>,
-    baud_rate: Option<u32>,
-    data_bits: Option<u8>,
-    parity: Option<OneOf<Parity>>,
-    stop_bits: Option<u8>,
-}
-
-fn serial<T>(
-    context: &mut Context<'_>,
-    section: &Section<T>,
-    keys: PortKeys<'_>,
-    data_bits: RangeInclusive<u8>,
-) -> Option<SerialOptions> {
-    let port = section.required(
-        context,
-        "port",
-        keys.port,
-        "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10K2X3Z-if00-port0",
-    );
-    let port = port.filter(|port| is_device_file(context, port, &section.at("port")));
-    // A wrong guess would only time out.
-    let baud_rate = section.required(context, "baud_rate", keys.baud_rate, "9600");
-    let baud_rate = section.within(context, "baud_rate", baud_rate, BAUD_RATES, |baud| {
-        baud.to_string()
-    });
-    let show = |bits: u8| bits.to_string();
-    let data_bits = section.within(context, "data_bits", keys.data_bits, data_bits, show);
-    let stop_bits = section.within(context, "stop_bits", keys.stop_bits, 1..=2, show);
-    Some(SerialOptions {
-        port: PathBuf::from(port?),
-        baud_rate: baud_rate?,
-        data_bits: data_bits.unwrap_or(8),
-        parity: keys.parity.map(|parity| parity.0).unwrap_or_default(),
-        stop_bits: stop_bits.unwrap_or(1),
-        rs485: None,
-    })
-}
-
-/// A full path, and best one that names the adapter.
-fn is_device_file(context: &mut Context<'_>, port: &str, place: &Place) -> bool {
-    if !port.starts_with('/') {
-        let message = format!("`{}` is no serial port", quoted(port));
-        let remedy = "write its full path, such as /dev/ttyAMA0 or one of /dev/serial/by-id";
-        context.error(Code::BadAddress, place, message, remedy);
-        return false;
-    }
-    if ["/dev/ttyUSB", "/dev/ttyACM"]
-        .iter()
-        .any(|numbered| port.starts_with(numbered))
-    {
-        let message = format!(
-            "`{}` names whichever adapter was plugged in at that turn",
-            quoted(port)
-        );
-        let remedy = "write its name in /dev/serial/by-id, which stays";
-        context.warning(Code::BadAddress, place, message, remedy);
-    }
-    true
-}
-
-/// A port has one master.
-fn check_port(context: &mut Context<'_>, wires: &[Wire], serial: &SerialOptions, place: &Place) {
-    let taken = wires.iter().find(|(_, _, options)| {
-        options.as_ref().is_some_and(|options| {
-            matches!(&options.wire, WireOptions::ModbusRtu(first, _) if first.port == serial.port)
-        })
-    });
-    if let Some((first, ..)) = taken {
-        let message = format!(
-            "`{}` is the port of the connection `{}` already",
-            quoted(&serial.port.to_string_lossy()),
-            quoted(first)
-        );
-        let remedy = "let the devices of one line name one connection";
-        context.error(Code::Contradiction, place, message, remedy);
-    }
-}
-
-fn rs485(context: &mut Context<'_>, section: &Section<raw::ModbusRtu>) -> Option<Rs485Options> {
-    let value = section.raw.rs485.as_ref();
-    let section = below::<raw::Rs485>(context, section, "rs485", value);
-    let raw::Rs485 {
-        mode,
-        delay_before_send,
-        delay_after_send,
-    } = section.raw;
-    let range = Duration::ZERO..=Duration::from_millis(100);
-    let mut delay = |key, given| {
-        let delay = time(context, &section, key, given, range.clone());
-        delay.unwrap_or_default()
-    };
-    let options = Rs485Options {
-        delay_before_send: delay("delay_before_send", delay_before_send),
-        delay_after_send: delay("delay_after_send", delay_after_send),
-    };
-    let is_kernel = mode.is_some_and(|mode| mode.0 == raw::Rs485Mode::Kernel);
-    if !is_kernel && options != Rs485Options::default() {
-        context.warning(
-            Code::NoEffect,
-            &section.place,
-            "the delays are the kernel's, which does not switch here",
-            "write `mode: kernel`, or remove them",
-        );
-    }
-    is_kernel.then_some(options)
 }

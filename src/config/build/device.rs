@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::assembly::Assembly;
-use super::connection::{Wire, wires};
+use super::connection::{Wire, Wired, wires};
+use super::instrument;
 use super::tag::{GroupDraft, Publication, REGISTERS_MAX, Said, groups, publication};
 use super::topics::Writers;
 use super::{Names, below, dangling, each, name, qos, time, wait};
+use crate::adapter::serial::InstrumentConnection;
 use crate::adapter::{ConnectionOptions, DeviceOptions, ProbeBackoff, UnitId};
 use crate::config::context::Context;
 use crate::config::error::Code;
@@ -81,20 +83,20 @@ struct Template {
 }
 
 /// What all devices share while they are built.
-struct Site<'a> {
-    gateway: &'a str,
-    defaults: Publication,
+pub(super) struct Site<'a> {
+    pub(super) gateway: &'a str,
+    pub(super) defaults: Publication,
     templates: BTreeMap<String, Template>,
     names: Names,
-    writers: Writers,
+    pub(super) writers: Writers,
 }
 
-/// The connections, each with its devices.
+/// The connections, each with its devices, and those with an instrument.
 pub(super) fn connections(
     context: &mut Context<'_>,
     root: &Section<raw::Root>,
     gateway: &str,
-) -> Vec<ConnectionOptions> {
+) -> (Vec<ConnectionOptions>, Vec<InstrumentConnection>) {
     let mut wires = wires(context, root);
     let defaults = below::<raw::Defaults>(context, root, "defaults", root.raw.defaults.as_ref());
     let mut site = Site {
@@ -106,15 +108,37 @@ pub(super) fn connections(
     };
     let (mut used, mut dangling) = (Vec::new(), false);
     for section in each::<raw::Device>(context, root.raw.devices.as_ref(), &root.at("devices")) {
-        let device = device(context, &mut site, &section);
         let Some(wire) = wire(context, &section, &mut wires) else {
+            // What else is wrong with it is said all the same.
+            if section.has("serial") {
+                instrument::instrument(context, &mut site, &section);
+            } else {
+                device(context, &mut site, &section);
+            }
             dangling = true;
             continue;
         };
         used.push(wire.0.clone());
-        if let (Some(options), Some(device)) = (&mut wire.2, device) {
-            check_unit(context, &section, options, &device);
-            options.devices.push(device);
+        let name = wire.0.clone();
+        match &mut wire.2 {
+            Some(wired) if instrument::is_at_wrong_wire(context, &section, &name, wired) => {}
+            Some(Wired::Serial(_, taken)) => {
+                let instrument = instrument::instrument(context, &mut site, &section);
+                instrument::put(context, &section, &name, taken, instrument);
+            }
+            Some(Wired::Modbus(options)) => {
+                if let Some(device) = device(context, &mut site, &section) {
+                    check_unit(context, &section, options, &device);
+                    options.devices.push(device);
+                }
+            }
+            // What else is wrong with it is said all the same.
+            None if section.has("serial") => {
+                instrument::instrument(context, &mut site, &section);
+            }
+            None => {
+                device(context, &mut site, &section);
+            }
         }
     }
     // A device whose connection is misspelt probably means one of those that seem unused.
@@ -130,10 +154,19 @@ pub(super) fn connections(
             "add a device with it, or remove it",
         );
     }
-    wires
-        .into_iter()
-        .filter_map(|(_, _, options)| options)
-        .collect()
+    let (mut modbus, mut instruments) = (Vec::new(), Vec::new());
+    for (name, _, wired) in wires {
+        match wired {
+            Some(Wired::Modbus(options)) => modbus.push(options),
+            Some(Wired::Serial(port, Some(instrument))) => instruments.push(InstrumentConnection {
+                name,
+                port,
+                instrument: *instrument,
+            }),
+            Some(Wired::Serial(_, None)) | None => {}
+        }
+    }
+    (modbus, instruments)
 }
 
 /// The connection that the device names.
@@ -206,11 +239,7 @@ fn device(
     section: &Section<raw::Device>,
 ) -> Option<DeviceOptions> {
     let raw = &section.raw;
-    let name = name(context, section, raw.name.as_ref(), "meter1");
-    if let Some(name) = &name {
-        site.names
-            .take(context, "device", name, &section.at("name"));
-    }
+    let name = device_name(context, site, section, "meter1");
     let unit_id = section.required(context, "unit_id", raw.unit_id, "1");
     let own = groups(context, raw.groups.as_ref(), &section.at("groups"));
     let template = template(context, &site.templates, section);
@@ -221,10 +250,7 @@ fn device(
         publication = publication.over(&template.publication);
     }
     publication = publication.over(&site.defaults);
-    let offline_after =
-        section.within(context, "offline_after", raw.offline_after, 1..=1000, |n| {
-            n.to_string()
-        });
+    let offline_after = offline_after(context, section);
     let probe_backoff = probe_backoff(context, section);
     let drafts: Vec<&GroupDraft> = template
         .iter()
@@ -258,12 +284,31 @@ fn device(
         response_timeout: asking.response_timeout.unwrap_or(Duration::from_secs(1)),
         retries: asking.retries.unwrap_or(1),
         request_delay: asking.request_delay.unwrap_or(Duration::ZERO),
-        offline_after: offline_after.unwrap_or(3),
+        offline_after,
         probe_backoff,
         max_registers: asking.max_registers.unwrap_or(REGISTERS_MAX),
         max_gap: asking.max_gap.unwrap_or(0),
         groups,
     })
+}
+
+/// Its name, which no other has.
+pub(super) fn device_name(
+    context: &mut Context<'_>,
+    site: &mut Site<'_>,
+    section: &Section<raw::Device>,
+    example: &str,
+) -> Option<String> {
+    let name = name(context, section, section.raw.name.as_ref(), example)?;
+    let place = section.at("name");
+    site.names.take(context, "device", &name, &place);
+    Some(name)
+}
+
+pub(super) fn offline_after(context: &mut Context<'_>, section: &Section<raw::Device>) -> u32 {
+    let after = section.raw.offline_after;
+    let after = section.within(context, "offline_after", after, 1..=1000, |n| n.to_string());
+    after.unwrap_or(3)
 }
 
 /// The template that the device names.
@@ -281,7 +326,10 @@ fn template<'s>(
     template
 }
 
-fn probe_backoff(context: &mut Context<'_>, section: &Section<raw::Device>) -> ProbeBackoff {
+pub(super) fn probe_backoff(
+    context: &mut Context<'_>,
+    section: &Section<raw::Device>,
+) -> ProbeBackoff {
     let section = below::<raw::ProbeBackoff>(
         context,
         section,

@@ -10,12 +10,15 @@ mod broker;
 mod connection;
 mod dead_letter;
 mod device;
+mod instrument;
 mod limits;
 mod meaning;
+mod port;
 mod profile;
 mod receive;
 mod route;
 mod serial;
+mod store;
 mod tag;
 mod together;
 mod topics;
@@ -39,10 +42,9 @@ use super::raw::{self, Time};
 use super::section::Section;
 use super::suggest;
 use super::units::{show_duration, show_size};
-use super::{Config, Gateway, SessionStoreOptions, StoreSettings};
-use crate::broker::{BrokerOptions, Durability};
+use super::{Config, Gateway};
+use crate::broker::BrokerOptions;
 use crate::mqtt::QoS;
-use crate::store::{LogOptions, SessionLogOptions, StateOptions};
 use crate::topic::TopicName;
 
 /// The longest name.
@@ -56,11 +58,12 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
     };
     let mut gateway = gateway(context, &root);
     let broker = broker::broker(context, &root, &gateway.id);
-    let store = store(context, &root);
-    let connections = device::connections(context, &root, &gateway.id);
+    let store = store::store(context, &root);
+    let (connections, instruments) = device::connections(context, &root, &gateway.id);
     let bridges = bridge::bridges(context, &root, &gateway, &store, &broker.options.limits);
-    let sessions = sessions(&gateway, &store, broker.queued_bytes_total);
-    gateway.tells_status |= !connections.is_empty() || !bridges.is_empty();
+    let sessions = store::sessions(&gateway, &store, broker.queued_bytes_total);
+    gateway.tells_status |=
+        !connections.is_empty() || !instruments.is_empty() || !bridges.is_empty();
     Config {
         gateway,
         broker: BrokerOptions {
@@ -73,27 +76,8 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
         store,
         sessions,
         connections,
+        instruments,
         bridges,
-    }
-}
-
-/// Where sessions are kept.
-fn sessions(gateway: &Gateway, store: &StoreSettings, total: Option<u64>) -> SessionStoreOptions {
-    let log = SessionLogOptions::new(gateway.data_dir.join("sessions"));
-    let state = StateOptions::new(gateway.data_dir.clone());
-    SessionStoreOptions {
-        state: StateOptions {
-            commit_interval: store.commit_interval,
-            ..state
-        },
-        log: SessionLogOptions {
-            commit_interval: store.commit_interval,
-            hold: store.hold_for_upstream,
-            hold_bytes: store.hold_bytes,
-            queued_bytes_total: total.unwrap_or(log.queued_bytes_total),
-            free_space_minimum: store.free_space_minimum,
-            ..log
-        },
     }
 }
 
@@ -132,47 +116,6 @@ fn folder_of_systemd(context: &Context<'_>, variable: &str) -> Option<PathBuf> {
     let folders = context.environment.variable(variable)?;
     let folder = PathBuf::from(folders.split(':').next()?);
     (!folder.as_os_str().is_empty()).then_some(folder)
-}
-
-fn store(context: &mut Context<'_>, root: &Section<raw::Root>) -> StoreSettings {
-    let section = below::<raw::Store>(context, root, "store", root.raw.store.as_ref());
-    let defaults = LogOptions::new(PathBuf::new());
-    let hold = Duration::ZERO..=Duration::from_secs(60);
-    let commit = Duration::from_millis(1)..=Duration::from_secs(60);
-    let free = section.raw.free_space_minimum.map(|size| size.0);
-    StoreSettings {
-        commit_interval: time(
-            context,
-            &section,
-            "commit_interval",
-            section.raw.commit_interval,
-            commit,
-        )
-        .unwrap_or(defaults.commit_interval),
-        durability: section
-            .raw
-            .durability
-            .map_or_else(Durability::default, |word| word.0),
-        hold_for_upstream: time(
-            context,
-            &section,
-            "hold_for_upstream",
-            section.raw.hold_for_upstream,
-            hold,
-        )
-        .unwrap_or(defaults.hold_for_upstream),
-        hold_bytes: bytes(
-            context,
-            &section,
-            "hold_bytes",
-            section.raw.hold_bytes,
-            64 << 10..=1 << 30,
-        )
-        .unwrap_or(defaults.hold_bytes),
-        free_space_minimum: section
-            .within(context, "free_space_minimum", free, 0..=1 << 50, show_size)
-            .unwrap_or(defaults.free_space_minimum),
-    }
 }
 
 /// The section below `key`, empty where it is not given.

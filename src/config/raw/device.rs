@@ -37,6 +37,7 @@ pub(in crate::config) struct Connection {
     pub(in crate::config) modbus_tcp: Option<Value>,
     pub(in crate::config) modbus_rtu: Option<Value>,
     pub(in crate::config) modbus_rtu_over_tcp: Option<Value>,
+    pub(in crate::config) serial: Option<Value>,
 }
 
 /// `modbus_tcp:`
@@ -60,6 +61,18 @@ pub(in crate::config) struct ModbusRtu {
     pub(in crate::config) frame_gap: Option<AutoTime>,
     pub(in crate::config) rs485: Option<Value>,
     pub(in crate::config) discard_echo: Option<bool>,
+}
+
+/// `serial:` of a connection
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct SerialPort {
+    pub(in crate::config) port: Option<String>,
+    pub(in crate::config) baud_rate: Option<u32>,
+    pub(in crate::config) data_bits: Option<u8>,
+    pub(in crate::config) parity: Option<OneOf<Parity>>,
+    pub(in crate::config) stop_bits: Option<u8>,
+    pub(in crate::config) rs485: Option<Value>,
 }
 
 /// `modbus_rtu_over_tcp:`
@@ -134,6 +147,7 @@ pub(in crate::config) struct Device {
     pub(in crate::config) publish: Option<Value>,
     pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
     pub(in crate::config) groups: Option<Vec<Value>>,
+    pub(in crate::config) serial: Option<Value>,
 }
 
 /// `probe_backoff:`

@@ -13,7 +13,7 @@ pub(super) use broker::{
 };
 pub(super) use device::{
     BigIntegers, Connection, Defaults, Device, Group, Kind, ModbusRtu, ModbusRtuOverTcp, ModbusTcp,
-    PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, Tag, Template,
+    PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, SerialPort, Tag, Template,
 };
 pub(super) use scalar::{AutoTime, Deadband, OneOf, Size, Time, Words};
 pub(super) use serial::{
@@ -72,6 +72,7 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
             "connections[].modbus_rtu_over_tcp",
             shape::<ModbusRtuOverTcp>(),
         ),
+        ("connections[].serial", shape::<SerialPort>()),
         ("templates.NAME", shape::<Template>()),
         ("devices[]", shape::<Device>()),
         ("devices[].probe_backoff", shape::<ProbeBackoff>()),

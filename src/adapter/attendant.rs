@@ -1,0 +1,105 @@
+//! Opens the port of an instrument, lets it work there, and opens the port again when it is gone: an adapter that was
+//! unplugged is looked for every 1 to 10 s, by the name that it had.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::health::DeviceStatus;
+use super::outbox::Outbox;
+use super::reason::Reason;
+use super::serial::{Audience, Instrument, InstrumentConnection};
+use super::serial_port::SerialPort;
+use super::start::AdapterStatus;
+use crate::mqtt::Message;
+
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// The task of one instrument's connection.
+#[derive(Debug)]
+pub(super) struct Attendant {
+    options: Arc<InstrumentConnection>,
+    instrument: Instrument<Told>,
+    outbox: Outbox,
+    status: watch::Sender<AdapterStatus>,
+}
+
+/// What the instrument says goes into the outbox, and how it stands into the status.
+#[derive(Debug)]
+struct Told {
+    outbox: Outbox,
+    status: watch::Sender<AdapterStatus>,
+}
+
+impl Audience for Told {
+    fn message(&mut self, message: Message) {
+        self.outbox.push(message);
+    }
+
+    fn status(&mut self, now: &DeviceStatus) {
+        self.status.send_modify(|status| {
+            status.outbox = self.outbox.stats();
+            for device in &mut status.devices {
+                device.status.clone_from(now);
+            }
+        });
+    }
+}
+
+impl Attendant {
+    pub(super) fn new(
+        options: Arc<InstrumentConnection>,
+        outbox: Outbox,
+        status: watch::Sender<AdapterStatus>,
+    ) -> Self {
+        let told = Told {
+            outbox: outbox.clone(),
+            status: status.clone(),
+        };
+        let seed = fastrand::u64(..);
+        let (instrument, _) = Instrument::new(options.instrument.clone(), seed, told);
+        Self {
+            options,
+            instrument,
+            outbox,
+            status,
+        }
+    }
+
+    /// Never ends; may be dropped at any point, which closes the port.
+    pub(super) async fn run(mut self) {
+        let connection = &self.options.name;
+        let mut pause = BACKOFF_MIN;
+        loop {
+            match SerialPort::open(&self.options.port) {
+                Ok(port) => {
+                    self.status.send_modify(|status| {
+                        status.connected = true;
+                        status.connects += 1;
+                        status.error = None;
+                    });
+                    tracing::info!(%connection, to = %self.options.port, "connected");
+                    let error = self.instrument.run(port).await;
+                    tracing::warn!(%connection, %error, "the port is gone; opening it again with back-off");
+                    pause = BACKOFF_MIN;
+                    self.status.send_modify(|status| status.connected = false);
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    let known = self.status.borrow().error.as_ref() == Some(&text);
+                    if !known {
+                        tracing::warn!(%connection, %error, "cannot connect; trying again with back-off");
+                    }
+                    self.status.send_modify(|status| status.error = Some(text));
+                    self.instrument.unreachable(Reason::ConnectFailed);
+                }
+            }
+            self.status
+                .send_modify(|status| status.outbox = self.outbox.stats());
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(BACKOFF_MAX);
+        }
+    }
+}
