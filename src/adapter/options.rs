@@ -29,7 +29,7 @@ pub struct DeviceOptions {
     pub name: String,
     /// Its unit on the wire.
     pub unit_id: UnitId,
-    /// From request to the last byte of the reply.
+    /// From request to the last byte of the reply; on a serial port the time that the bytes take is added.
     pub response_timeout: Duration,
     /// Further attempts after a timeout.
     pub retries: u32,
