@@ -148,8 +148,10 @@ async fn never_a_value_of_another(wire: Wire, late: Duration) {
     let wired = Wired::new(wire).await;
     wired.faulty.set(1, Fault::Late(late));
     let mut running = start(wired.connection(vec![hasty(two(1))]));
-    let mut seen = running.next("g/d/g").await;
-    assert_eq!(seen["bad"]["a"], "timeout", "{wire:?} {late:?}");
+    // A slow machine may find the reply there when it looks whether time is up.
+    let mut seen = running
+        .until("g/d/g", |message| message["bad"]["a"] == "timeout")
+        .await;
     wired.faulty.set(1, Fault::None);
     for _ in 0..20 {
         for (tag, address) in [("a", 100), ("b", 200)] {
