@@ -63,9 +63,10 @@ def now_ms():
 
 def lost_readings(given, opened, arrived, kills):
     """{count: ms from its reading to the next kill} of those that did not arrive; None: there was no kill after it. A kill has
-    two stamps: a process dies when its disk has answered, which takes seconds where others write too. From the first one
-    on to the next connection nobody reads what the device gives, which takes its time as well."""
-    downs = [(sent, min((at for at in opened if at >= dead), default=dead)) for sent, dead in kills]
+    two stamps: when it was sent, and when the next process was started; a process dies when its disk has answered, which takes
+    seconds where others write too. From the first one on to the first connection after the second nobody reads what the
+    device gives: a busy device also sees the connection of a process, and answers it, when that is dead."""
+    downs = [(sent, min((at for at in opened if at >= started), default=started)) for sent, started in kills]
     missing = given.keys() - arrived
     return {n: min((max(0, sent - given[n]) for sent, end in downs if end >= given[n]), default=None) for n in missing}
 
@@ -101,7 +102,7 @@ class Run:
 
     def __init__(self, site, gateway, crash, link, upstream, chance):
         self.gateway, self.crash, self.link, self.upstream, self.chance = gateway, crash, link, upstream, chance
-        self.kills = []  # (sent, dead), in ms
+        self.kills = []  # (sent, next process started), in ms
         self.faults = Counter()
         self.cut_off = 0  # kills that met messages without their acknowledgement
         self.publishers = []
@@ -135,10 +136,10 @@ class Run:
         self.cut_off += any(publisher.waiting for publisher in self.publishers)
         if self.chance.random() < 0.2:
             # Again, while it starts.
-            self.gateway.process.start()
+            self.begin(self.gateway.process.start)
             time.sleep(self.chance.uniform(0, 0.05))
             self.kill()
-        self.gateway.restart()
+        self.begin(self.gateway.restart)
         for publisher in self.publishers:
             publisher.resume()
 
@@ -153,6 +154,11 @@ class Run:
         sent = now_ms()
         self.crash()
         self.kills.append((sent, now_ms()))
+
+    def begin(self, start):
+        sent, _ = self.kills.pop()
+        self.kills.append((sent, now_ms()))
+        start()
 
     def wait_for_the_rest(self):
         waits = [(self.upstream.tally(publisher.name), list(publisher.acknowledged)) for publisher in self.publishers]
@@ -245,7 +251,8 @@ def the_judges_notice_what_is_lost_twice_out_of_order_or_invented(_site):
         check(any(word in fault for fault in faults(whole, whole, received, True)), f"{word} was not noticed")
     given = {1: 1000, 2: 5000, 3: 9000, 4: 7000, 5: 7050, 6: 7101}
     kills = [(at, at + 10) for at in (1000 + LOST_BEFORE_KILL_MS, 5001 + LOST_BEFORE_KILL_MS, 6995)]
-    opened = [2000, 6000, 7100]
+    # The one that died at 6995 had begun, and the device saw its connection when it was dead.
+    opened = [2000, 6000, 7000, 7100]
     lost = lost_readings(given, opened, set(), kills)
     equal([lost[n] for n in (4, 5, 6)], [0, 0, None], "while the process died, before the next one was there, by that one")
     equal([is_excused(lost[n]) for n in (1, 2, 3)], [True, False, False], "excused: just before a kill, longer, after all")
