@@ -146,14 +146,15 @@ fn write_value(out: &mut String, tag: &TagOptions, value: &Value) {
     }
 }
 
-fn open(out: &mut String, at: WallTime) {
+/// Begins a message with its stamp.
+pub(super) fn open(out: &mut String, at: WallTime) {
     push(out, format_args!("{{\"ts\":{}", at.0));
     if !at.is_plausible() {
         out.push_str(",\"clock\":\"unsynced\"");
     }
 }
 
-fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     let written = out.write_fmt(text);
     debug_assert!(written.is_ok(), "a String takes everything");
 }

@@ -3,13 +3,12 @@
 //! Invariants: every field is either among the values or among the bad ones with its reason; a value that its instrument
 //! does not vouch for never looks like one that it does: a bare value, which cannot say so, is left out like a bad one.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 
 use super::options::{FieldOptions, InstrumentOptions};
 use super::parse::FieldReading;
 use crate::adapter::options::Payload;
+use crate::adapter::publish::{open, push};
 use crate::clock::WallTime;
 use crate::mqtt::Message;
 use crate::topic::TopicName;
@@ -137,16 +136,4 @@ fn field_json(reading: &FieldReading, at: WallTime) -> String {
     }
     out.push('}');
     out
-}
-
-fn open(out: &mut String, at: WallTime) {
-    push(out, format_args!("{{\"ts\":{}", at.0));
-    if !at.is_plausible() {
-        out.push_str(",\"clock\":\"unsynced\"");
-    }
-}
-
-fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
-    let written = out.write_fmt(text);
-    debug_assert!(written.is_ok(), "a String takes everything");
 }
