@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::address::is_host;
-use super::port::{PortKeys, check_port, rs485, serial};
+use super::port::{check_port, serial_port};
 use super::{Names, below, each, name, time};
 use crate::adapter::serial::InstrumentOptions;
 use crate::adapter::{ConnectionOptions, RtuOptions, SerialOptions, TcpOptions, WireOptions};
@@ -152,19 +152,10 @@ fn modbus_rtu(
 ) -> Option<WireOptions> {
     let value = section.raw.modbus_rtu.as_ref();
     let section = below::<raw::ModbusRtu>(context, section, "modbus_rtu", value);
-    let raw = &section.raw;
-    let keys = PortKeys {
-        port: raw.port.as_deref(),
-        baud_rate: raw.baud_rate,
-        data_bits: raw.data_bits,
-        parity: raw.parity,
-        stop_bits: raw.stop_bits,
-    };
-    let serial = serial(context, &section, keys, 8..=8);
-    let rs485 = rs485(context, &section, raw.rs485.as_ref());
-    let rtu = rtu(context, &section, raw.frame_gap, raw.discard_echo);
-    let serial = SerialOptions { rs485, ..serial? };
-    Some(WireOptions::ModbusRtu(serial, rtu))
+    let serial = serial_port!(context, &section, 8..=8);
+    let (gap, echo) = (section.raw.frame_gap, section.raw.discard_echo);
+    let rtu = rtu(context, &section, gap, echo);
+    Some(WireOptions::ModbusRtu(serial?, rtu))
 }
 
 fn instrument_port(
@@ -173,17 +164,7 @@ fn instrument_port(
 ) -> Option<SerialOptions> {
     let value = section.raw.serial.as_ref();
     let section = below::<raw::SerialPort>(context, section, "serial", value);
-    let raw = &section.raw;
-    let keys = PortKeys {
-        port: raw.port.as_deref(),
-        baud_rate: raw.baud_rate,
-        data_bits: raw.data_bits,
-        parity: raw.parity,
-        stop_bits: raw.stop_bits,
-    };
-    let serial = serial(context, &section, keys, 5..=8);
-    let rs485 = rs485(context, &section, raw.rs485.as_ref());
-    Some(SerialOptions { rs485, ..serial? })
+    serial_port!(context, &section, 5..=8)
 }
 
 fn tcp_port<T>(context: &mut Context<'_>, section: &Section<T>, port: Option<u16>) -> Option<u16> {

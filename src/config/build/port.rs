@@ -26,7 +26,25 @@ pub(super) struct PortKeys<'a> {
     pub(super) data_bits: Option<u8>,
     pub(super) parity: Option<OneOf<Parity>>,
     pub(super) stop_bits: Option<u8>,
+    pub(super) rs485: Option<&'a Value>,
 }
+
+/// The [`SerialOptions`] of a section that has the keys of a port, with so many data bits.
+macro_rules! serial_port {
+    ($context:expr, $section:expr, $data_bits:expr) => {{
+        let raw = &$section.raw;
+        let keys = $crate::config::build::port::PortKeys {
+            port: raw.port.as_deref(),
+            baud_rate: raw.baud_rate,
+            data_bits: raw.data_bits,
+            parity: raw.parity,
+            stop_bits: raw.stop_bits,
+            rs485: raw.rs485.as_ref(),
+        };
+        $crate::config::build::port::serial($context, $section, keys, $data_bits)
+    }};
+}
+pub(super) use serial_port;
 
 pub(super) fn serial<T>(
     context: &mut Context<'_>,
@@ -49,13 +67,14 @@ pub(super) fn serial<T>(
     let show = |bits: u8| bits.to_string();
     let data_bits = section.within(context, "data_bits", keys.data_bits, data_bits, show);
     let stop_bits = section.within(context, "stop_bits", keys.stop_bits, 1..=2, show);
+    let rs485 = rs485(context, section, keys.rs485);
     Some(SerialOptions {
         port: PathBuf::from(port?),
         baud_rate: baud_rate?,
         data_bits: data_bits.unwrap_or(8),
         parity: keys.parity.map(|parity| parity.0).unwrap_or_default(),
         stop_bits: stop_bits.unwrap_or(1),
-        rs485: None,
+        rs485,
     })
 }
 
@@ -103,7 +122,7 @@ pub(super) fn check_port(
     }
 }
 
-pub(super) fn rs485<T>(
+fn rs485<T>(
     context: &mut Context<'_>,
     section: &Section<T>,
     value: Option<&Value>,
