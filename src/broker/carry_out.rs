@@ -7,7 +7,7 @@
 use std::io;
 use std::rc::Rc;
 
-use super::core::Effect;
+use super::core::{Command, Effect};
 use super::encoded::Delivery;
 use super::peer::{Peer, Side, Wire};
 use super::shell::{Moment, Shell};
@@ -83,6 +83,7 @@ impl Shell {
                     self.deliver(&peer, &delivery);
                 }
             }
+            Effect::Command(command) => self.command(*command),
             Effect::Close { conn, cause } => {
                 if let Some(peer) = self.peer(conn) {
                     peer.close(cause);
@@ -159,6 +160,17 @@ impl Shell {
                 tracing::error!(%fault, packet = %packet.packet_type(), "a packet cannot be sent; this is a fault of fieldgate");
                 peer.give_up();
             }
+        }
+    }
+
+    fn command(&self, command: Command) {
+        if let Some(peer) = self.peer(command.conn)
+            && let Side::Link(link) = &peer.side
+        {
+            if !link.command(command) {
+                self.figures.dropped_here.add(1);
+            }
+            self.crowd(&peer, link.is_crowded());
         }
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::core::Publisher;
 use super::inlet::{InletAnswer, InletOptions, PASSING};
 use super::{Inlet, Origin};
 use crate::mqtt::{Message, Packet, PacketId, ProtocolVersion, QoS};
@@ -106,6 +107,7 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) message: Message,
+    pub(super) publisher: Option<Publisher>,
     /// Present where an acknowledgement is due.
     pub(super) packet_id: Option<PacketId>,
 }
@@ -220,6 +222,15 @@ impl Link {
     /// # Errors
     /// Where the broker has ended.
     pub async fn receive(&mut self) -> Result<Message, LinkClosed> {
+        Ok(self.receive_from().await?.0)
+    }
+
+    /// As [`Self::receive`], with who published it: known of what a link of [`Origin::Device`] is sent at QoS 0 as it is
+    /// published, not of what was retained.
+    ///
+    /// # Errors
+    /// Where the broker has ended.
+    pub async fn receive_from(&mut self) -> Result<(Message, Option<Publisher>), LinkClosed> {
         let delivery = self.deliveries.recv().await.ok_or(LinkClosed)?;
         if let Some(id) = delivery.packet_id
             && let Err(fault) = self.taken.try_send(id)
@@ -227,6 +238,6 @@ impl Link {
             // There is room for as many as the window lets be in flight, so the broker is gone. The next call says it.
             tracing::debug!(%fault, "an acknowledgement came too late for the broker");
         }
-        Ok(delivery.message)
+        Ok((delivery.message, delivery.publisher))
     }
 }

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
 
-use super::core::LogId;
+use super::core::{Command as CoreCommand, LogId};
 use super::encoded::Delivery as CoreDelivery;
 use super::inlet::InletAnswer;
 use super::link::{Command, Delivery, Joining, LinkEnds, Terms, UNACKNOWLEDGED_MAX, WINDOW};
@@ -122,9 +122,26 @@ impl LinkSide {
         }
         let delivery = Delivery {
             message,
+            publisher: None,
             packet_id: *packet_id,
         };
         self.deliveries.try_send(delivery).is_ok()
+    }
+
+    /// As [`Self::deliver`], with who published it.
+    pub(super) fn command(&self, command: CoreCommand) -> bool {
+        let message = Message {
+            qos: QoS::AtMostOnce,
+            retain: command.retain,
+            ..command.message.compact()
+        };
+        let delivery = Delivery {
+            message,
+            publisher: Some(command.publisher),
+            packet_id: None,
+        };
+        self.deliveries.capacity() > usize::from(WINDOW)
+            && self.deliveries.try_send(delivery).is_ok()
     }
 
     /// Half of the room for QoS 0 is used up.

@@ -44,6 +44,7 @@ mod thread;
 mod topic_aliases;
 mod traffic;
 
+pub use self::core::Publisher;
 pub use figures::BrokerStats;
 pub use handle::{Broker, BrokerHandle, IncomingConnection, Stream};
 pub use inlet::{Inlet, InletAnswer, InletOptions};

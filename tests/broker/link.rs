@@ -115,6 +115,39 @@ async fn a_link_sees_whether_a_message_was_retained() {
 }
 
 #[tokio::test]
+async fn a_device_is_told_who_asks() {
+    let gateway = Gateway::start();
+    let mut publisher = gateway.client(V5, "plc7").await;
+    let retained = Message {
+        retain: true,
+        ..message("set", "1", QOS1)
+    };
+    publisher.publish(retained, 1).await;
+    let device = LinkOptions {
+        origin: Origin::Device,
+        ..options("$device")
+    };
+    let mut device = gateway.broker.link(device).await.unwrap();
+    device.subscribe(filter("set"), QOS0).await.unwrap();
+    let (remembered, nobody) = soon(device.receive_from()).await.unwrap();
+    assert!(remembered.retain && nobody.is_none());
+    // Often enough for the short way, which knows no publisher.
+    for n in 0..5_u8 {
+        publisher.publish(message("set", vec![n], QOS1), 1).await;
+        let (command, who) = soon(device.receive_from()).await.unwrap();
+        assert_eq!((&command.payload[..], command.retain), (&[n][..], false));
+        assert_eq!(who.unwrap().client_id, "plc7");
+    }
+    // One that takes nothing is told no more than it has room for, and again when it has.
+    for n in 0..900_u32 {
+        let payload = n.to_be_bytes().to_vec();
+        publisher.publish(message("set", payload, QOS1), 1).await;
+    }
+    assert!(gateway.broker.stats().dropped > 0);
+    while soon(device.receive_from()).await.unwrap().0.payload[..] != [0; 4] {}
+}
+
+#[tokio::test]
 async fn a_link_ends_with_the_broker_and_never_hangs() {
     let gateway = Gateway::with(|options| options.limits.receive_maximum = 1);
     let mut receiver = gateway.broker.link(options("$receiver")).await.unwrap();

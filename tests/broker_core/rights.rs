@@ -362,7 +362,7 @@ fn a_client_whose_user_is_gone_is_closed_and_its_session_gets_nothing() {
 #[test]
 fn links_of_the_gateway_are_not_asked_about() {
     let mut story = Story::new();
-    let link = story.connect_as(Origin::Device, v5("$adapter/a"));
+    let link = story.connect_as(Origin::Gateway, v5("$adapter/a"));
     story.subscribe(link, "#", QOS0);
     story.told();
     revise(&mut story, |_| None);

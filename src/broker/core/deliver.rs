@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::effect::Effect;
+use super::effect::{Command, Effect, Publisher};
 use super::held::{Held, Place, Queue, expired, packet_len};
+use super::publish::Source;
 use super::retained::Retained;
 use super::session::{Presence, Replay, Session, SessionKey};
 use super::store::AttachedStore;
-use super::{ConnId, CoreStats, Limits};
+use super::{ConnId, CoreStats, Limits, Origin};
 use crate::mqtt::{Acknowledge, Message, Packet, PacketId, QoS, ReasonCode, SubscriptionIds};
 use crate::session::Resend;
 use crate::store::Outcome;
@@ -66,6 +67,7 @@ impl Session {
     /// A QoS 0 message that was just published: it goes at once or not at all.
     pub(super) fn pass(
         &self,
+        source: &Source,
         message: &Rc<Message>,
         retain: bool,
         subscription_ids: SubscriptionIds,
@@ -81,6 +83,18 @@ impl Session {
             return;
         }
         out.stats.sent += 1;
+        if connection.origin == Origin::Device {
+            let publisher = Publisher {
+                client_id: source.client_id.clone(),
+                principal: source.principal.clone(),
+            };
+            return out.effects.push(Effect::Command(Box::new(Command {
+                conn: connection.conn,
+                message: Rc::clone(message),
+                retain,
+                publisher,
+            })));
+        }
         out.effects.push(Effect::Deliver {
             conn: connection.conn,
             message: Rc::clone(message),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bytestring::ByteString;
 
+use crate::auth::Principal;
 use crate::mqtt::{Message, Packet, PacketId, QoS, ReasonCode, SubscriptionIds};
 use crate::store::{Mark, Outcome, Record, Seq, SessionNumber, StateChange, Want};
 use crate::topic::{TopicFilter, TopicName};
@@ -28,6 +29,28 @@ pub enum LogId {
 pub const FETCH_MESSAGES: usize = 128;
 /// Bytes that a [`Effect::Fetch`] asks for, about.
 pub const FETCH_BYTES: usize = 256 << 10;
+
+/// A message for a part of the gateway that acts on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// To which part.
+    pub conn: ConnId,
+    /// What.
+    pub message: Rc<Message>,
+    /// RETAIN as it was published.
+    pub retain: bool,
+    /// Who asks.
+    pub publisher: Publisher,
+}
+
+/// Who published a message, as parts of the gateway that act on it need to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publisher {
+    /// Its ClientId.
+    pub client_id: ByteString,
+    /// Its user, and what that may do.
+    pub principal: Principal,
+}
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +80,9 @@ pub enum Effect {
         /// Those of the subscriptions that matched; empty in 3.1.1.
         subscription_ids: SubscriptionIds,
     },
+    /// A QoS 0 message that was just published, for a part of the gateway that acts on it ([`super::Origin::Device`]): it
+    /// is told who asks.
+    Command(Box<Command>),
     /// Close once all that was sent before is flushed. Then say [`super::Core::closed`].
     Close {
         /// Whom.

@@ -64,7 +64,10 @@ mod watermark;
 mod will;
 
 pub use connect::AuthRefusal;
-pub use effect::{Act, CloseCause, ConnId, Effect, FETCH_BYTES, FETCH_MESSAGES, LogId, Refused};
+pub use effect::{
+    Act, CloseCause, Command, ConnId, Effect, FETCH_BYTES, FETCH_MESSAGES, LogId, Publisher,
+    Refused,
+};
 pub use express::{ExpressDelivery, Expressed};
 pub use new_routes::NewRoutes;
 pub use restore::{Restored, RestoredRetained, RestoredSession};

@@ -10,8 +10,9 @@ use super::answers::{Reply, Tickets};
 use super::effect::{Act, Effect};
 use super::receivers::Receiver;
 use super::route::{late, mapped};
-use super::session::SessionKey;
+use super::session::{Session, SessionKey};
 use super::{Core, Durability, Limits, LogId, Origin};
+use crate::auth::Principal;
 use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode};
 use crate::session::{Taken, Violation};
 use crate::store::{Mark, Record};
@@ -22,6 +23,7 @@ use crate::topic::TopicName;
 pub(super) struct Source {
     pub(super) origin: Origin,
     pub(super) client_id: ByteString,
+    pub(super) principal: Principal,
     /// Kept with each copy, where a resend after a restart shall find out who has one.
     pub(super) mark: Option<Mark>,
     /// The logs that have a copy from before a restart, and their mark of it.
@@ -35,16 +37,18 @@ impl Source {
         Self {
             origin,
             client_id,
+            principal: Principal::default(),
             mark: None,
             marked: Vec::new(),
             is_answered: false,
         }
     }
 
-    fn of(origin: Origin, client_id: ByteString, publish: &Publish) -> Self {
+    fn of(origin: Origin, session: &Session, publish: &Publish) -> Self {
         Self {
+            principal: session.principal.clone(),
             is_answered: publish.packet_id.is_some() && !origin.has_no_resender(),
-            ..Self::new(origin, client_id)
+            ..Self::new(origin, session.client_id.clone())
         }
     }
 }
@@ -78,7 +82,7 @@ impl Core {
         let dup = publish.dup;
         let topic = aliases.resolve(publish.topic.take(), publish.topic_alias, granted)?;
         check(&publish, &topic, version, &self.limits)?;
-        let mut source = Source::of(origin, session.client_id.clone(), &publish);
+        let mut source = Source::of(origin, session, &publish);
         let message = Message {
             topic,
             payload: publish.payload,
@@ -269,6 +273,7 @@ impl Core {
             };
             if receiver.qos == QoS::AtMostOnce {
                 session.pass(
+                    source,
                     &message,
                     receiver.retain,
                     receiver.subscription_ids,
