@@ -1,4 +1,5 @@
-//! Values of field devices: what a tag reads, how registers become values, and how values become JSON. No I/O.
+//! Values of field devices: what a tag reads, how registers become values and values registers, and how values become
+//! JSON. No I/O.
 //!
 //! Invariants: a value is never guessed. Registers that do not make a value of the tag's type are an [`Unfit`], never a
 //! zero, a NaN or a cut text; integers are never rounded through a float; nothing here can panic on any registers.
@@ -8,6 +9,7 @@ mod decimal;
 mod json;
 mod meaning;
 mod registers;
+mod write;
 
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ pub use deadband::Deadband;
 pub use json::{write_json_text, write_json_value, write_plain_value};
 pub use meaning::Meaning;
 pub use registers::{Interpretation, Unfit};
+pub use write::{Unwritable, Wanted};
 
 /// A value as a tag has it.
 #[derive(Clone, Debug, PartialEq)]

@@ -29,19 +29,19 @@ pub enum Unfit {
 /// How the registers of one tag are read: made once from the options, used for every reading.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interpretation {
-    kind: TagType,
-    byte_order: ByteOrder,
+    pub(super) kind: TagType,
+    pub(super) byte_order: ByteOrder,
     /// `None`: the raw number itself.
-    scale: Option<Scale>,
+    pub(super) scale: Option<Scale>,
     decimals: Option<u8>,
     /// Raw numbers that are no values.
-    invalid: Vec<Value>,
-    meaning: Meaning,
+    pub(super) invalid: Vec<Value>,
+    pub(super) meaning: Meaning,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Scale {
-    factor: f64,
+pub(super) struct Scale {
+    pub(super) factor: f64,
     /// As a decimal; `None` where the factor is not finite.
     decimal: Option<Decimal>,
 }

@@ -96,7 +96,7 @@ fn names(
     kind: TagType,
     names: &Mapping,
 ) -> BTreeMap<i128, String> {
-    let Some(range) = range(kind) else {
+    let Some(range) = kind.integers() else {
         not_of_this_type(context, section, "enum", "whole numbers and bools");
         return BTreeMap::new();
     };
@@ -226,7 +226,7 @@ fn raw_number(kind: TagType, number: &serde_yaml::Number) -> Result<Value, (Stri
         TagType::Float64 => return Ok(Value::Float64(number.as_f64().unwrap_or_default())),
         _ => {}
     }
-    let Some((least, most)) = range(kind) else {
+    let Some((least, most)) = kind.integers() else {
         return Err((
             "this type has no numbers".to_owned(),
             "remove it".to_owned(),
@@ -264,21 +264,5 @@ fn width(kind: TagType) -> Option<u8> {
         TagType::Int32 | TagType::Uint32 => 32,
         TagType::Int64 | TagType::Uint64 => 64,
         _ => return None,
-    })
-}
-
-/// The least and the largest number of an integer type.
-fn range(kind: TagType) -> Option<(i128, i128)> {
-    Some(match kind {
-        TagType::Int16 => (i16::MIN.into(), i16::MAX.into()),
-        TagType::Uint16 => (0, u16::MAX.into()),
-        TagType::Int32 => (i32::MIN.into(), i32::MAX.into()),
-        TagType::Uint32 => (0, u32::MAX.into()),
-        TagType::Int64 => (i64::MIN.into(), i64::MAX.into()),
-        TagType::Uint64 => (0, u64::MAX.into()),
-        TagType::Bcd16 => (0, 9_999),
-        TagType::Bcd32 => (0, 99_999_999),
-        TagType::Bool => (0, 1),
-        TagType::Float32 | TagType::Float64 | TagType::Text(_) => return None,
     })
 }
