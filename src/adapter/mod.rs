@@ -31,6 +31,7 @@ mod start;
 mod wire_options;
 
 pub use health::{DeviceState, DeviceStatus};
+pub use modbus::Opener;
 pub use options::{
     ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, PublishOptions, Table,
     TagOptions, UnitId,

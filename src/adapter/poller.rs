@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::cycle::{Cycle, Plans};
 use super::health::Health;
-use super::modbus::{Attempt, Reply, Wire};
+use super::modbus::{Attempt, Opener, Reply, Wire};
 use super::options::{ConnectionOptions, GroupOptions};
 use super::outbox::Outbox;
 use super::plan::ReadRequest;
@@ -45,6 +45,7 @@ impl Poller {
     pub(super) fn new(
         options: Arc<ConnectionOptions>,
         plans: Arc<Plans>,
+        opener: Opener,
         outbox: Outbox,
         status: watch::Sender<AdapterStatus>,
     ) -> Self {
@@ -60,7 +61,7 @@ impl Poller {
             .collect();
         let cycles = plans.cycles();
         Self {
-            wire: Wire::new(&options, now),
+            wire: Wire::new(&options, opener, now),
             schedule: Schedule::new(&intervals, now, fastrand::u64(..)),
             health: devices.iter().map(Health::new).collect(),
             cycles,

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::attendant::Attendant;
 use super::cycle::Plans;
 use super::health::{DeviceStatus, Health};
+use super::modbus::Opener;
 use super::options::ConnectionOptions;
 use super::outbox::{Outbox, OutboxLimits, OutboxStats, Sink};
 use super::plan::PlanError;
@@ -72,6 +73,19 @@ impl Adapter {
         sink: impl Sink,
         stop: Stop,
     ) -> Result<Self, PlanError> {
+        Self::start_over(Opener::Machine, options, sink, stop)
+    }
+
+    /// The same over what `opener` opens.
+    ///
+    /// # Errors
+    /// As [`Adapter::start`].
+    pub fn start_over(
+        opener: Opener,
+        options: ConnectionOptions,
+        sink: impl Sink,
+        stop: Stop,
+    ) -> Result<Self, PlanError> {
         let plans = Arc::new(Plans::new(&options)?);
         let options = Arc::new(options);
         let devices = options
@@ -80,7 +94,8 @@ impl Adapter {
             .map(|device| NamedStatus::new(&device.name, &Health::new(device)));
         let status = AdapterStatus::new(&options.name, devices.collect());
         let actor = move |outbox, status| {
-            Poller::new(Arc::clone(&options), Arc::clone(&plans), outbox, status).run()
+            let (options, plans) = (Arc::clone(&options), Arc::clone(&plans));
+            Poller::new(options, plans, opener.clone(), outbox, status).run()
         };
         Ok(Self::supervised(status, actor, sink, stop))
     }

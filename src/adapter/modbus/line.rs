@@ -8,7 +8,6 @@
 //!
 //! Each transaction has a client of its own: nothing is left in the buffers of one that failed.
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +23,7 @@ use super::super::plan::ReadRequest;
 use super::super::reason::Reason;
 use super::doubt::{Late, LineDoubts, Next, shape};
 use super::frame::{Verdict, is_noise, judge};
+use super::open::Port;
 use super::reply::{Reply, data, function};
 use crate::clock;
 
@@ -46,10 +46,6 @@ pub(super) struct Timing {
     /// The adapter hears what it sends.
     pub(super) discards_echo: bool,
 }
-
-/// Where the bytes go.
-pub(super) trait Port: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Port for S {}
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -101,10 +97,10 @@ impl Line {
         }
     }
 
-    pub(super) fn plug(&mut self, port: impl Port + 'static) {
+    pub(super) fn plug(&mut self, port: Box<dyn Port>) {
         self.is_unsettled = true;
         let mut traffic = self.lock();
-        traffic.port = Some(Box::new(port));
+        traffic.port = Some(port);
         traffic.at = clock::now();
     }
 
@@ -437,7 +433,7 @@ mod tests {
     fn pair(timing: Timing) -> (Line, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1024);
         let mut line = Line::new(timing);
-        line.plug(ours);
+        line.plug(Box::new(ours));
         (line, theirs)
     }
 

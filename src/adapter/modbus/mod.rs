@@ -9,16 +9,20 @@
 //!   that was checked in full, so no connection that ever failed can be asked again;
 //! - [`Line`](line::Line), RTU, cannot be left behind like that: it judges each frame by itself ([`frame`]) and keeps in
 //!   mind which replies may still come ([`doubt`]), so that none is taken for a later one;
-//! - [`Link`](link::Link) is either, open or not, and [`Wire`](wire::Wire) opens it anew: at once or after a back-off.
+//! - [`Link`](link::Link) is either, open or not, and [`Wire`](wire::Wire) has it opened anew ([`Opener`]): at once or after
+//!   a back-off.
 
 mod connection;
 mod doubt;
 mod frame;
 mod line;
 mod link;
+mod open;
 mod reply;
 mod tap;
 mod wire;
+
+pub use open::Opener;
 
 pub(super) use reply::{Data, Reply};
 pub(super) use wire::{Attempt, Wire};

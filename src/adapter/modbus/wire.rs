@@ -17,6 +17,7 @@ use super::super::plan::ReadRequest;
 use super::super::reason::{DEVICE_BUSY, Reason};
 use super::super::wire_options::WireOptions;
 use super::link::Link;
+use super::open::Opener;
 use super::reply::Reply;
 use crate::clock;
 
@@ -50,6 +51,7 @@ pub(crate) struct Attempt<'a> {
 pub(crate) struct Wire {
     name: String,
     options: WireOptions,
+    opener: Opener,
     link: Link,
     /// Whether it brought a whole reply since it was opened.
     fruitful: bool,
@@ -77,10 +79,11 @@ struct Down {
 }
 
 impl Wire {
-    pub(crate) fn new(options: &ConnectionOptions, now: Instant) -> Self {
+    pub(crate) fn new(options: &ConnectionOptions, opener: Opener, now: Instant) -> Self {
         Self {
             name: options.name.clone(),
             options: options.wire.clone(),
+            opener,
             link: Link::new(&options.wire),
             fruitful: false,
             answered_at: now,
@@ -202,8 +205,9 @@ impl Wire {
     }
 
     async fn open(&mut self) -> Result<(), Reason> {
-        match self.link.open(&self.options).await {
-            Ok(()) => {
+        match self.opener.open(&self.options).await {
+            Ok(port) => {
+                self.link.plug(port);
                 let came_back = self.down.detail.take().is_some();
                 self.came_back |= came_back;
                 if came_back || self.connects == 0 {
