@@ -85,6 +85,10 @@ fn exception(code: ExceptionCode) -> Reason {
 /// The crate has not matched the count with the bytes that came.
 fn check(request: &ReadRequest, response: Response, exchange: &Exchange) -> Result<Data, Reason> {
     let data = data(request, response)?;
+    // A peer that sends back what it gets seems to answer a read of three bytes of bits from 0x0300 to 0x03FF.
+    if exchange.is_echo() {
+        return Err(Reason::Garbled);
+    }
     if exchange.reply.bytes == MBAP_BYTES + REPLY_HEAD_BYTES + data_bytes(request) {
         Ok(data)
     } else {
@@ -177,6 +181,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_sent_back_is_not_the_reply_though_it_looks_like_one() {
+        let request = ReadRequest {
+            address: 0x0313,
+            ..request(Table::Coils, 20)
+        };
+        let echo = [0, 0, 0, 0, 0, 6, 17, 1, 3, 0x13, 0, 20];
+        let (result, kept) = answered(&request, &echo).await;
+        assert_eq!((result, kept), (Err(Reason::Garbled), false));
     }
 
     #[tokio::test]

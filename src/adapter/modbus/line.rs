@@ -276,8 +276,10 @@ impl Traffic {
         self.skip_noise();
         loop {
             match judge(&self.request, &self.came) {
+                Verdict::Whole(_) if self.is_echo() => return Err(Reason::Garbled),
                 Verdict::Whole(bytes) => return Ok(Some(bytes)),
                 Verdict::More => return Ok(None),
+                Verdict::Wrong(reason) if self.is_echo() => return Err(reason),
                 Verdict::Wrong(reason) => match self.skip_late() {
                     Late::Reply(..) => {}
                     Late::Part => return Ok(None),
@@ -299,6 +301,13 @@ impl Traffic {
         self.came.drain(..came);
         self.echoed += came;
         Ok(())
+    }
+
+    /// Whether what came is the read itself, which nobody expects. One of three bytes of bits from 0x0300 to 0x03FF looks
+    /// like the reply to itself, or like a late one.
+    fn is_echo(&self) -> bool {
+        let is_read = matches!(self.request.get(1), Some(1..=4));
+        is_read && self.came.starts_with(&self.request)
     }
 
     fn skip_noise(&mut self) {
@@ -572,6 +581,45 @@ mod tests {
                 assert_eq!(result, Err(Reason::WrongCount));
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_echo_that_looks_like_a_reply_is_none_and_no_late_one() {
+        let (mut line, mut port) = pair(TIMING);
+        let wanted = ReadRequest {
+            table: Table::Coils,
+            address: 0x0313,
+            quantity: 20,
+            tags: vec![],
+        };
+        let device = async {
+            // The wanted, and the probe that the doubt about it asks for.
+            for quantity in [20, 16] {
+                let mut echo = [0; 8];
+                port.read_exact(&mut echo).await.unwrap();
+                assert_eq!(echo[5], quantity);
+                port.write_all(&echo).await.unwrap();
+            }
+            assert_eq!(asked(&mut port).await, 8);
+            for late in [&[UNIT.0, 1, 3, 1, 1, 1][..], &[UNIT.0, 1, 2, 1, 1]] {
+                port.write_all(&with_crc(late)).await.unwrap();
+            }
+            let probed = with_crc(&[UNIT.0, 1, 1, 2]);
+            port.write_all(&probed).await.unwrap();
+            assert_eq!(asked(&mut port).await, 20);
+            let right = with_crc(&[UNIT.0, 1, 3, 0, 0, 0]);
+            port.write_all(&right).await.unwrap();
+        };
+        let asking = async {
+            let mut read = async || {
+                let reply = line.read(UNIT, &wanted, LIMIT).await;
+                reply.map(|reply| reply.data)
+            };
+            assert_eq!(read().await, Err(Reason::Garbled));
+            assert_eq!(read().await, Err(Reason::WrongCount));
+            assert_eq!(read().await, Ok(Data::Bits(vec![false; 20])));
+        };
+        tokio::join!(device, asking);
     }
 
     #[tokio::test(start_paused = true)]

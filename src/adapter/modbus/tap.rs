@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Transaction (2), protocol (2), length (2), unit (1), function (1).
-const HEAD_BYTES: usize = 8;
+/// Transaction (2), protocol (2), length (2), unit (1), function (1), and of a read address (2) and quantity (2).
+const HEAD_BYTES: usize = 12;
 /// Where the length field ends; it counts the bytes behind it.
 const LENGTH_END: usize = 6;
 /// Unit, function and one byte at least; unit and the longest PDU, 253 bytes, at most.
@@ -49,7 +49,7 @@ pub(super) struct Tap<S> {
 impl Frame {
     /// The Unit Identifier; `None` before it has passed.
     pub(super) fn unit(&self) -> Option<u8> {
-        let [.., unit, _] = self.head;
+        let [_, _, _, _, _, _, unit, ..] = self.head;
         (self.bytes >= 7).then_some(unit)
     }
 
@@ -67,6 +67,13 @@ impl Frame {
             *kept = *byte;
         }
         self.bytes = self.bytes.saturating_add(bytes.len());
+    }
+}
+
+impl Exchange {
+    /// Whether what came is nothing but the read that was sent.
+    pub(super) fn is_echo(&self) -> bool {
+        self.reply.bytes == HEAD_BYTES && self.reply.head == self.request.head
     }
 }
 
