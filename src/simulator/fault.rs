@@ -1,27 +1,33 @@
 //! A Modbus device that answers wrongly on purpose, byte by byte, over TCP and over lines: what the adapter must withstand.
 //!
 //! Its registers hold their own addresses and its bits are their addresses' lowest bits, so that a reply taken for that of
-//! another request can be seen in the value.
+//! another request can be seen in the value, unless a [`Script`] says otherwise.
+//!
+//! It hears requests while it answers others, and answers them in their order, as devices do: a reply that is late makes
+//! those behind it late.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::answer::{Pieces, Request};
 
 /// Connections served at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
-/// A read: unit, function, address, quantity.
-const READ_BYTES: usize = 6;
-/// Transaction, protocol and length in front of it.
-const TCP_HEAD_BYTES: usize = 6;
-/// The checksum behind it.
-const CRC_BYTES: usize = 2;
+/// Requests of a connection that may wait for their replies; more are not read.
+const WAITING_MAX: usize = 64;
+/// From an echo, which comes as the request is sent, to the reply.
+const ECHO_AHEAD: Duration = Duration::from_millis(2);
+/// Bytes under way on a connection in memory.
+const MEMORY_BYTES: usize = 4096;
 
 /// What is around unit and PDU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +51,14 @@ pub enum Fault {
     Long,
     /// With the right reply and bytes behind it.
     Trailing,
+    /// With the right reply, and the bytes of this number in front of it.
+    Noise(u64),
+    /// With the right reply, and the same again at once.
+    Twice,
+    /// With the right reply in two halves, so far apart.
+    Split(Duration),
+    /// With so many bytes of the right reply, and no more.
+    Cut(usize),
     /// As if it were the next unit.
     WrongUnit,
     /// With the transaction of the request before; on a line, which has none, as it should.
@@ -76,17 +90,56 @@ struct Plan {
     left: Option<u32>,
 }
 
+/// A request as a [`Script`] sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The first that the device gets is 1.
+    pub number: u64,
+    /// How many before it are not answered yet.
+    pub waiting: usize,
+    /// Whom.
+    pub unit: u8,
+    /// By which function: 1 to 4.
+    pub function: u8,
+    /// From where.
+    pub address: u16,
+    /// How many.
+    pub quantity: u16,
+}
+
+/// What a device does with each request, and what its registers hold then.
+pub trait Script: Send + 'static {
+    /// Called once for each request, when it comes.
+    fn fault(&mut self, asked: &Asked) -> Fault;
+
+    /// What is at `address` for this request; of a bit, in the lowest.
+    fn word(&self, asked: &Asked, address: u16) -> u16;
+}
+
+/// All is well, and each register holds its own address.
+struct Addresses;
+
+impl Script for Addresses {
+    fn fault(&mut self, _asked: &Asked) -> Fault {
+        Fault::None
+    }
+
+    fn word(&self, _asked: &Asked, address: u16) -> u16 {
+        address
+    }
+}
+
 /// The device. Every unit is there and well until told otherwise. Dropping it closes all.
 #[derive(Debug)]
 pub struct FaultyDevice {
     shared: Arc<Shared>,
     requests: watch::Receiver<u64>,
-    task: JoinHandle<()>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
-#[derive(Debug)]
 struct Shared {
     faults: Mutex<HashMap<u8, Plan>>,
+    script: Mutex<Box<dyn Script>>,
     requests: watch::Sender<u64>,
 }
 
@@ -96,49 +149,74 @@ impl FaultyDevice {
     /// # Errors
     /// Where the address cannot be bound.
     pub async fn bind(address: SocketAddr, framing: Framing) -> io::Result<(SocketAddr, Self)> {
-        let listener = TcpListener::bind(address).await?;
-        let local = listener.local_addr()?;
-        let device = Self::start(|shared| accept(listener, framing, shared));
+        let device = Self::new(Addresses);
+        let local = device.listen(address, framing).await?;
         Ok((local, device))
     }
 
     /// Serves a line.
     pub fn on_line(line: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self::start(|shared| async move {
-            if let Err(error) = serve(line, Framing::Rtu, &shared).await {
-                tracing::debug!(%error, "the line of the faulty device ended");
-            }
-        })
+        let device = Self::new(Addresses);
+        device.attach(line, Framing::Rtu);
+        device
     }
 
-    fn start<F>(serve: impl FnOnce(Arc<Shared>) -> F) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
+    /// One that does as `script` says, and cannot be reached yet.
+    #[must_use]
+    pub fn new(script: impl Script) -> Self {
         let (sender, requests) = watch::channel(0);
-        let shared = Arc::new(Shared {
-            faults: Mutex::default(),
-            requests: sender,
-        });
-        let task = tokio::spawn(serve(Arc::clone(&shared)));
         Self {
-            shared,
+            shared: Arc::new(Shared {
+                faults: Mutex::default(),
+                script: Mutex::new(Box::new(script)),
+                requests: sender,
+            }),
             requests,
-            task,
+            tasks: Mutex::default(),
         }
     }
 
-    /// From now on `unit_id` answers like this.
+    /// Serves at `address`, too; tells where.
+    ///
+    /// # Errors
+    /// Where the address cannot be bound.
+    pub async fn listen(&self, address: SocketAddr, framing: Framing) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let local = listener.local_addr()?;
+        let accepting = accept(listener, framing, Arc::clone(&self.shared));
+        lock(&self.tasks).spawn(accepting);
+        Ok(local)
+    }
+
+    /// Serves this, too.
+    pub fn attach(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        framing: Framing,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        let mut tasks = lock(&self.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move { shared.serve(stream, framing).await });
+    }
+
+    /// A connection in memory.
+    #[must_use]
+    pub fn connect(&self, framing: Framing) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(MEMORY_BYTES);
+        self.attach(ours, framing);
+        theirs
+    }
+
+    /// From now on `unit_id` answers like this, whatever the script says.
     pub fn set(&self, unit_id: u8, fault: Fault) {
-        self.shared
-            .lock()
-            .insert(unit_id, Plan { fault, left: None });
+        lock(&self.shared.faults).insert(unit_id, Plan { fault, left: None });
     }
 
     /// `unit_id` answers its next `requests` like this, and well after them.
     pub fn set_for(&self, unit_id: u8, fault: Fault, requests: u32) {
         let left = Some(requests);
-        self.shared.lock().insert(unit_id, Plan { fault, left });
+        lock(&self.shared.faults).insert(unit_id, Plan { fault, left });
     }
 
     /// The number of requests received, to read and to wait for.
@@ -148,30 +226,107 @@ impl FaultyDevice {
     }
 }
 
-impl Drop for FaultyDevice {
-    fn drop(&mut self) {
-        self.task.abort();
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What goes out, and how.
+struct Reply {
+    fault: Fault,
+    pieces: Pieces,
+    /// Counts those that wait, by its clones.
+    _waits: Arc<()>,
+}
+
 impl Shared {
-    /// How `unit_id` answers the request that came.
-    fn fault(&self, unit_id: u8) -> Fault {
-        let mut plans = self.lock();
-        let Some(plan) = plans.get_mut(&unit_id) else {
-            return Fault::None;
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, framing: Framing) {
+        let (input, output) = tokio::io::split(stream);
+        let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        let ended = tokio::select! {
+            ended = self.hear(input, framing, queue) => ended,
+            ended = answer(output, waiting) => ended,
         };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to the faulty device ended");
+        }
+    }
+
+    async fn hear(
+        &self,
+        mut input: impl AsyncRead + Unpin,
+        framing: Framing,
+        queue: mpsc::Sender<Reply>,
+    ) -> io::Result<()> {
+        let mut bytes = vec![0; framing.request_bytes()];
+        let waits = Arc::new(());
+        loop {
+            input.read_exact(&mut bytes).await?;
+            let request = Request::parse(framing, &bytes).ok_or(io::ErrorKind::InvalidData)?;
+            let (fault, words) = self.decide(&request, Arc::strong_count(&waits) - 1);
+            self.requests.send_modify(|requests| *requests += 1);
+            let reply = Reply {
+                fault,
+                pieces: request.reply(fault, &words),
+                _waits: Arc::clone(&waits),
+            };
+            if queue.send(reply).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How the request that came is answered, and what the registers hold.
+    fn decide(&self, request: &Request, waiting: usize) -> (Fault, Vec<u16>) {
+        let mut script = lock(&self.script);
+        let asked = request.asked(*self.requests.borrow() + 1, waiting);
+        let fault = self.planned(asked.unit);
+        let fault = fault.unwrap_or_else(|| script.fault(&asked));
+        let addresses = (0..asked.quantity).map(|at| asked.address.wrapping_add(at));
+        let words = addresses.map(|address| script.word(&asked, address));
+        (fault, words.collect())
+    }
+
+    fn planned(&self, unit_id: u8) -> Option<Fault> {
+        let mut plans = lock(&self.faults);
+        let plan = plans.get_mut(&unit_id)?;
         match &mut plan.left {
-            Some(0) => return Fault::None,
+            Some(0) => return Some(Fault::None),
             Some(left) => *left -= 1,
             None => {}
         }
-        plan.fault
+        Some(plan.fault)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u8, Plan>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+/// Until one is to close the connection.
+async fn answer(
+    mut output: impl AsyncWrite + Unpin,
+    mut waiting: mpsc::Receiver<Reply>,
+) -> io::Result<()> {
+    while let Some(reply) = waiting.recv().await {
+        let pause = match reply.fault {
+            Fault::Close => return Ok(()),
+            Fault::Echo => ECHO_AHEAD,
+            Fault::Split(pause) => pause,
+            _ => Duration::ZERO,
+        };
+        if let Fault::Late(delay) = reply.fault {
+            tokio::time::sleep(delay).await;
+        }
+        for (number, piece) in reply.pieces.iter().enumerate() {
+            if number > 0 {
+                tokio::time::sleep(pause).await;
+            }
+            output.write_all(piece).await?;
+        }
     }
+    Ok(())
 }
 
 async fn accept(listener: TcpListener, framing: Framing, shared: Arc<Shared>) {
@@ -195,168 +350,8 @@ async fn accept(listener: TcpListener, framing: Framing, shared: Arc<Shared>) {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "socket option refused");
             }
-            if let Err(error) = serve(stream, framing, &shared).await {
-                tracing::debug!(%error, "a connection to the faulty device ended");
-            }
+            shared.serve(stream, framing).await;
             drop(slot);
         });
     }
-}
-
-async fn serve(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    framing: Framing,
-    shared: &Shared,
-) -> io::Result<()> {
-    loop {
-        let request = Request::read(&mut stream, framing).await?;
-        let fault = shared.fault(request.unit());
-        shared.requests.send_modify(|requests| *requests += 1);
-        let reply = request.reply(fault);
-        match fault {
-            Fault::Silent => {}
-            Fault::Close => return Ok(()),
-            Fault::Garbage => stream.write_all(&[0xA5; 40]).await?,
-            Fault::Late(delay) => {
-                tokio::time::sleep(delay).await;
-                stream.write_all(&reply).await?;
-            }
-            Fault::Half => {
-                let (half, _) = reply.split_at(reply.len() / 2);
-                stream.write_all(half).await?;
-            }
-            _ => stream.write_all(&reply).await?,
-        }
-    }
-}
-
-/// A read as it came.
-struct Request {
-    framing: Framing,
-    transaction: u16,
-    read: [u8; READ_BYTES],
-}
-
-impl Request {
-    async fn read(stream: &mut (impl AsyncRead + Unpin), framing: Framing) -> io::Result<Self> {
-        let mut head = [0; TCP_HEAD_BYTES];
-        let mut read = [0; READ_BYTES];
-        let mut checksum = [0; CRC_BYTES];
-        match framing {
-            Framing::Tcp => {
-                stream.read_exact(&mut head).await?;
-                stream.read_exact(&mut read).await?;
-            }
-            Framing::Rtu => {
-                stream.read_exact(&mut read).await?;
-                stream.read_exact(&mut checksum).await?;
-            }
-        }
-        let [t0, t1, ..] = head;
-        Ok(Self {
-            framing,
-            transaction: u16::from_be_bytes([t0, t1]),
-            read,
-        })
-    }
-
-    fn unit(&self) -> u8 {
-        let [unit, ..] = self.read;
-        unit
-    }
-
-    fn reply(&self, fault: Fault) -> Vec<u8> {
-        let body = body(self.read, fault);
-        let mut frame = match fault {
-            Fault::Echo => self.framed(self.transaction, self.read.to_vec(), fault),
-            Fault::DriverNoise => vec![0],
-            _ => Vec::new(),
-        };
-        let transaction = match fault {
-            Fault::WrongTransaction => self.transaction.wrapping_sub(1),
-            _ => self.transaction,
-        };
-        frame.append(&mut self.framed(transaction, body, fault));
-        match fault {
-            Fault::Trailing => frame.extend_from_slice(&[0xA5; 3]),
-            Fault::DriverNoise => frame.push(0xFF),
-            _ => {}
-        }
-        frame
-    }
-
-    fn framed(&self, transaction: u16, mut body: Vec<u8>, fault: Fault) -> Vec<u8> {
-        match self.framing {
-            Framing::Tcp => {
-                let length = u16::try_from(body.len()).unwrap_or(u16::MAX);
-                let [t0, t1] = transaction.to_be_bytes();
-                let [l0, l1] = length.to_be_bytes();
-                let mut frame = vec![t0, t1, 0, 0, l0, l1];
-                frame.append(&mut body);
-                frame
-            }
-            Framing::Rtu => {
-                let wrong = u16::from(fault == Fault::WrongChecksum);
-                let checksum = crc(&body) ^ wrong;
-                body.extend_from_slice(&checksum.to_le_bytes());
-                body
-            }
-        }
-    }
-}
-
-/// Unit and PDU of the reply.
-fn body(read: [u8; READ_BYTES], fault: Fault) -> Vec<u8> {
-    let [unit, function, a0, a1, q0, q1] = read;
-    let address = u16::from_be_bytes([a0, a1]);
-    let quantity = u16::from_be_bytes([q0, q1]);
-    let mut data = if function <= 2 {
-        bits(address, quantity)
-    } else {
-        (0..quantity)
-            .flat_map(|offset| address.wrapping_add(offset).to_be_bytes())
-            .collect()
-    };
-    let step = if function <= 2 { 1 } else { 2 };
-    match fault {
-        Fault::Short => data.truncate(data.len().saturating_sub(step)),
-        Fault::Long => data.resize(data.len() + step, 0),
-        _ => {}
-    }
-    let (unit, function) = match fault {
-        Fault::WrongUnit => (unit.wrapping_add(1), function),
-        Fault::WrongFunction => (unit, function % 4 + 1),
-        _ => (unit, function),
-    };
-    if let Fault::Exception(code) = fault {
-        return vec![unit, function | 0x80, code];
-    }
-    let mut body = vec![unit, function, u8::try_from(data.len()).unwrap_or(u8::MAX)];
-    body.append(&mut data);
-    body
-}
-
-/// CRC-16/MODBUS. Not that of the adapter, on purpose: a fault in either shows.
-fn crc(bytes: &[u8]) -> u16 {
-    let mut crc = u16::MAX;
-    for byte in bytes {
-        crc ^= u16::from(*byte);
-        for _ in 0..8 {
-            let carry = crc & 1;
-            crc = (crc >> 1) ^ (0xA001 * carry);
-        }
-    }
-    crc
-}
-
-/// The lowest bits of the addresses, packed as Modbus has it: the first in the lowest bit.
-fn bits(address: u16, quantity: u16) -> Vec<u8> {
-    let mut packed = vec![0; usize::from(quantity.div_ceil(8))];
-    for offset in 0..quantity {
-        let bit = (address.wrapping_add(offset) & 1) as u8;
-        if let Some(byte) = packed.get_mut(usize::from(offset / 8)) {
-            *byte |= bit << (offset % 8);
-        }
-    }
-    packed
 }

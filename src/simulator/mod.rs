@@ -4,12 +4,13 @@
 //! Invariants: at most [`CONNECTIONS_MAX`] connections; a register that was not mapped is refused with exception 02, a
 //! unit that is not there with 0B, as a gateway would.
 
+mod answer;
 mod fault;
 mod map;
 mod server;
 mod terminal;
 
-pub use fault::{Fault, FaultyDevice, Framing};
+pub use fault::{Asked, Fault, FaultyDevice, Framing, Script};
 pub use map::{DeviceMap, Signal, SimulatedTable};
 pub use server::{CONNECTIONS_MAX, Simulator, SimulatorHandle};
 pub use terminal::Terminal;
