@@ -10,6 +10,7 @@
 
 mod faults;
 mod lines;
+mod oracle;
 mod outages;
 mod support;
 mod values;
