@@ -59,7 +59,10 @@ const PARTS: &[(&str, &[&str])] = &[
     ("adapter/schedule", &["options", "plan"]),
     ("adapter/health", &["options", "reason"]),
     ("adapter/publish", &["options", "reason", "health"]),
-    ("adapter/command", &["options", "reason", "plan"]),
+    (
+        "adapter/command",
+        &["options", "reason", "plan", "publish", "data", "write"],
+    ),
     (
         "adapter/serial",
         &[
@@ -69,6 +72,7 @@ const PARTS: &[(&str, &[&str])] = &[
             "health",
             "schedule",
             "publish",
+            "command",
         ],
     ),
 ];

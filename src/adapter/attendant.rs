@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::health::DeviceStatus;
 use super::outbox::Outbox;
 use super::reason::Reason;
-use super::serial::{Audience, Instrument, InstrumentConnection};
+use super::serial::{Audience, Command, Instrument, InstrumentConnection};
 use super::serial_port::SerialPort;
 use super::start::AdapterStatus;
 use crate::mqtt::Message;
@@ -49,23 +49,25 @@ impl Audience for Told {
 }
 
 impl Attendant {
+    /// The task, and the way for commands to the instrument.
     pub(super) fn new(
         options: Arc<InstrumentConnection>,
         outbox: Outbox,
         status: watch::Sender<AdapterStatus>,
-    ) -> Self {
+    ) -> (Self, mpsc::Sender<Command>) {
         let told = Told {
             outbox: outbox.clone(),
             status: status.clone(),
         };
         let seed = fastrand::u64(..);
-        let (instrument, _) = Instrument::new(options.instrument.clone(), seed, told);
-        Self {
+        let (instrument, commands) = Instrument::new(options.instrument.clone(), seed, told);
+        let attendant = Self {
             options,
             instrument,
             outbox,
             status,
-        }
+        };
+        (attendant, commands)
     }
 
     /// Never ends; may be dropped at any point, which closes the port.

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::modbus::{Data, Reply};
+use super::data::Data;
+use super::modbus::Reply;
 use super::options::{ConnectionOptions, DeviceOptions, TagOptions};
 use super::plan::{GroupPlan, PlanError, ReadRequest, TagSlot, plan};
 use super::publish::Reading;
@@ -108,12 +109,9 @@ impl DevicePlan {
 
 impl ReadyTag {
     fn new(tag: &TagOptions, group: &[TagOptions]) -> Self {
-        let interpretation = Interpretation::new(tag.kind, tag.byte_order, tag.scale, tag.decimals)
-            .without(tag.invalid.clone())
-            .meaning(tag.meaning.clone());
         let factor = tag.scale_from.as_ref();
         Self {
-            interpretation,
+            interpretation: tag.interpretation(),
             factor: factor.and_then(|name| group.iter().position(|tag| tag.name == *name)),
         }
     }
@@ -141,6 +139,7 @@ impl ReadyGroup {
                 let words = words.get(range).ok_or(Reason::WrongCount)?;
                 tag.interpretation.value_with_power(words, power)
             }
+            Data::Written => return Err(Reason::WrongFunction),
         };
         value.map_err(Reason::from)
     }

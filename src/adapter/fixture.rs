@@ -28,6 +28,7 @@ pub(super) fn tag(name: &str, table: Table, address: u16, kind: TagType) -> TagO
         quoted: false,
         deadband: None,
         meaning: Meaning::Number,
+        write: None,
         unit: None,
         topic: topic(&format!("g/d/{name}")),
     }
@@ -60,6 +61,7 @@ pub(super) fn device(name: &str, unit: u8, groups: Vec<GroupOptions>) -> DeviceO
         max_registers: 125,
         max_gap: 0,
         status_topic: topic(&format!("g/{name}/$status")),
+        set_topic: topic(&format!("g/{name}/set")),
         groups,
     }
 }

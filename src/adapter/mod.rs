@@ -2,6 +2,7 @@
 //!
 //! `options` what to read; `plan` as which requests, `split` what of one that is refused, `schedule` when, `health` how a
 //! device stands, `said` what of a reading is new, `publish` how it is said (all six without I/O); `modbus` the wire;
+//! `desk` takes commands in, `command` and `write` say what is done for them;
 //! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `outbox` the bounded queue
 //! to the broker. Reasons of bad readings are listed in `reason`.
 //!
@@ -9,7 +10,10 @@
 //! polling never waits for the broker (P3); one dead unit costs the others on its wire at most one timeout per back-off.
 
 mod attendant;
+mod command;
 mod cycle;
+mod data;
+mod desk;
 #[cfg(test)]
 mod fixture;
 pub mod health;
@@ -29,12 +33,15 @@ mod serial_port;
 mod split;
 mod start;
 mod wire_options;
+mod write;
 
+pub use command::CommandError;
+pub use desk::{CommandSource, NoCommands};
 pub use health::{DeviceState, DeviceStatus};
 pub use modbus::Opener;
 pub use options::{
     ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, PublishOptions, Table,
-    TagOptions, UnitId,
+    TagOptions, UnitId, WriteFunction, WriteOptions,
 };
 pub use outbox::{OutboxStats, Sink};
 pub use plan::PlanError;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::wire_options::WireOptions;
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
-use crate::value::{Deadband, Meaning, TagType, Value};
+use crate::value::{Deadband, Interpretation, Meaning, TagType, Value};
 
 /// One wire. Requests on it go strictly one at a time.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub struct DeviceOptions {
     pub max_gap: u16,
     /// Where `$status` goes.
     pub status_topic: TopicName,
+    /// One level above the topics by which its tags are written.
+    pub set_topic: TopicName,
     /// What is read together.
     pub groups: Vec<GroupOptions>,
 }
@@ -154,6 +156,64 @@ pub struct TagOptions {
     pub meaning: Meaning,
     /// Told in per-tag JSON.
     pub unit: Option<String>,
+    /// Whether and how it may be written.
+    pub write: Option<WriteOptions>,
     /// The tag's own topic, for [`Payload::JsonPerTag`] and [`Payload::Value`].
     pub topic: TopicName,
+}
+
+impl TagOptions {
+    /// How its registers are read.
+    pub(super) fn interpretation(&self) -> Interpretation {
+        Interpretation::new(self.kind, self.byte_order, self.scale, self.decimals)
+            .without(self.invalid.clone())
+            .meaning(self.meaning.clone())
+    }
+}
+
+/// How a tag may be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WriteOptions {
+    /// The least value, scaled as it is published.
+    pub min: Option<f64>,
+    /// The largest.
+    pub max: Option<f64>,
+    /// Whether it is read back.
+    pub verify: bool,
+    /// Older commands are refused.
+    pub max_age: Duration,
+    /// A command whose age is not known counts as new.
+    pub takes_undated: bool,
+    /// By which function.
+    pub function: WriteFunction,
+}
+
+/// The functions that write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteFunction {
+    /// 05 and 06 where one coil or register is written, else 15 and 16.
+    #[default]
+    Auto,
+    /// 05 and 06.
+    Single,
+    /// 15 and 16.
+    Multiple,
+}
+
+impl WriteOptions {
+    /// [`Self::max_age`] unless somebody says otherwise.
+    pub const MAX_AGE: Duration = Duration::from_secs(30);
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self {
+            min: None,
+            max: None,
+            verify: false,
+            max_age: Self::MAX_AGE,
+            takes_undated: true,
+            function: WriteFunction::Auto,
+        }
+    }
 }

@@ -6,11 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use super::command::CommandError;
 use super::cycle::{Cycle, Plans};
+use super::data::Data;
+use super::desk::WriteOrder;
 use super::health::Health;
-use super::modbus::{Attempt, Opener, Reply, Wire};
+use super::modbus::{Ask, Attempt, Opener, Reply, Wire};
 use super::options::{ConnectionOptions, GroupOptions};
 use super::outbox::Outbox;
 use super::plan::ReadRequest;
@@ -24,6 +27,11 @@ use crate::clock;
 
 /// How long the actor sleeps where nothing is scheduled.
 const NOTHING_TO_DO: Duration = Duration::from_secs(3600);
+/// Writes go before polls, but no flood of them may silence a line.
+const WRITES_IN_A_ROW: usize = 8;
+/// A device may take a moment until what was written can be read.
+const VERIFY_TRIES: u32 = 3;
+const VERIFY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The actor.
 #[derive(Debug)]
@@ -37,6 +45,7 @@ pub(super) struct Poller {
     /// By device and group.
     said: Vec<Vec<Said>>,
     refusals: Refusals,
+    orders: mpsc::Receiver<WriteOrder>,
     outbox: Outbox,
     status: watch::Sender<AdapterStatus>,
 }
@@ -46,6 +55,7 @@ impl Poller {
         options: Arc<ConnectionOptions>,
         plans: Arc<Plans>,
         opener: Opener,
+        orders: mpsc::Receiver<WriteOrder>,
         outbox: Outbox,
         status: watch::Sender<AdapterStatus>,
     ) -> Self {
@@ -69,6 +79,7 @@ impl Poller {
             refusals: Refusals::default(),
             options,
             plans,
+            orders,
             outbox,
             status,
         }
@@ -77,6 +88,12 @@ impl Poller {
     /// Polls for ever; may be dropped at any point, which drops the connection too.
     pub(super) async fn run(mut self) {
         loop {
+            for _ in 0..WRITES_IN_A_ROW {
+                match self.orders.try_recv() {
+                    Ok(order) => self.write(order).await,
+                    Err(_) => break,
+                }
+            }
             let now = clock::now();
             match self.schedule.next(now) {
                 Step::Poll(job) => self.poll(job).await,
@@ -100,7 +117,10 @@ impl Poller {
             .chain(self.wire.reconnect_at())
             .chain(self.said.iter().flatten().filter_map(Said::held_until))
             .fold(until, Instant::min);
-        tokio::time::sleep_until(wake.into()).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(wake.into()) => {}
+            Some(order) = self.orders.recv() => self.write(order).await,
+        }
         if self
             .wire
             .reconnect_at()
@@ -119,7 +139,9 @@ impl Poller {
         let request = cycle.request().map(Arc::clone);
         let offline = self.schedule.is_suspended(job.device);
         let result = match &request {
-            Some(request) if !offline => Some(self.request(job.device, request, true).await),
+            Some(request) if !offline => {
+                Some(self.request(job.device, Ask::Read(request), true).await)
+            }
             _ => None,
         };
         let outcome = result
@@ -153,7 +175,7 @@ impl Poller {
     async fn request(
         &mut self,
         device: usize,
-        request: &ReadRequest,
+        request: Ask<'_>,
         with_retries: bool,
     ) -> Result<Reply, Reason> {
         let all = Arc::clone(&self.options);
@@ -173,7 +195,7 @@ impl Poller {
                 0
             },
         };
-        let result = self.wire.read(attempt, health).await;
+        let result = self.wire.ask(attempt, health).await;
         self.count_late();
         let Some(health) = self.health.get_mut(device) else {
             return result;
@@ -190,6 +212,46 @@ impl Poller {
             }
         }
         result
+    }
+
+    /// Does what a command asks for, once at most, and answers.
+    async fn write(&mut self, order: WriteOrder) {
+        let result = self.carry_out(&order).await;
+        if order.answer.send(result).is_err() {
+            tracing::debug!(connection = %self.options.name, "nobody waits for what became of a write");
+        }
+    }
+
+    async fn carry_out(&mut self, order: &WriteOrder) -> Result<Option<Data>, CommandError> {
+        let now = clock::now();
+        if order.until <= now {
+            return Err(CommandError::Expired);
+        }
+        let device = order.device;
+        if self.schedule.is_suspended(device) || self.wire.down_until(now).is_some() {
+            return Err(CommandError::Offline);
+        }
+        let failed = |reason| match reason {
+            Reason::Offline | Reason::ConnectFailed => CommandError::Offline,
+            reason => CommandError::Failed(reason),
+        };
+        let written = self
+            .request(device, Ask::Write(&order.request), false)
+            .await;
+        written.map_err(failed)?;
+        if !order.verify {
+            return Ok(None);
+        }
+        let read_back = order.request.read_back();
+        for _ in 0..VERIFY_TRIES {
+            let reply = self.request(device, Ask::Read(&read_back), true).await;
+            let data = reply.map_err(failed)?.data;
+            if order.request.is(&data) {
+                return Ok(Some(data));
+            }
+            tokio::time::sleep(VERIFY_PAUSE).await;
+        }
+        Err(CommandError::VerifyFailed)
     }
 
     /// Late replies are their units', whoever was asked when they came.
@@ -216,7 +278,7 @@ impl Poller {
         }
         let plans = Arc::clone(&self.plans);
         let alive = match plans.probe(device) {
-            Some(request) => match self.request(device, request, false).await {
+            Some(request) => match self.request(device, Ask::Read(request), false).await {
                 Ok(_) => true,
                 Err(reason) => reason.proves_alive(),
             },

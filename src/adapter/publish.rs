@@ -139,7 +139,7 @@ fn tag_json(tag: &TagOptions, reading: &Reading, at: WallTime) -> String {
     out
 }
 
-fn write_value(out: &mut String, tag: &TagOptions, value: &Value) {
+pub(super) fn write_value(out: &mut String, tag: &TagOptions, value: &Value) {
     match value {
         Value::Integer(integer) if tag.quoted => push(out, format_args!("\"{integer}\"")),
         value => write_json_value(out, value),

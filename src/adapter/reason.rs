@@ -11,7 +11,9 @@
 //! | `wrong_unit` | a reply of another unit |
 //! | `wrong_function` | a reply to another function |
 //! | `wrong_transaction` | a reply to another request: late, or the gateway before the device mixes replies up |
+//! | `wrong_reply` | a device that confirms another write than was asked of it |
 //! | `wrong_checksum` | a reply with a byte wrong: noise on the line, two units with one address, or termination |
+//! | `echo` | the serial adapter hears what it sends: set `discard_echo: true`, or switch the adapter's echo off |
 //! | `garbled` | bytes that are no Modbus reply |
 //! | `not_a_number` | the float in the registers is NaN or infinite |
 //! | `not_text` | the bytes in the registers are no UTF-8 |
@@ -47,8 +49,12 @@ pub enum Reason {
     WrongFunction,
     /// To another request.
     WrongTransaction,
+    /// It confirms another write.
+    WrongReply,
     /// A reply whose checksum is not that of its bytes.
     WrongChecksum,
+    /// What was sent, not what the device said.
+    Echo,
     /// No Modbus reply.
     Garbled,
     /// NaN or infinite.
@@ -90,6 +96,7 @@ impl Reason {
                 code != GATEWAY_PATH_UNAVAILABLE && code != GATEWAY_TARGET_FAILED
             }
             Self::WrongCount
+            | Self::WrongReply
             | Self::NotANumber
             | Self::NotText
             | Self::BadBcd
@@ -143,7 +150,9 @@ impl fmt::Display for Reason {
             Self::WrongUnit => "wrong_unit",
             Self::WrongFunction => "wrong_function",
             Self::WrongTransaction => "wrong_transaction",
+            Self::WrongReply => "wrong_reply",
             Self::WrongChecksum => "wrong_checksum",
+            Self::Echo => "echo",
             Self::Garbled => "garbled",
             Self::NotANumber => "not_a_number",
             Self::NotText => "not_text",
@@ -184,8 +193,10 @@ mod tests {
             Reason::WrongCount => Reason::WrongUnit,
             Reason::WrongUnit => Reason::WrongFunction,
             Reason::WrongFunction => Reason::WrongTransaction,
-            Reason::WrongTransaction => Reason::WrongChecksum,
-            Reason::WrongChecksum => Reason::Garbled,
+            Reason::WrongTransaction => Reason::WrongReply,
+            Reason::WrongReply => Reason::WrongChecksum,
+            Reason::WrongChecksum => Reason::Echo,
+            Reason::Echo => Reason::Garbled,
             Reason::Garbled => Reason::NotANumber,
             Reason::NotANumber => Reason::NotText,
             Reason::NotText => Reason::BadBcd,

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::attendant::Attendant;
+use super::command::{Ages, Book};
 use super::cycle::Plans;
+use super::desk::{CommandSource, Desk, WAITING_MAX, Worker};
 use super::health::{DeviceStatus, Health};
 use super::modbus::Opener;
 use super::options::ConnectionOptions;
@@ -71,9 +73,10 @@ impl Adapter {
     pub fn start(
         options: ConnectionOptions,
         sink: impl Sink,
+        commands: impl CommandSource,
         stop: Stop,
     ) -> Result<Self, PlanError> {
-        Self::start_over(Opener::Machine, options, sink, stop)
+        Self::start_over(Opener::Machine, options, sink, commands, stop)
     }
 
     /// The same over what `opener` opens.
@@ -84,6 +87,7 @@ impl Adapter {
         opener: Opener,
         options: ConnectionOptions,
         sink: impl Sink,
+        commands: impl CommandSource,
         stop: Stop,
     ) -> Result<Self, PlanError> {
         let plans = Arc::new(Plans::new(&options)?);
@@ -93,22 +97,61 @@ impl Adapter {
             .iter()
             .map(|device| NamedStatus::new(&device.name, &Health::new(device)));
         let status = AdapterStatus::new(&options.name, devices.collect());
-        let actor = move |outbox, status| {
+        let book = Arc::new(Book::of_devices(&options));
+        let source = Arc::new(Mutex::new(commands));
+        let actor = move |outbox: Outbox, status| {
+            let (sender, orders) = mpsc::channel(WAITING_MAX);
+            let desk = Desk {
+                book: Arc::clone(&book),
+                worker: Worker::Wire(sender),
+                outbox: outbox.clone(),
+                source: Arc::clone(&source),
+            };
             let (options, plans) = (Arc::clone(&options), Arc::clone(&plans));
-            Poller::new(options, plans, opener.clone(), outbox, status).run()
+            let poller = Poller::new(options, plans, opener.clone(), orders, outbox, status);
+            async move {
+                tokio::join!(poller.run(), desk.run());
+            }
         };
         Ok(Self::supervised(status, actor, sink, stop))
     }
 
     /// Starts an instrument, in the same way.
-    pub fn start_instrument(options: InstrumentConnection, sink: impl Sink, stop: Stop) -> Self {
+    pub fn start_instrument(
+        options: InstrumentConnection,
+        sink: impl Sink,
+        commands: impl CommandSource,
+        stop: Stop,
+    ) -> Self {
         let options = Arc::new(options);
         let instrument = &options.instrument;
         let health = Health::with(instrument.offline_after, instrument.probe_backoff, 1);
         let devices = vec![NamedStatus::new(&instrument.name, &health)];
         let status = AdapterStatus::new(&options.name, devices);
-        let actor =
-            move |outbox, status| Attendant::new(Arc::clone(&options), outbox, status).run();
+        let ages = instrument.dialect.commands.iter();
+        let ages = ages.map(|command| {
+            let ages = Ages {
+                max_age: command.max_age,
+                takes_undated: command.takes_undated,
+            };
+            (command.name.clone(), ages)
+        });
+        let book = Book::of_instrument(&instrument.name, &instrument.set_topic, ages);
+        let book = Arc::new(book);
+        let source = Arc::new(Mutex::new(commands));
+        let actor = move |outbox: Outbox, status| {
+            let options = Arc::clone(&options);
+            let (attendant, sender) = Attendant::new(options, outbox.clone(), status);
+            let desk = Desk {
+                book: Arc::clone(&book),
+                worker: Worker::Instrument(sender),
+                outbox,
+                source: Arc::clone(&source),
+            };
+            async move {
+                tokio::join!(attendant.run(), desk.run());
+            }
+        };
         Self::supervised(status, actor, sink, stop)
     }
 

@@ -18,11 +18,12 @@ use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOpti
 use crate::clock;
 use crate::config;
 use crate::listener::{Listener, PreparedListener};
+use crate::mqtt::QoS;
 use crate::net::TlsTime;
 use crate::shutdown::Shutdown;
 use crate::status::BridgeStatus;
 use crate::store::StoreError;
-use crate::topic::{TopicError, TopicName};
+use crate::topic::{TopicError, TopicFilter, TopicName};
 
 /// The parts of a running gateway, and what stops them.
 #[derive(Debug)]
@@ -150,13 +151,33 @@ impl Gateway {
     ) -> Result<(), StartError> {
         for connection in connections {
             let link = self.link(&connection.name, Origin::Device).await?;
-            Adapter::start(connection, link, self.stops.adapters.stop())?;
+            let topics = connection.devices.iter().map(|device| &device.set_topic);
+            let commands = self.commands(&connection.name, topics).await?;
+            Adapter::start(connection, link, commands, self.stops.adapters.stop())?;
         }
         for instrument in instruments {
             let link = self.link(&instrument.name, Origin::Device).await?;
-            Adapter::start_instrument(instrument, link, self.stops.adapters.stop());
+            let topic = &instrument.instrument.set_topic;
+            let commands = self.commands(&instrument.name, [topic].into_iter()).await?;
+            Adapter::start_instrument(instrument, link, commands, self.stops.adapters.stop());
         }
         Ok(())
+    }
+
+    /// Where what is sent to these set topics comes out. At QoS 0 and in no lasting session: a command runs once at most,
+    /// and none is kept for later.
+    async fn commands(
+        &self,
+        connection: &str,
+        topics: impl Iterator<Item = &TopicName>,
+    ) -> Result<Link, StartError> {
+        let name = format!("{connection}/set");
+        let mut link = self.link(&name, Origin::Device).await?;
+        for topic in topics {
+            let filter = TopicFilter::try_from(format!("{topic}/+").as_str())?;
+            link.subscribe(filter, QoS::AtMostOnce).await?;
+        }
+        Ok(link)
     }
 
     /// The local broker.

@@ -49,6 +49,8 @@ pub enum Code {
     BadRoute,
     /// FG034: something that the provider of the upstream does not take.
     Provider,
+    /// FG035: a route by which commands come that may be too old (a warning).
+    StaleCommand,
     /// FG040: an address, reference or length that does not fit the tag.
     BadRegister,
     /// FG041: frames of an instrument that cannot be so, or say what is looked for.
@@ -67,7 +69,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Unreadable,
         Self::Syntax,
         Self::UnknownKey,
@@ -87,6 +89,7 @@ impl Code {
         Self::ReservedTopic,
         Self::BadRoute,
         Self::Provider,
+        Self::StaleCommand,
         Self::BadRegister,
         Self::BadFrame,
         Self::MissingFile,
@@ -119,6 +122,7 @@ impl Code {
             Self::ReservedTopic => "FG032",
             Self::BadRoute => "FG033",
             Self::Provider => "FG034",
+            Self::StaleCommand => "FG035",
             Self::BadRegister => "FG040",
             Self::BadFrame => "FG041",
             Self::MissingFile => "FG050",

@@ -7,7 +7,6 @@ use serde_yaml::Value;
 const KEYS: &[(&str, &str, &[&str])] = &[
     ("Root", "console", &["{bind: \"off\"}"]),
     ("ModbusTcp", "tls", &[]),
-    ("Tag", "write", &[]),
 ];
 
 /// Values: the section, the key, and how the value begins.

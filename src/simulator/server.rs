@@ -195,6 +195,15 @@ fn answer(
                 .write(HoldingRegisters, address, &words)
                 .map(|()| Response::WriteMultipleRegisters(address, quantity))
         }
+        Request::MaskWriteRegister(address, and, or) => {
+            let words = device.read(HoldingRegisters, address, 1, 1, elapsed)?;
+            let word = words.first().copied().unwrap_or_default();
+            // Modbus Application Protocol V1.1b3, section 6.16.
+            let masked = (word & and) | (or & !and);
+            device
+                .write(HoldingRegisters, address, &[masked])
+                .map(|()| Response::MaskWriteRegister(address, and, or))
+        }
         _ => Err(ExceptionCode::IllegalFunction),
     }
 }

@@ -541,11 +541,78 @@ fn fg016_what_comes_later_says_so() {
         of(&url),
         "3:10 FG016 bridges[0].url: `wss://` is not available in fieldgate 0.1 (write mqtts://broker.example.com:8883)"
     );
-    let write = of(&tag(
-        "name: t, register: input, address: 1, type: int16, write: {}",
-    ));
-    let expected = "FG016 devices[0].groups[0].tags[0].write: `write` is not available";
-    assert!(write.contains(expected), "{write}");
+}
+
+#[test]
+fn what_cannot_be_written_so_is_said() {
+    let of = |keys: &str| {
+        let of_tag = faults(&tag(keys));
+        assert_eq!(of_tag.len(), 1, "{of_tag:?}");
+        of_tag[0].split_once(' ').unwrap().1.to_owned()
+    };
+    const AT: &str = "devices[0].groups[0].tags[0]";
+    for (keys, fault) in [
+        (
+            "register: input, address: 1, type: int16, write: {}",
+            "FG040 AT.write: nobody can write to a discrete input or an input register (remove `write`, or correct `register`: coil and holding can be written)",
+        ),
+        (
+            "register: holding, address: 1, type: float32, write: { function: single }",
+            "FG018 AT.write.function: `function: single` writes one register, and the value has 2 (write `multiple`)",
+        ),
+        (
+            "register: holding, address: 1, type: int16, write: { min: 5, max: 4 }",
+            "FG018 AT.write.min: `min` (5) is above `max` (4): nothing could be written (exchange them)",
+        ),
+        (
+            "register: coil, address: 1, write: { max: 4 }",
+            "FG040 AT.write.max: `max` is for numbers (remove it)",
+        ),
+        (
+            "register: holding, address: 1, type: uint16, enum: { 0: off, 7: off }, write: {}",
+            "FG020 AT.enum: `off` is the name of two numbers: which of them should be written? (give each number a name of its own, or remove `write`)",
+        ),
+        (
+            "register: holding, address: 1, type: uint32, bits: { 0: a }, write: {}",
+            "FG040 AT.write: bits are written one by one in one register (function 22), and this value has more (remove `write`, or make a tag of each register)",
+        ),
+        (
+            "register: holding, address: 1, type: uint16, bits: { 0: a }, write: { function: single }",
+            "FG018 AT.write.function: bits are written by function 22, whatever `function` says (remove it)",
+        ),
+        (
+            "register: holding, address: 1, type: uint16, write: { max_age: 1ms }",
+            "FG015 AT.write.max_age: `max_age` is 1ms, outside its range (write 100ms to 1d)",
+        ),
+    ] {
+        assert_eq!(
+            of(&format!("name: t, {keys}")),
+            fault.replace("AT", AT),
+            "{keys}"
+        );
+    }
+}
+
+#[test]
+fn fg035_commands_that_may_be_too_old_are_warned_of() {
+    let of = |write: &str, keys: &str| {
+        let route =
+            "    forward: []\n    receive: [{ filter: \"site/+/+/set/+\", topic: \"{2..}\" }]\n";
+        let tag = tag(&format!(
+            "name: t, register: coil, address: 1, write: {write}"
+        ));
+        faults(&format!("{tag}{}{keys}{route}", bridge(UP)))
+    };
+    let warned = of("{}", "");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    let expected = "FG035 bridges[0].receive[0]: the upstream keeps commands for 7d while the link is cut, and ";
+    assert!(warned[0].contains(expected), "{warned:?}");
+    for (write, keys) in [
+        ("{ undated: refuse }", ""),
+        ("{ max_age: 1min }", "    session_expiry: 1min\n"),
+    ] {
+        assert_eq!(of(write, keys), Vec::<String>::new(), "{write}");
+    }
 }
 
 #[test]
@@ -621,14 +688,6 @@ fn instruments_and_modbus_devices_are_told_apart() {
     one(
         &instrument(TCP, ""),
         "5:5 FG018 devices[0].serial: `serial` is for instruments, and the connection `a` is Modbus (name a connection with `serial`, or remove it)",
-    );
-    let commands = instrument(PORT, "").replace(
-        "serial: { framing",
-        "serial: { commands: { t: { send: T } }, framing",
-    );
-    one(
-        &commands,
-        "5:15 FG016 devices[0].serial.commands: `commands` is not available in fieldgate 0.1 (remove it)",
     );
 }
 

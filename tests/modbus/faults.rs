@@ -114,7 +114,7 @@ async fn a_reply_with_a_wrong_checksum_is_wrong() {
 
 #[tokio::test]
 async fn an_echo_that_nobody_expects_is_wrong() {
-    bad_on_lines_with(Fault::Echo, "wrong_count").await;
+    bad_on_lines_with(Fault::Echo, "echo").await;
 }
 
 #[tokio::test]

@@ -14,3 +14,4 @@ mod oracle;
 mod outages;
 mod support;
 mod values;
+mod writes;

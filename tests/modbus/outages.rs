@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fieldgate::adapter::{Adapter, AdapterStatus, DeviceOptions, DeviceState, Sink};
+use fieldgate::adapter::{Adapter, AdapterStatus, DeviceOptions, DeviceState, NoCommands, Sink};
 use fieldgate::broker::LinkClosed;
 use fieldgate::mqtt::Message;
 use fieldgate::shutdown::Shutdown;
@@ -188,8 +188,13 @@ async fn polling_goes_on_while_the_broker_takes_nothing() {
     options.groups[0].interval = Duration::from_millis(1);
     options.groups[0].tags[0].kind = fieldgate::adapter::TagType::Uint32;
     let shutdown = Shutdown::default();
-    let adapter =
-        Adapter::start(connection(address, vec![options]), Stuck, shutdown.stop()).unwrap();
+    let adapter = Adapter::start(
+        connection(address, vec![options]),
+        Stuck,
+        NoCommands,
+        shutdown.stop(),
+    )
+    .unwrap();
     let mut status = adapter.status();
     let full = status.wait_for(|status| status.outbox.dropped >= 100);
     let full = tokio::time::timeout(PATIENCE, full)

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use fieldgate::adapter::{
-    Adapter, ConnectionOptions, DeviceOptions, GroupOptions, Parity, Payload, ProbeBackoff,
-    PublishOptions, RtuOptions, SerialOptions, Sink, Table, TagOptions, TagType, TcpOptions,
-    UnitId, WireOptions,
+    Adapter, CommandSource, ConnectionOptions, DeviceOptions, GroupOptions, NoCommands, Parity,
+    Payload, ProbeBackoff, PublishOptions, RtuOptions, SerialOptions, Sink, Table, TagOptions,
+    TagType, TcpOptions, UnitId, WireOptions,
 };
 use fieldgate::broker::LinkClosed;
 use fieldgate::mqtt::{Message, QoS};
@@ -42,9 +42,13 @@ pub struct Running {
 }
 
 pub fn start(options: ConnectionOptions) -> Running {
+    start_with(options, NoCommands)
+}
+
+pub fn start_with(options: ConnectionOptions, commands: impl CommandSource) -> Running {
     let (sender, messages) = mpsc::channel(1);
     let shutdown = Shutdown::default();
-    let adapter = Adapter::start(options, Channel(sender), shutdown.stop()).unwrap();
+    let adapter = Adapter::start(options, Channel(sender), commands, shutdown.stop()).unwrap();
     Running {
         adapter,
         messages,
@@ -96,6 +100,7 @@ pub fn tag(name: &str, table: Table, address: u16, kind: TagType) -> TagOptions 
         quoted: false,
         deadband: None,
         meaning: Meaning::Number,
+        write: None,
         unit: None,
         topic: topic(&format!("g/tag/{name}")),
     }
@@ -134,6 +139,7 @@ pub fn device(name: &str, unit: u8, groups: Vec<GroupOptions>) -> DeviceOptions 
         max_registers: 125,
         max_gap: 0,
         status_topic: topic(&format!("g/{name}/$status")),
+        set_topic: topic(&format!("g/{name}/set")),
         groups,
     }
 }

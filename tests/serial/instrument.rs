@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fieldgate::adapter::serial::{
-    Checksum, ChecksumKind, Command, CommandError, CommandOptions, Dialect, Encoding, Endian,
-    Framing, FramingOptions, Instrument, InstrumentOptions, Mode, Pattern,
+    Checksum, ChecksumKind, Command, CommandOptions, Dialect, Encoding, Endian, Framing,
+    FramingOptions, Instrument, InstrumentOptions, Mode, Pattern,
 };
-use fieldgate::adapter::{Payload, ProbeBackoff};
+use fieldgate::adapter::{CommandError, Payload, ProbeBackoff, Reason};
+use fieldgate::clock;
 use fieldgate::mqtt::{Message, QoS};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -37,12 +38,16 @@ fn scale(mode: Mode) -> InstrumentOptions {
                     send: b"T\r\n".to_vec(),
                     expect: Some(Pattern::new("^T S").unwrap()),
                     timeout: Duration::from_millis(500),
+                    max_age: Duration::from_secs(30),
+                    takes_undated: true,
                 },
                 CommandOptions {
                     name: "beep".to_owned(),
                     send: b"B\r\n".to_vec(),
                     expect: None,
                     timeout: Duration::from_millis(500),
+                    max_age: Duration::from_secs(30),
+                    takes_undated: true,
                 },
             ],
         },
@@ -53,6 +58,7 @@ fn scale(mode: Mode) -> InstrumentOptions {
         qos: QoS::AtLeastOnce,
         retain: false,
         status_topic: STATUS.to_owned().try_into().unwrap(),
+        set_topic: "g/scale1/set".to_owned().try_into().unwrap(),
         offline_after: 3,
         probe_backoff: ProbeBackoff {
             min: Duration::from_millis(100),
@@ -155,7 +161,14 @@ impl Bench {
     async fn command(&self, name: &str) -> oneshot::Receiver<Result<(), CommandError>> {
         let (answer, receiver) = oneshot::channel();
         let name = name.to_owned();
-        self.commands.send(Command { name, answer }).await.unwrap();
+        self.commands
+            .send(Command {
+                name,
+                until: clock::now() + Duration::from_secs(60),
+                answer,
+            })
+            .await
+            .unwrap();
         receiver
     }
 }
@@ -201,7 +214,7 @@ async fn what_an_instrument_says_by_itself_is_told() {
 #[tokio::test(start_paused = true)]
 async fn silence_is_told_as_a_reason_and_then_as_offline() {
     let mut bench = Bench::new(scale(listen(1100)));
-    let started = fieldgate::clock::now();
+    let started = clock::now();
     assert_eq!(bench.readings(1).await, [bad("timeout")]);
     bench
         .until(|bench| {
@@ -212,7 +225,7 @@ async fn silence_is_told_as_a_reason_and_then_as_offline() {
         })
         .await;
     assert!(
-        fieldgate::clock::now().duration_since(started) > Duration::from_secs(3),
+        clock::now().duration_since(started) > Duration::from_secs(3),
         "not by count alone"
     );
     assert_eq!(bench.bodies(false).last(), Some(&bad("timeout")));
@@ -312,7 +325,7 @@ async fn commands_have_an_answer_or_none() {
     );
     assert_eq!(
         bench.command("tare").await.await.unwrap(),
-        Err(CommandError::Timeout)
+        Err(CommandError::Failed(Reason::Timeout))
     );
 }
 
@@ -337,7 +350,13 @@ async fn a_command_is_not_carried_out_later() {
     let give = |name: &str| {
         let (answer, receiver) = oneshot::channel();
         let name = name.to_owned();
-        commands.try_send(Command { name, answer }).unwrap();
+        commands
+            .try_send(Command {
+                name,
+                until: clock::now() + Duration::from_secs(60),
+                answer,
+            })
+            .unwrap();
         receiver
     };
     let waited = give("beep");
@@ -349,7 +368,10 @@ async fn a_command_is_not_carried_out_later() {
         "there was no port"
     );
     drop(give("beep"));
-    assert_eq!(give("tare").await.unwrap(), Err(CommandError::Timeout));
+    assert_eq!(
+        give("tare").await.unwrap(),
+        Err(CommandError::Failed(Reason::Timeout))
+    );
     let mut sent = [0; 64];
     let count = cable.read(&mut sent).await.unwrap();
     assert_eq!(&sent[..count], b"T\r\n", "nobody waited for the beep");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fieldgate::adapter::serial::{InstrumentConnection, InstrumentOptions};
-use fieldgate::adapter::{Adapter, Parity, SerialOptions, Sink};
+use fieldgate::adapter::{Adapter, NoCommands, Parity, SerialOptions, Sink};
 use fieldgate::broker::LinkClosed;
 use fieldgate::mqtt::Message;
 use fieldgate::shutdown::Shutdown;
@@ -77,6 +77,7 @@ async fn an_instrument_is_found_each_time_its_adapter_is_plugged_in() {
     let adapter = Adapter::start_instrument(
         connection(&name, asked_scale()),
         Channel(sender),
+        NoCommands,
         shutdown.stop(),
     );
     for weight in 1..=2 {

@@ -1,6 +1,6 @@
 //! One Modbus TCP connection and one transaction on it.
 //!
-//! Invariant: [`Connection::read`] takes the connection and gives it back only where the reply was whole and right, or a
+//! Invariant: [`Connection::ask`] takes the connection and gives it back only where the reply was whole and right, or a
 //! whole exception. A connection that saw a timeout, a foreign reply or a byte too many is dropped with whatever may
 //! still arrive on it; so a late reply has nobody to be taken for a later one by.
 
@@ -12,17 +12,15 @@ use tokio_modbus::client::{Client, Context, tcp};
 use tokio_modbus::slave::SlaveContext;
 use tokio_modbus::{Error, ExceptionCode, ProtocolError, Response, Slave};
 
+use super::super::data::Data;
 use super::super::options::UnitId;
-use super::super::plan::ReadRequest;
 use super::super::reason::Reason;
-use super::reply::{Data, Reply, data, data_bytes, function};
+use super::ask::{Ask, Reply};
 use super::tap::{Exchange, Observer, Tap};
 use crate::clock;
 
 /// Transaction, protocol, length and unit.
 const MBAP_BYTES: usize = 7;
-/// Function and byte count before the data of a reply.
-const REPLY_HEAD_BYTES: usize = 2;
 /// An exception reply: function and code.
 const EXCEPTION_BYTES: usize = MBAP_BYTES + 2;
 
@@ -51,22 +49,22 @@ impl Connection {
     }
 
     /// One transaction within `limit`.
-    pub(super) async fn read(
+    pub(super) async fn ask(
         mut self,
         unit: UnitId,
-        request: &ReadRequest,
+        ask: Ask<'_>,
         limit: Duration,
     ) -> (Result<Reply, Reason>, Option<Self>) {
         self.observer.start();
         self.context.set_slave(Slave(unit.0));
-        let call = self.context.call(function(request));
+        let call = self.context.call(ask.function());
         let Ok(outcome) = tokio::time::timeout(limit, call).await else {
             return (Err(Reason::Timeout), None);
         };
         let at = clock::wall();
         let exchange = self.observer.exchange();
         let result = match outcome {
-            Ok(Ok(response)) => check(request, response, &exchange).map(|data| Reply { data, at }),
+            Ok(Ok(response)) => check(ask, response, &exchange).map(|data| Reply { data, at }),
             Ok(Err(code)) if exchange.reply.bytes == EXCEPTION_BYTES => {
                 return (Err(exception(code)), Some(self));
             }
@@ -83,13 +81,13 @@ fn exception(code: ExceptionCode) -> Reason {
 }
 
 /// The crate has not matched the count with the bytes that came.
-fn check(request: &ReadRequest, response: Response, exchange: &Exchange) -> Result<Data, Reason> {
-    let data = data(request, response)?;
+fn check(ask: Ask<'_>, response: Response, exchange: &Exchange) -> Result<Data, Reason> {
+    let data = ask.data(response)?;
     // A peer that sends back what it gets seems to answer a read of three bytes of bits from 0x0300 to 0x03FF.
-    if exchange.is_echo() {
-        return Err(Reason::Garbled);
+    if !ask.is_write() && exchange.is_echo() {
+        return Err(Reason::Echo);
     }
-    if exchange.reply.bytes == MBAP_BYTES + REPLY_HEAD_BYTES + data_bytes(request) {
+    if exchange.reply.bytes == MBAP_BYTES + ask.reply_bytes() {
         Ok(data)
     } else {
         Err(Reason::WrongCount)
@@ -118,6 +116,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::super::super::options::Table;
+    use super::super::super::plan::ReadRequest;
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(30);
@@ -135,7 +134,7 @@ mod tests {
     /// The request is answered by these bytes, then the peer closes.
     async fn answered(request: &ReadRequest, reply: &[u8]) -> (Result<Data, Reason>, bool) {
         let (ours, mut theirs) = tokio::io::duplex(1024);
-        let asked = Connection::over(ours).read(UNIT, request, LIMIT);
+        let asked = Connection::over(ours).ask(UNIT, Ask::Read(request), LIMIT);
         let answering = async {
             theirs.read_exact(&mut [0; 12]).await.unwrap();
             theirs.write_all(reply).await.unwrap();
@@ -191,7 +190,7 @@ mod tests {
         };
         let echo = [0, 0, 0, 0, 0, 6, 17, 1, 3, 0x13, 0, 20];
         let (result, kept) = answered(&request, &echo).await;
-        assert_eq!((result, kept), (Err(Reason::Garbled), false));
+        assert_eq!((result, kept), (Err(Reason::Echo), false));
     }
 
     #[tokio::test]
@@ -199,7 +198,9 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(1024);
         let request = request(Table::HoldingRegisters, 2);
         let limit = Duration::from_millis(1);
-        let (result, kept) = Connection::over(ours).read(UNIT, &request, limit).await;
+        let (result, kept) = Connection::over(ours)
+            .ask(UNIT, Ask::Read(&request), limit)
+            .await;
         assert_eq!(result.map(|reply| reply.data), Err(Reason::Timeout));
         assert!(kept.is_none());
         let closed = theirs.read_to_end(&mut Vec::new()).await;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::super::options::{Table, UnitId};
 use super::super::plan::{BITS_MAX, REGISTERS_MAX, ReadRequest};
+use super::ask::Ask;
 use super::frame::{EXCEPTION, EXCEPTION_BYTES, Shape, crc};
 
 /// What is this late is believed to come no more: the way out for a device that answers one request only.
@@ -132,14 +133,21 @@ impl Doubts {
         self.outstanding.iter().any(|(doubt, _)| *doubt == shape)
     }
 
-    /// A probe is the least that the device is likely to answer, a part of what is wanted before anything else.
-    pub(super) fn next(&mut self, wanted: &ReadRequest, now: Instant) -> Next {
-        if !self.has(shape(wanted), now) {
-            return Next::Wanted;
+    /// A probe is the least that the device is likely to answer, what is wanted or a part of it before anything else.
+    pub(super) fn next(&mut self, wanted: Ask<'_>, now: Instant) -> Next {
+        if self.has(wanted.shape(), now) {
+            self.probe(wanted, now)
+        } else {
+            Next::Wanted
         }
+    }
+
+    /// A read whose reply cannot be taken for an earlier one.
+    pub(super) fn probe(&mut self, wanted: Ask<'_>, now: Instant) -> Next {
+        let wanted = wanted.as_read();
         let step = if wanted.table.holds_bits() { 8 } else { 1 };
         let steps = wanted.quantity.div_ceil(step);
-        let parts = (1..steps).rev();
+        let parts = (1..=steps).rev();
         // The device may refuse more than it has; that it does is an answer to the same function, so to be told apart.
         let more = steps + 1..=steps + SIZES_MAX;
         let here = parts.chain(more).map(|steps| (wanted.table, steps * step));
@@ -153,7 +161,7 @@ impl Doubts {
                 tags: Vec::new(),
             })
             .filter(can_be_asked)
-            .find(|request| !self.has(shape(request), now))
+            .find(|request| !self.has(Ask::Read(request).shape(), now))
             .map_or(Next::Nothing, Next::Probe)
     }
 }
@@ -178,11 +186,6 @@ fn can_be_asked(request: &ReadRequest) -> bool {
     request.quantity <= longest && last.is_some()
 }
 
-/// Of the reply to a read.
-pub(super) fn shape(request: &ReadRequest) -> Shape {
-    Shape::of_read(request.table.read_function(), request.quantity)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -201,7 +204,7 @@ mod tests {
     }
 
     fn probe(doubts: &mut Doubts, wanted: &ReadRequest, now: Instant) -> ReadRequest {
-        match doubts.next(wanted, now) {
+        match doubts.next(Ask::Read(wanted), now) {
             Next::Probe(request) => request,
             other => panic!("{other:?} instead of a probe"),
         }
@@ -212,16 +215,16 @@ mod tests {
         let now = crate::clock::now();
         let mut doubts = Doubts::default();
         let wanted = read(Table::HoldingRegisters, 10);
-        assert_eq!(doubts.next(&wanted, now), Next::Wanted);
-        doubts.unanswered(shape(&wanted), now);
+        assert_eq!(doubts.next(Ask::Read(&wanted), now), Next::Wanted);
+        doubts.unanswered(Ask::Read(&wanted).shape(), now);
         let first = probe(&mut doubts, &wanted, now);
         assert_eq!((first.address, first.quantity), (7, 9));
-        doubts.unanswered(shape(&first), now);
+        doubts.unanswered(Ask::Read(&first).shape(), now);
         assert_eq!(probe(&mut doubts, &wanted, now).quantity, 8);
         let other = read(Table::HoldingRegisters, 3);
-        assert_eq!(doubts.next(&other, now), Next::Wanted);
+        assert_eq!(doubts.next(Ask::Read(&other), now), Next::Wanted);
         doubts.answered();
-        assert_eq!(doubts.next(&wanted, now), Next::Wanted);
+        assert_eq!(doubts.next(Ask::Read(&wanted), now), Next::Wanted);
     }
 
     #[test]
@@ -230,9 +233,9 @@ mod tests {
         for table in OTHER_TABLES {
             let wanted = read(table, 1);
             let mut doubts = Doubts::default();
-            doubts.unanswered(shape(&wanted), now);
+            doubts.unanswered(Ask::Read(&wanted).shape(), now);
             let first = probe(&mut doubts, &wanted, now);
-            assert_ne!(shape(&first), shape(&wanted));
+            assert_ne!(Ask::Read(&first).shape(), Ask::Read(&wanted).shape());
             let last = ReadRequest {
                 address: u16::MAX,
                 ..wanted
@@ -246,10 +249,10 @@ mod tests {
         let now = crate::clock::now();
         let mut doubts = Doubts::default();
         let wanted = read(Table::Coils, 20);
-        doubts.unanswered(shape(&wanted), now);
+        doubts.unanswered(Ask::Read(&wanted).shape(), now);
         assert_eq!(probe(&mut doubts, &wanted, now).quantity, 16);
         let same = read(Table::Coils, 17);
-        assert_ne!(doubts.next(&same, now), Next::Wanted);
+        assert_ne!(doubts.next(Ask::Read(&same), now), Next::Wanted);
     }
 
     #[test]
@@ -257,12 +260,15 @@ mod tests {
         let now = crate::clock::now();
         let mut doubts = Doubts::default();
         let wanted = read(Table::Coils, 1);
-        doubts.unanswered(shape(&wanted), now);
-        while let Next::Probe(request) = doubts.next(&wanted, now) {
-            doubts.unanswered(shape(&request), now + Duration::from_secs(1));
+        doubts.unanswered(Ask::Read(&wanted).shape(), now);
+        while let Next::Probe(request) = doubts.next(Ask::Read(&wanted), now) {
+            doubts.unanswered(Ask::Read(&request).shape(), now + Duration::from_secs(1));
         }
-        assert_eq!(doubts.next(&wanted, now), Next::Nothing);
-        assert_eq!(doubts.next(&wanted, now + FORGOTTEN_AFTER), Next::Wanted);
+        assert_eq!(doubts.next(Ask::Read(&wanted), now), Next::Nothing);
+        assert_eq!(
+            doubts.next(Ask::Read(&wanted), now + FORGOTTEN_AFTER),
+            Next::Wanted
+        );
     }
 
     #[test]
@@ -270,9 +276,9 @@ mod tests {
         let now = crate::clock::now();
         let mut doubts = Doubts::default();
         let wanted = read(Table::Coils, 1);
-        doubts.unanswered(shape(&wanted), now);
-        assert!(doubts.has(shape(&wanted), now));
-        assert!(!doubts.has(shape(&wanted), now + FORGOTTEN_AFTER));
+        doubts.unanswered(Ask::Read(&wanted).shape(), now);
+        assert!(doubts.has(Ask::Read(&wanted).shape(), now));
+        assert!(!doubts.has(Ask::Read(&wanted).shape(), now + FORGOTTEN_AFTER));
     }
 
     /// What becomes of a request.
@@ -328,12 +334,12 @@ mod tests {
             for (number, (which, fate, is_flushed)) in script.into_iter().enumerate() {
                 let table = if which % 2 == 0 { Table::HoldingRegisters } else { Table::InputRegisters };
                 let wanted = read(table, 1 + which);
-                let request = match doubts.next(&wanted, now) {
+                let request = match doubts.next(Ask::Read(&wanted), now) {
                     Next::Wanted => wanted,
                     Next::Probe(request) => request,
                     Next::Nothing => continue,
                 };
-                let asked = shape(&request);
+                let asked = Ask::Read(&request).shape();
                 device.queue.push_back((number, asked, fate));
                 let said = device.says(number);
                 let looks_right = |(_, shape, is_exception): &&(usize, Shape, bool)| {

@@ -55,8 +55,16 @@ impl Shape {
         })
     }
 
+    /// Of the reply with so many bytes from its function to its last before the checksum.
+    pub(super) fn of(function: u8, bytes: usize) -> Self {
+        Self {
+            function,
+            bytes: 1 + bytes + CRC_BYTES,
+        }
+    }
+
     /// Of the reply to a read of so many bits or registers.
-    pub(super) fn of_read(function: u8, quantity: u16) -> Self {
+    fn of_read(function: u8, quantity: u16) -> Self {
         let quantity = usize::from(quantity);
         let data = if function <= 2 {
             quantity.div_ceil(8)

@@ -2,39 +2,30 @@
 //!
 //! A line outlives its port and what goes wrong on it, and so do the bytes that are still on their way. Hence, of each
 //! transaction: what lies in the input is thrown away first; nothing is sent before the line was silent for the frame gap,
-//! and after a failure for [`QUIET`]; the reply is looked at byte by byte ([`judge`]), and tokio-modbus, which takes any
+//! and after a failure for [`QUIET`]; the reply is looked at byte by byte ([`Traffic`]), and tokio-modbus, which takes any
 //! frame of the right unit and function and passes over garbage in front of it, is shown nothing but the one right reply;
-//! and [`LineDoubts`] keep a late reply from looking like that to a later request, and tell it when it comes.
+//! and [`Next`] keeps a late reply from looking like that to a later request, and tell it when it comes.
 //!
 //! Each transaction has a client of its own: nothing is left in the buffers of one that failed.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_modbus::client::{Client, rtu};
 use tokio_modbus::{Request, Response, Slave};
 
 use super::super::options::UnitId;
-use super::super::plan::ReadRequest;
 use super::super::reason::Reason;
-use super::doubt::{Late, LineDoubts, Next, shape};
-use super::frame::{Verdict, is_noise, judge};
+use super::ask::{Ask, Reply};
+use super::doubt::Next;
 use super::open::Port;
-use super::reply::{Reply, data, function};
+use super::traffic::{Tap, Traffic, lock};
 use crate::clock;
 
-/// The longest frame (section 2.5.1), and so the most that one read brings.
-const FRAME_MAX: usize = 256;
 /// Silence after a failure: most late replies come in it, where they disturb nobody.
 const QUIET: Duration = Duration::from_millis(50);
 /// A line that is not silent for so long is in use by somebody else, or open to noise.
 const QUIET_WAIT_MAX: Duration = Duration::from_secs(5);
-/// Bytes of a request to read.
-const READ_REQUEST_BYTES: usize = 8;
 
 /// What the line needs.
 #[derive(Clone, Copy, Debug)]
@@ -54,51 +45,26 @@ pub(super) struct Line {
     timing: Timing,
     /// Something went wrong since the line was last quiet.
     is_unsettled: bool,
-}
-
-/// The port and what passes.
-#[derive(Debug)]
-struct Traffic {
-    port: Option<Box<dyn Port>>,
-    discards_echo: bool,
-    /// Of this transaction.
-    request: Vec<u8>,
-    /// Bytes of its echo that have come.
-    echoed: usize,
-    /// What came and was no echo and no late reply.
-    came: Vec<u8>,
-    /// Why what came is no reply.
-    wrong: Option<Reason>,
-    doubts: LineDoubts,
-    /// Units of which late replies came.
-    late: Vec<UnitId>,
-    /// When something was last sent or came.
-    at: Instant,
+    /// A read was answered since the port was plugged in: the right reply to most writes is their echo, so that an adapter
+    /// which hears what it sends would confirm them all.
+    is_echo_free: bool,
 }
 
 impl Line {
     /// Without a port.
     pub(super) fn new(timing: Timing) -> Self {
-        let traffic = Traffic {
-            port: None,
-            discards_echo: timing.discards_echo,
-            request: Vec::with_capacity(FRAME_MAX),
-            echoed: 0,
-            came: Vec::with_capacity(FRAME_MAX),
-            wrong: None,
-            doubts: LineDoubts::default(),
-            late: Vec::new(),
-            at: clock::now(),
-        };
+        let traffic = Traffic::new(timing.discards_echo);
         Self {
             traffic: Arc::new(Mutex::new(traffic)),
             timing,
             is_unsettled: true,
+            is_echo_free: false,
         }
     }
 
     pub(super) fn plug(&mut self, port: Box<dyn Port>) {
         self.is_unsettled = true;
+        self.is_echo_free = false;
         let mut traffic = self.lock();
         traffic.port = Some(port);
         traffic.at = clock::now();
@@ -118,28 +84,36 @@ impl Line {
         std::mem::take(&mut self.lock().late)
     }
 
-    /// One read, and where a late reply could be taken for its own something else before it. Each may take `limit`, which
-    /// counts from when the line is free, and as long as its bytes take.
+    /// One request, and where a late reply or an echo could be taken for its own, a read before it. Each may take `limit`,
+    /// which counts from when the line is free, and as long as its bytes take.
     ///
     /// # Errors
     /// [`Reason::ConnectionClosed`]: the port is gone and the line is without one. Anything else leaves it to be used.
-    pub(super) async fn read(
+    pub(super) async fn ask(
         &mut self,
         unit: UnitId,
-        request: &ReadRequest,
+        ask: Ask<'_>,
         limit: Duration,
     ) -> Result<Reply, Reason> {
         loop {
             let silence = self.silence().await;
             self.settle(silence)?;
-            let next = self.lock().doubts.of(unit).next(request, clock::now());
+            let next = {
+                let mut traffic = self.lock();
+                let (doubts, now) = (traffic.doubts.of(unit), clock::now());
+                if ask.is_write() && !self.is_echo_free {
+                    doubts.probe(ask, now)
+                } else {
+                    doubts.next(ask, now)
+                }
+            };
             match next {
                 Next::Wanted => {
-                    let result = self.transact(unit, request, limit).await;
+                    let result = self.transact(unit, ask, limit).await;
                     return self.settle(result);
                 }
                 Next::Probe(probe) => {
-                    let result = self.transact(unit, &probe, limit).await;
+                    let result = self.transact(unit, Ask::Read(&probe), limit).await;
                     match self.settle(result) {
                         Ok(_) | Err(Reason::Exception(_)) => {}
                         Err(reason) => return Err(reason),
@@ -163,16 +137,17 @@ impl Line {
     }
 
     async fn transact(
-        &self,
+        &mut self,
         unit: UnitId,
-        request: &ReadRequest,
+        ask: Ask<'_>,
         limit: Duration,
     ) -> Result<Reply, Reason> {
-        let shape = shape(request);
-        let bytes = u32::try_from(READ_REQUEST_BYTES + shape.bytes).unwrap_or(u32::MAX);
+        let shape = ask.shape();
+        let bytes = u32::try_from(ask.frame_bytes() + shape.bytes).unwrap_or(u32::MAX);
         let result = self
-            .call(unit, function(request), limit + self.timing.byte * bytes)
+            .call(unit, ask.function(), limit + self.timing.byte * bytes)
             .await;
+        let answered = matches!(result, Ok(_) | Err(Reason::Exception(_)));
         let (now, at) = (clock::now(), clock::wall());
         let mut traffic = self.lock();
         let doubts = traffic.doubts.of(unit);
@@ -181,7 +156,10 @@ impl Line {
             Err(Reason::Exception(_)) => doubts.refused(shape, now),
             Err(_) => doubts.unanswered(shape, now),
         }
-        let data = data(request, result?)?;
+        drop(traffic);
+        // An echo is no reply to a read: a line that has brought one has none.
+        self.is_echo_free |= !ask.is_write() && answered;
+        let data = ask.data(result?)?;
         Ok(Reply { data, at })
     }
 
@@ -229,180 +207,14 @@ impl Line {
     }
 }
 
-fn lock(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
-    traffic.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Traffic {
-    fn start(&mut self) {
-        self.request.clear();
-        self.echoed = 0;
-        self.came.clear();
-        self.wrong = None;
-    }
-
-    /// Something came and is forgotten, but for late replies.
-    fn poll_discard(&mut self, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_come(context))?;
-        loop {
-            match self.skip_late() {
-                Late::Reply(..) => {}
-                Late::Part => return Poll::Ready(Ok(())),
-                Late::No => drop(self.came.remove(0)),
-            }
-        }
-    }
-
-    /// At least one byte came. A stream that has ended reads 0 bytes for ever.
-    fn poll_come(&mut self, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        let Some(port) = &mut self.port else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        };
-        let mut bytes = [0; FRAME_MAX];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        ready!(Pin::new(port).poll_read(context, &mut buffer))?;
-        self.at = clock::now();
-        let came = buffer.filled();
-        if came.is_empty() {
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-        }
-        self.came.extend_from_slice(came);
-        Poll::Ready(Ok(()))
-    }
-
-    /// What has come of the reply, its bytes where all have.
-    fn reply(&mut self) -> Result<Option<usize>, Reason> {
-        self.skip_echo()?;
-        self.skip_noise();
-        loop {
-            match judge(&self.request, &self.came) {
-                Verdict::Whole(_) if self.is_echo() => return Err(Reason::Garbled),
-                Verdict::Whole(bytes) => return Ok(Some(bytes)),
-                Verdict::More => return Ok(None),
-                Verdict::Wrong(reason) if self.is_echo() => return Err(reason),
-                Verdict::Wrong(reason) => match self.skip_late() {
-                    Late::Reply(..) => {}
-                    Late::Part => return Ok(None),
-                    Late::No => return Err(reason),
-                },
-            }
-        }
-    }
-
-    fn skip_echo(&mut self) -> Result<(), Reason> {
-        let left = self.request.get(self.echoed..).unwrap_or_default();
-        if !self.discards_echo || left.is_empty() {
-            return Ok(());
-        }
-        let came = self.came.len().min(left.len());
-        if self.came.get(..came) != left.get(..came) {
-            return Err(Reason::Garbled);
-        }
-        self.came.drain(..came);
-        self.echoed += came;
-        Ok(())
-    }
-
-    /// Whether what came is the read itself, which nobody expects. One of three bytes of bits from 0x0300 to 0x03FF looks
-    /// like the reply to itself, or like a late one.
-    fn is_echo(&self) -> bool {
-        let is_read = matches!(self.request.get(1), Some(1..=4));
-        is_read && self.came.starts_with(&self.request)
-    }
-
-    fn skip_noise(&mut self) {
-        // Behind a converter there may be a unit 255.
-        let unit = self.request.first();
-        let noise = self.came.iter();
-        let noise = noise.take_while(|byte| is_noise(byte) && Some(*byte) != unit);
-        let noise = noise.count();
-        self.came.drain(..noise);
-    }
-
-    /// Forgets a late reply at the beginning of what came.
-    fn skip_late(&mut self) -> Late {
-        let late = self.doubts.late(&self.came);
-        if let Late::Reply(unit, bytes) = late {
-            self.late.push(unit);
-            self.came.drain(..bytes);
-        }
-        late
-    }
-}
-
-/// The port as the client of one transaction sees it.
-#[derive(Debug)]
-struct Tap(Arc<Mutex<Traffic>>);
-
-impl AsyncRead for Tap {
-    /// The reply in whole, once.
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut TaskContext<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut traffic = lock(&self.0);
-        loop {
-            if let Err(error) = ready!(traffic.poll_come(context)) {
-                traffic.wrong = Some(Reason::ConnectionClosed);
-                return Poll::Ready(Err(error));
-            }
-            match traffic.reply() {
-                Ok(None) => {}
-                Ok(Some(bytes)) => {
-                    // The client's buffer is larger than any frame.
-                    let bytes = bytes.min(buffer.remaining());
-                    buffer.put_slice(traffic.came.drain(..bytes).as_slice());
-                    return Poll::Ready(Ok(()));
-                }
-                Err(reason) => {
-                    traffic.wrong = Some(reason);
-                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-                }
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut TaskContext<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut traffic = lock(&self.0);
-        let result = match &mut traffic.port {
-            Some(port) => ready!(Pin::new(port).poll_write(context, bytes)),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        };
-        match &result {
-            Ok(written) => {
-                let written = bytes.get(..*written).unwrap_or_default();
-                traffic.request.extend_from_slice(written);
-                traffic.at = clock::now();
-            }
-            Err(_) => traffic.wrong = Some(Reason::ConnectionClosed),
-        }
-        Poll::Ready(result)
-    }
-
-    /// A serial port's flush waits for the last bit, on the runtime's thread: 255 bytes at 1200 baud are two seconds.
-    fn poll_flush(self: Pin<&mut Self>, _context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+    use super::super::super::data::Data;
     use super::super::super::options::Table;
+    use super::super::super::plan::ReadRequest;
     use super::super::frame::crc;
-    use super::super::reply::Data;
     use super::*;
 
     const UNIT: UnitId = UnitId(17);
@@ -447,7 +259,7 @@ mod tests {
     }
 
     async fn read(line: &mut Line, quantity: u16) -> Result<Data, Reason> {
-        let reply = line.read(UNIT, &request(quantity), LIMIT).await;
+        let reply = line.ask(UNIT, Ask::Read(&request(quantity)), LIMIT).await;
         reply.map(|reply| reply.data)
     }
 
@@ -507,7 +319,7 @@ mod tests {
             }
         };
         let asking = async {
-            let late = line.read(other, &request(2), LIMIT).await;
+            let late = line.ask(other, Ask::Read(&request(2)), LIMIT).await;
             assert!(matches!(late, Err(Reason::Timeout)), "{late:?}");
             assert_eq!(read(&mut line, 1).await, Ok(Data::Registers(vec![2])));
             assert_eq!(line.take_late(), [other]);
@@ -578,7 +390,7 @@ mod tests {
             if discards_echo {
                 assert_eq!(result, Ok(Data::Registers(vec![1, 1])));
             } else {
-                assert_eq!(result, Err(Reason::WrongCount));
+                assert_eq!(result, Err(Reason::Echo));
             }
         }
     }
@@ -612,11 +424,11 @@ mod tests {
         };
         let asking = async {
             let mut read = async || {
-                let reply = line.read(UNIT, &wanted, LIMIT).await;
+                let reply = line.ask(UNIT, Ask::Read(&wanted), LIMIT).await;
                 reply.map(|reply| reply.data)
             };
-            assert_eq!(read().await, Err(Reason::Garbled));
-            assert_eq!(read().await, Err(Reason::WrongCount));
+            assert_eq!(read().await, Err(Reason::Echo));
+            assert_eq!(read().await, Err(Reason::Echo));
             assert_eq!(read().await, Ok(Data::Bits(vec![false; 20])));
         };
         tokio::join!(device, asking);

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::super::options::UnitId;
-use super::super::plan::ReadRequest;
 use super::super::reason::Reason;
 use super::super::wire_options::WireOptions;
+use super::ask::{Ask, Reply};
 use super::connection::Connection;
 use super::line::{Line, Timing};
 use super::open::Port;
-use super::reply::Reply;
 
 /// Open or not.
 #[derive(Debug)]
@@ -63,20 +62,20 @@ impl Link {
     }
 
     /// One transaction; whether it is still open afterwards is up to what happened.
-    pub(super) async fn read(
+    pub(super) async fn ask(
         &mut self,
         unit: UnitId,
-        request: &ReadRequest,
+        ask: Ask<'_>,
         limit: Duration,
     ) -> Result<Reply, Reason> {
         match self {
             Self::Tcp(connection) => {
                 let open = connection.take().ok_or(Reason::ConnectionClosed)?;
-                let (result, kept) = open.read(unit, request, limit).await;
+                let (result, kept) = open.ask(unit, ask, limit).await;
                 *connection = kept;
                 result
             }
-            Self::Line(line) => line.read(unit, request, limit).await,
+            Self::Line(line) => line.ask(unit, ask, limit).await,
         }
     }
 }

@@ -12,17 +12,18 @@
 //! - [`Link`](link::Link) is either, open or not, and [`Wire`](wire::Wire) has it opened anew ([`Opener`]): at once or after
 //!   a back-off.
 
+mod ask;
 mod connection;
 mod doubt;
 mod frame;
 mod line;
 mod link;
 mod open;
-mod reply;
 mod tap;
+mod traffic;
 mod wire;
 
 pub use open::Opener;
 
-pub(super) use reply::{Data, Reply};
+pub(super) use ask::{Ask, Reply};
 pub(super) use wire::{Attempt, Wire};

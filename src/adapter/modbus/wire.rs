@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 
 use super::super::health::Health;
 use super::super::options::{ConnectionOptions, UnitId};
-use super::super::plan::ReadRequest;
 use super::super::reason::{DEVICE_BUSY, Reason};
 use super::super::wire_options::WireOptions;
+use super::ask::{Ask, Reply};
 use super::link::Link;
 use super::open::Opener;
-use super::reply::Reply;
 use crate::clock;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
@@ -37,7 +36,7 @@ pub(crate) struct Attempt<'a> {
     /// Whom.
     pub(crate) unit: UnitId,
     /// What.
-    pub(crate) request: &'a ReadRequest,
+    pub(crate) request: Ask<'a>,
     /// Limit of each try.
     pub(crate) timeout: Duration,
     /// Pause before each try.
@@ -106,7 +105,7 @@ impl Wire {
     }
 
     /// Asks until there is a reply or the tries are used up; every try is counted in `health`.
-    pub(crate) async fn read(
+    pub(crate) async fn ask(
         &mut self,
         attempt: Attempt<'_>,
         health: &mut Health,
@@ -127,8 +126,13 @@ impl Wire {
                     busy += 1;
                     tokio::time::sleep(BUSY_PAUSE).await;
                 }
-                // Devices close connections that were idle for long and say so only now.
-                Reason::ConnectionClosed if was_idle && !reopened => reopened = true,
+                // Devices close connections that were idle for long and say so only now. A write is made once at most,
+                // and nobody knows whether it was made.
+                Reason::ConnectionClosed
+                    if was_idle && !reopened && !attempt.request.is_write() =>
+                {
+                    reopened = true;
+                }
                 _ => {
                     self.settle(reason, Some(attempt.unit));
                     return Err(reason);
@@ -192,7 +196,7 @@ impl Wire {
         }
         let result = self
             .link
-            .read(attempt.unit, attempt.request, attempt.timeout)
+            .ask(attempt.unit, attempt.request, attempt.timeout)
             .await;
         health.count(result.as_ref().err().copied());
         if matches!(result, Ok(_) | Err(Reason::Exception(_))) {

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::command::{Command, CommandError};
+use super::command::Command;
 use super::line::{Line, Said};
 use super::options::{CommandOptions, InstrumentOptions, Mode};
 use super::parse::{FieldReading, Parser};
 use super::publish;
+use crate::adapter::command::CommandError;
 use crate::adapter::health::{DeviceStatus, Health};
 use crate::adapter::publish::status_message;
 use crate::adapter::reason::Reason;
@@ -301,6 +302,7 @@ impl<A: Audience> Instrument<A> {
             _ if command.answer.is_closed() || self.health.is_offline() => {
                 Err(CommandError::Offline)
             }
+            _ if command.until <= clock::now() => Err(CommandError::Expired),
             Some(options) => self.carry_out(line, &options).await?,
             None => Err(CommandError::Unknown),
         };
@@ -335,7 +337,7 @@ impl<A: Audience> Instrument<A> {
         Ok(Err(if other && !listening {
             CommandError::UnexpectedReply
         } else {
-            CommandError::Timeout
+            CommandError::Failed(Reason::Timeout)
         }))
     }
 

@@ -13,7 +13,7 @@ mod parse;
 mod publish;
 
 pub use checksum::{Checksum, ChecksumError, ChecksumKind, Encoding, Span};
-pub use command::{Command, CommandError};
+pub use command::Command;
 pub use framing::{Frame, Framer, FramerStats};
 pub use instrument::{Audience, Instrument};
 pub use options::{

@@ -294,6 +294,8 @@ pub struct InstrumentOptions {
     pub retain: bool,
     /// Where `$status` goes.
     pub status_topic: TopicName,
+    /// One level above the topics of its commands.
+    pub set_topic: TopicName,
     /// Failures in a row, and at least 3 s, after which it is offline.
     pub offline_after: u32,
     /// Wait between probes of an offline instrument.
@@ -341,4 +343,8 @@ pub struct CommandOptions {
     pub expect: Option<Pattern>,
     /// From the command to the end of the answer.
     pub timeout: Duration,
+    /// Older ones are refused.
+    pub max_age: Duration,
+    /// One whose age is not known counts as new.
+    pub takes_undated: bool,
 }

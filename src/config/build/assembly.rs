@@ -151,6 +151,7 @@ impl Assembly<'_> {
             deadband: reading.deadband,
             quoted: big && settings.big_integers == Some(BigIntegers::String),
             meaning: reading.meaning.clone(),
+            write: reading.write.clone(),
             unit: reading.unit.clone(),
             topic,
         }

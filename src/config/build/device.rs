@@ -279,6 +279,7 @@ fn device(
     let groups = assembly.groups(context, &drafts);
     Some(DeviceOptions {
         status_topic: TopicName::try_from(format!("{}/{name}/$status", site.gateway)).ok()?,
+        set_topic: TopicName::try_from(format!("{}/{name}/set", site.gateway)).ok()?,
         name,
         unit_id: UnitId(unit_id?),
         response_timeout: asking.response_timeout.unwrap_or(Duration::from_secs(1)),

@@ -13,7 +13,6 @@ use crate::adapter::serial::{Dialect, InstrumentOptions};
 use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::excerpt::quoted;
-use crate::config::later;
 use crate::config::raw::{self, PayloadKind};
 use crate::config::section::Section;
 use crate::mqtt::QoS;
@@ -54,10 +53,6 @@ pub(super) fn instrument(
     }
     let dialect = section.raw.serial.as_ref().and_then(|serial| {
         let section = below::<raw::Serial>(context, section, "serial", Some(serial));
-        if section.has("commands") {
-            let (message, place) = (later::not_available("commands"), section.at("commands"));
-            context.error_at_key(Code::NotAvailable, &place, message, "remove it");
-        }
         dialect(context, &section)
     });
     let publication = publication!(context, *section).over(&site.defaults);
@@ -67,6 +62,7 @@ pub(super) fn instrument(
     let (payload, topics) = topics(context, site, section, (&name, &dialect), &publication)?;
     Some(InstrumentOptions {
         status_topic: TopicName::try_from(format!("{}/{name}/$status", site.gateway)).ok()?,
+        set_topic: TopicName::try_from(format!("{}/{name}/set", site.gateway)).ok()?,
         name,
         dialect,
         payload,

@@ -7,6 +7,7 @@ mod assembly;
 mod backlog;
 mod bridge;
 mod broker;
+mod commands;
 mod connection;
 mod dead_letter;
 mod device;
@@ -23,6 +24,7 @@ mod tag;
 mod together;
 mod topics;
 mod websocket;
+mod write;
 
 pub(super) use serial::dialect;
 
@@ -61,6 +63,9 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
     let store = store::store(context, &root);
     let (connections, instruments) = device::connections(context, &root, &gateway.id);
     let bridges = bridge::bridges(context, &root, &gateway, &store, &broker.options.limits);
+    if bridges.len() == root.raw.bridges.as_ref().map_or(0, Vec::len) {
+        commands::check(context, &root.place, &connections, &instruments, &bridges);
+    }
     let sessions = store::sessions(&gateway, &store, broker.queued_bytes_total);
     gateway.tells_status |=
         !connections.is_empty() || !instruments.is_empty() || !bridges.is_empty();

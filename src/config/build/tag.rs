@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::write::write;
 use super::{below, each, meaning, name, qos, time};
-use crate::adapter::Table;
+use crate::adapter::{Table, WriteOptions};
 use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::place::Place;
@@ -115,6 +116,7 @@ pub(super) struct Reading {
     pub(super) deadband: Option<Deadband>,
     pub(super) invalid: Vec<Value>,
     pub(super) meaning: Meaning,
+    pub(super) write: Option<WriteOptions>,
     pub(super) unit: Option<String>,
 }
 
@@ -186,10 +188,12 @@ fn reading(context: &mut Context<'_>, section: &Section<raw::Tag>) -> Option<Rea
         meaning = meaning::meaning(context, section, kind);
     }
     let (table, address) = register?;
+    let kind = kind?;
     Some(Reading {
+        write: write(context, section, table, kind, &meaning),
         table,
         address,
-        kind: kind?,
+        kind,
         byte_order: raw.byte_order.map(|word| word.0),
         scale,
         decimals,

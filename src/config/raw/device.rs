@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
 use super::{AutoTime, Deadband, OneOf, Time, Words};
-use crate::adapter::{Parity, Table};
+use crate::adapter::{Parity, Table, WriteFunction};
 use crate::value::ByteOrder;
 
 /// `defaults:`
@@ -164,6 +164,7 @@ pub(in crate::config) struct ProbeBackoff {
 pub(in crate::config) struct Group {
     pub(in crate::config) name: Option<String>,
     pub(in crate::config) atomic: Option<bool>,
+    pub(in crate::config) write: Option<Value>,
     pub(in crate::config) topic: Option<String>,
     pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
     pub(in crate::config) qos: Option<u8>,
@@ -194,6 +195,7 @@ pub(in crate::config) struct Tag {
     pub(in crate::config) deadband: Option<Deadband>,
     pub(in crate::config) unit: Option<String>,
     pub(in crate::config) atomic: Option<bool>,
+    pub(in crate::config) write: Option<Value>,
     pub(in crate::config) topic: Option<String>,
     pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
     pub(in crate::config) qos: Option<u8>,
@@ -201,6 +203,25 @@ pub(in crate::config) struct Tag {
     pub(in crate::config) interval: Option<Time>,
     pub(in crate::config) publish: Option<Value>,
     pub(in crate::config) big_integers: Option<OneOf<BigIntegers>>,
+}
+
+/// `write` of a tag.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Write {
+    pub(in crate::config) min: Option<f64>,
+    pub(in crate::config) max: Option<f64>,
+    pub(in crate::config) verify: Option<bool>,
+    pub(in crate::config) max_age: Option<Time>,
+    pub(in crate::config) undated: Option<OneOf<Undated>>,
+    pub(in crate::config) function: Option<OneOf<WriteFunction>>,
+}
+
+/// What becomes of a command whose age is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Undated {
+    Accept,
+    Refuse,
 }
 
 /// How values are published.
@@ -241,6 +262,26 @@ impl Words for PayloadKind {
         ("json", Self::Json),
         ("json_per_tag", Self::JsonPerTag),
         ("value", Self::Value),
+    ];
+}
+
+impl Undated {
+    /// Whether it is carried out, unless the file says otherwise.
+    pub(in crate::config) fn is_taken(said: Option<OneOf<Self>>) -> bool {
+        said.is_none_or(|word| word.0 == Self::Accept)
+    }
+}
+
+impl Words for Undated {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("accept", Self::Accept), ("refuse", Self::Refuse)];
+}
+
+impl Words for WriteFunction {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("single", Self::Single),
+        ("multiple", Self::Multiple),
     ];
 }
 

@@ -13,7 +13,8 @@ pub(super) use broker::{
 };
 pub(super) use device::{
     BigIntegers, Connection, Defaults, Device, Group, Kind, ModbusRtu, ModbusRtuOverTcp, ModbusTcp,
-    PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, SerialPort, Tag, Template,
+    PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, SerialPort, Tag, Template, Undated,
+    Write,
 };
 pub(super) use scalar::{AutoTime, Deadband, OneOf, Size, Time, Words};
 pub(super) use serial::{
@@ -91,6 +92,7 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
         ("devices[].serial.commands.NAME", shape::<Command>()),
         ("devices[].groups[]", shape::<Group>()),
         ("devices[].groups[].tags[]", shape::<Tag>()),
+        ("devices[].groups[].tags[].write", shape::<Write>()),
         ("bridges[]", shape::<Bridge>()),
         ("bridges[].tls", shape::<BridgeTls>()),
         ("bridges[].forward[]", shape::<Route>()),

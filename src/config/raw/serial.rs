@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
+use super::device::Undated;
 use super::{OneOf, Time, Words};
 use crate::adapter::TagType;
 use crate::adapter::serial::{ChecksumKind, Endian, FieldType};
@@ -124,6 +125,8 @@ pub(in crate::config) struct Command {
     pub(in crate::config) send: Option<Value>,
     pub(in crate::config) expect: Option<String>,
     pub(in crate::config) timeout: Option<Time>,
+    pub(in crate::config) max_age: Option<Time>,
+    pub(in crate::config) undated: Option<OneOf<Undated>>,
 }
 
 /// How a checksum is written.

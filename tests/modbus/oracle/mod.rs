@@ -15,7 +15,7 @@ mod ways;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fieldgate::adapter::{Adapter, ConnectionOptions};
+use fieldgate::adapter::{Adapter, ConnectionOptions, NoCommands};
 use fieldgate::shutdown::Shutdown;
 use fieldgate::simulator::{FaultyDevice, Framing};
 use tokio::sync::mpsc;
@@ -62,7 +62,8 @@ async fn read(reached: Reached, field: &Arc<Mutex<Field>>, readings: u64) {
     let (sender, mut enough) = mpsc::channel(1);
     let judge = Judge::new(Arc::clone(field), readings, sender);
     let shutdown = Shutdown::default();
-    let adapter = Adapter::start_over(reached.opener, options, judge, shutdown.stop()).unwrap();
+    let adapter =
+        Adapter::start_over(reached.opener, options, judge, NoCommands, shutdown.stop()).unwrap();
     let status = adapter.status();
     if tokio::time::timeout(STUCK, enough.recv()).await.is_err() {
         panic!("stuck: {:?}", status.borrow());

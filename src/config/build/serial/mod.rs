@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_yaml::Value;
 
+use super::write::ages;
 use super::{below, is_name, time};
+use crate::adapter::WriteOptions;
 use crate::adapter::serial::{CommandOptions, Dialect, Mode, Pattern};
 use crate::config::context::Context;
 use crate::config::error::Code;
@@ -88,11 +90,15 @@ fn commands(context: &mut Context<'_>, section: &Section<raw::Serial>) -> Vec<Co
             command.raw.timeout,
             timeouts(),
         );
+        let max_age = command.raw.max_age;
+        let max_age = time(context, &command, "max_age", max_age, ages());
         commands.extend(send.map(|send| CommandOptions {
             name: name.to_owned(),
             send,
             expect,
             timeout: timeout.unwrap_or(TIMEOUT),
+            max_age: max_age.unwrap_or(WriteOptions::MAX_AGE),
+            takes_undated: raw::Undated::is_taken(command.raw.undated),
         }));
     }
     commands

@@ -1,0 +1,123 @@
+//! What is told of a command, and to whom. No I/O.
+
+use bytes::Bytes;
+use serde_json::Value as Json;
+
+use super::book::Write;
+use super::error::CommandError;
+use crate::adapter::data::Data;
+use crate::adapter::publish::{open, push, write_value};
+use crate::clock::WallTime;
+use crate::mqtt::{Message, PublishProperties, QoS};
+use crate::topic::TopicName;
+use crate::value::{Value, write_json_text, write_json_value};
+
+/// Who asked, and where the answer goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    /// To be handed back.
+    pub(crate) id: Option<Json>,
+    /// The topic of the command.
+    pub(crate) topic: TopicName,
+    /// Where MQTT 5 says that the answer goes as well.
+    pub(crate) response_topic: Option<TopicName>,
+    /// To be handed back (MQTT 5).
+    pub(crate) correlation_data: Option<Bytes>,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// A write, and where it was to be verified, what the device holds now.
+    Written {
+        write: Write,
+        read_back: Option<Data>,
+    },
+    /// An instrument was told.
+    Told,
+}
+
+/// The messages that tell what became of a command: to `TOPIC/result`, and to the response topic.
+pub(crate) fn answers(
+    asker: Asker,
+    result: &Result<Done, CommandError>,
+    at: WallTime,
+) -> Vec<Message> {
+    let payload = Bytes::from(json(asker.id.as_ref(), result, at));
+    let correlation_data = asker.correlation_data;
+    let properties = correlation_data.map(|correlation_data| {
+        Box::new(PublishProperties {
+            correlation_data: Some(correlation_data),
+            ..PublishProperties::default()
+        })
+    });
+    let usual = TopicName::try_from(format!("{}/result", asker.topic)).ok();
+    let asked_for = asker
+        .response_topic
+        .filter(|topic| Some(topic) != usual.as_ref());
+    let topics = usual.into_iter().chain(asked_for);
+    let message = |topic| Message {
+        properties: properties.clone(),
+        ..Message::new(topic, payload.clone(), QoS::AtLeastOnce, false)
+    };
+    topics.map(message).collect()
+}
+
+fn json(id: Option<&Json>, result: &Result<Done, CommandError>, at: WallTime) -> String {
+    let mut out = String::with_capacity(128);
+    open(&mut out, at);
+    if let Some(id) = id {
+        push(&mut out, format_args!(",\"id\":{id}"));
+    }
+    match result {
+        Err(error) => push(
+            &mut out,
+            format_args!(",\"ok\":false,\"error\":\"{error}\""),
+        ),
+        Ok(_) => out.push_str(",\"ok\":true"),
+    }
+    if let Ok(Done::Written { write, read_back }) = result {
+        let key = if write.is_group { "values" } else { "value" };
+        match &write.bits {
+            Some(bits) => {
+                let bits = bits.iter().map(|(name, bit)| (name.as_str().into(), *bit));
+                push(&mut out, format_args!(",\"{key}\":"));
+                write_json_value(&mut out, &Value::Bits(bits.collect()));
+            }
+            None => values(&mut out, key, write, &write.request.as_data()),
+        }
+        if let Some(data) = read_back {
+            values(&mut out, "read_back", write, data);
+        }
+    }
+    out.push('}');
+    out
+}
+
+/// `"key":VALUE`, or of a group an object; nothing of what has no value.
+fn values(out: &mut String, key: &str, write: &Write, data: &Data) {
+    let mut values = write
+        .tags
+        .iter()
+        .filter_map(|(tag, offset)| Some((tag, tag.value(data, *offset)?)))
+        .peekable();
+    if values.peek().is_none() {
+        return;
+    }
+    push(out, format_args!(",\"{key}\":"));
+    if !write.is_group {
+        for (tag, value) in values.take(1) {
+            write_value(out, &tag.tag, &value);
+        }
+        return;
+    }
+    let mut comma = '{';
+    for (tag, value) in values {
+        out.push(comma);
+        comma = ',';
+        write_json_text(out, &tag.tag.name);
+        out.push(':');
+        write_value(out, &tag.tag, &value);
+    }
+    out.push('}');
+}

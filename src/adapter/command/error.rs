@@ -1,0 +1,51 @@
+//! Why a command was not carried out.
+
+use crate::adapter::reason::Reason;
+use crate::value::Unwritable;
+
+/// Why a command was not carried out, or whether it was is not known. The text is the error in results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// It came with RETAIN set: it may be the memory of a command.
+    #[error("retained")]
+    Retained,
+    /// Older than its `max_age`, or its age is not known where it has to be.
+    #[error("expired")]
+    Expired,
+    /// The device has no such tag, group or command.
+    #[error("unknown")]
+    Unknown,
+    /// The tag is not to be written.
+    #[error("read_only")]
+    ReadOnly,
+    /// Not what the tag holds.
+    #[error("bad_value")]
+    BadValue,
+    /// Beyond the limits of the tag or of its registers.
+    #[error("out_of_range")]
+    OutOfRange,
+    /// Too many commands wait for the wire.
+    #[error("busy")]
+    Busy,
+    /// The device is silent, or there is no way to it.
+    #[error("offline")]
+    Offline,
+    /// It was written, and reads as something else.
+    #[error("verify_failed")]
+    VerifyFailed,
+    /// The instrument gave other answers than the expected one.
+    #[error("unexpected_reply")]
+    UnexpectedReply,
+    /// The device refused it (`exception_NN`), or nothing usable came back: then it may have been carried out.
+    #[error("{0}")]
+    Failed(Reason),
+}
+
+impl From<Unwritable> for CommandError {
+    fn from(error: Unwritable) -> Self {
+        match error {
+            Unwritable::BadValue => Self::BadValue,
+            Unwritable::OutOfRange => Self::OutOfRange,
+        }
+    }
+}
