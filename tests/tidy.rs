@@ -56,6 +56,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("adapter/options", &["wire_options"]),
     ("adapter/reason", &[]),
     ("adapter/plan", &["options"]),
+    ("adapter/budget", &["wire_options", "options", "plan"]),
     ("adapter/schedule", &["options", "plan"]),
     ("adapter/health", &["options", "reason"]),
     ("adapter/publish", &["options", "reason", "health"]),

@@ -1,8 +1,8 @@
 //! Adapters: field devices into the broker. One actor task per connection, with one outstanding request.
 //!
-//! `options` what to read; `plan` as which requests, `split` what of one that is refused, `schedule` when, `health` how a
-//! device stands, `said` what of a reading is new, `publish` how it is said (all six without I/O); `modbus` the wire;
-//! `desk` takes commands in, `command` and `write` say what is done for them;
+//! `options` what to read; `plan` as which requests, `split` what of one that is refused, `budget` how much of a line's time,
+//! `schedule` when, `health` how a device stands, `said` what of a reading is new, `publish` how it is said, `command` and
+//! `write` what is done for a command (all without I/O); `modbus` the wire; `desk` takes commands in;
 //! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `outbox` the bounded queue
 //! to the broker. Reasons of bad readings are listed in `reason`.
 //!
@@ -10,6 +10,7 @@
 //! polling never waits for the broker (P3); one dead unit costs the others on its wire at most one timeout per back-off.
 
 mod attendant;
+mod budget;
 mod command;
 mod cycle;
 mod data;
@@ -35,6 +36,7 @@ mod start;
 mod wire_options;
 mod write;
 
+pub use budget::{Load, OVERBOOKED_ABOVE};
 pub use command::CommandError;
 pub use desk::{CommandSource, NoCommands};
 pub use health::{DeviceState, DeviceStatus};

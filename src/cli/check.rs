@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{EXIT_CONFIG, say};
-use crate::adapter::ConnectionOptions;
 use crate::adapter::plan::plan;
 use crate::adapter::serial::{InstrumentConnection, Mode};
+use crate::adapter::{ConnectionOptions, Load};
 use crate::app::Prepared;
 use crate::auth::AccessOptions;
 use crate::config::{self, Config};
 use crate::listener::{self, BindError, ListenerOptions};
 use crate::net::TlsTime;
 
-pub(super) fn check(file: &Path) -> ExitCode {
+pub(super) fn check(file: &Path, strict: bool) -> ExitCode {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -31,11 +31,21 @@ pub(super) fn check(file: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let expiring = prepared.warnings();
-    for warning in absent_addresses(&loaded.config).iter().chain(&expiring) {
+    let mut others = absent_addresses(&loaded.config);
+    others.extend(prepared.warnings());
+    for warning in &others {
         eprintln!("warning: {warning}");
     }
     say(summary(&loaded.config));
+    let warnings = loaded.warnings.len() + others.len();
+    if strict && warnings > 0 {
+        let plural = if warnings == 1 { "" } else { "s" };
+        eprintln!(
+            "{}: {warnings} warning{plural}, which --strict takes as faults",
+            file.display()
+        );
+        return ExitCode::from(EXIT_CONFIG);
+    }
     say(format_args!("{}: well", file.display()));
     ExitCode::SUCCESS
 }
@@ -112,10 +122,15 @@ fn access_line(access: &AccessOptions) -> String {
     }
 }
 
-/// The requests of each device on a wire.
+/// How busy a wire is, and the requests of each device on it.
 fn plan_lines(connection: &ConnectionOptions) -> Vec<String> {
+    let load = match Load::of(connection) {
+        Ok(load) => format!(": {load}"),
+        // Told with its device.
+        Err(_) => String::new(),
+    };
     let mut lines = vec![format!(
-        "connection {} to {}",
+        "connection {} to {}{load}",
         connection.name, connection.wire
     )];
     for device in &connection.devices {

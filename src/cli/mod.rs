@@ -48,6 +48,9 @@ enum Command {
         /// The configuration; default as for `run`.
         #[arg(value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Take what is only warned of as a fault.
+        #[arg(long)]
+        strict: bool,
     },
     /// Show what waits for the upstreams, print it, or purge what is old.
     Backlog(backlog::Arguments),
@@ -60,7 +63,9 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config.unwrap_or_else(default_config)),
-        Command::Check { config } => check::check(&config.unwrap_or_else(default_config)),
+        Command::Check { config, strict } => {
+            check::check(&config.unwrap_or_else(default_config), strict)
+        }
         Command::Backlog(arguments) => backlog::backlog(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
     }

@@ -55,6 +55,8 @@ pub enum Code {
     BadRegister,
     /// FG041: frames of an instrument that cannot be so, or say what is looked for.
     BadFrame,
+    /// FG042: a line that is asked for more than it has time for.
+    Overbooked,
     /// FG050: a file that is not there.
     MissingFile,
     /// FG051: an address that cannot be listened on or dialled.
@@ -92,6 +94,7 @@ impl Code {
         Self::StaleCommand,
         Self::BadRegister,
         Self::BadFrame,
+        Self::Overbooked,
         Self::MissingFile,
         Self::BadAddress,
         Self::ListenerOverlap,
@@ -125,6 +128,7 @@ impl Code {
             Self::StaleCommand => "FG035",
             Self::BadRegister => "FG040",
             Self::BadFrame => "FG041",
+            Self::Overbooked => "FG042",
             Self::MissingFile => "FG050",
             Self::BadAddress => "FG051",
             Self::ListenerOverlap => "FG052",

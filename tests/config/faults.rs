@@ -656,6 +656,26 @@ fn serial_ports_are_checked() {
     assert_eq!(codes, [Code::NoEffect, Code::BadAddress, Code::NoEffect]);
 }
 
+#[test]
+fn a_line_that_is_asked_for_more_than_it_has_time_for_is_warned_of() {
+    let text = |interval: &str| {
+        format!(
+            "connections:\n  - {{ name: a, modbus_rtu: {{ port: /dev/ttyS0, baud_rate: 9600, parity: even }} }}\ndevices:\n  \
+             - {{ name: d, connection: a, unit_id: 1, groups: [{{ name: g, interval: {interval}, tags: [{{ name: t, \
+             register: holding, address: 0, type: string, length: 10 }}] }}] }}\n"
+        )
+    };
+    // A request and its reply take 50.83 ms.
+    assert_eq!(faults(&text("64ms")), [""; 0]);
+    assert_eq!(
+        faults(&text("50ms")),
+        [
+            "2:5 FG042 connections[0]: the line has 102 % of its time booked, and more than 80 % leaves no room for retries (raise \
+             `baud_rate` or an `interval`, read more at once with `max_gap`, or part the devices over two lines)"
+        ]
+    );
+}
+
 /// A file with an instrument and these keys more.
 fn instrument(connection: &str, keys: &str) -> String {
     format!(

@@ -6,7 +6,9 @@ use super::address::is_host;
 use super::port::{check_port, serial_port};
 use super::{Names, below, each, name, time};
 use crate::adapter::serial::InstrumentOptions;
-use crate::adapter::{ConnectionOptions, RtuOptions, SerialOptions, TcpOptions, WireOptions};
+use crate::adapter::{
+    ConnectionOptions, Load, OVERBOOKED_ABOVE, RtuOptions, SerialOptions, TcpOptions, WireOptions,
+};
 use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::place::Place;
@@ -61,6 +63,26 @@ pub(super) fn wires(context: &mut Context<'_>, root: &Section<raw::Root>) -> Vec
         }
     }
     wires
+}
+
+/// Lines that have no time for all that is asked of them. Groups that cannot be read at all have faults of their own.
+pub(super) fn check_budgets(context: &mut Context<'_>, wires: &[Wire]) {
+    for (_, place, wired) in wires {
+        let Some(Wired::Modbus(connection)) = wired else {
+            continue;
+        };
+        if let Ok(load) = Load::of(connection)
+            && load.is_overbooked()
+        {
+            let message = format!(
+                "the line has {load}, and more than {:.0} % leaves no room for retries",
+                OVERBOOKED_ABOVE * 100.0
+            );
+            let remedy = "raise `baud_rate` or an `interval`, read more at once with `max_gap`, or part the devices over \
+                          two lines";
+            context.warning(Code::Overbooked, place, message, remedy);
+        }
+    }
 }
 
 /// What kind of connection it is, and how that is reached.

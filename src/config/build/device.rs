@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::assembly::Assembly;
-use super::connection::{Wire, Wired, wires};
+use super::connection::{Wire, Wired, check_budgets, wires};
 use super::instrument;
 use super::tag::{GroupDraft, Publication, REGISTERS_MAX, Said, groups, publication};
 use super::topics::Writers;
@@ -141,6 +141,7 @@ pub(super) fn connections(
             }
         }
     }
+    check_budgets(context, &wires);
     // A device whose connection is misspelt probably means one of those that seem unused.
     for (name, place, _) in wires
         .iter()
