@@ -28,10 +28,14 @@ mod section;
 mod suggest;
 mod units;
 mod wording;
+mod words;
 
 pub use environment::{Environment, SUBSTITUTE_BYTES_MAX, System};
 pub use error::{Code, Fault, Faults, Severity};
 pub use excerpt::Excerpt;
+pub use words::{
+    byte_order, parity, parity_word, reference, referred, table, table_word, tag_type, type_word,
+};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -6,6 +6,7 @@
 
 mod deadband;
 mod decimal;
+mod guess;
 mod json;
 mod meaning;
 mod registers;
@@ -14,6 +15,7 @@ mod write;
 use std::sync::Arc;
 
 pub use deadband::Deadband;
+pub use guess::{Guess, guesses};
 pub use json::{write_json_text, write_json_value, write_plain_value};
 pub use meaning::Meaning;
 pub use registers::{Interpretation, Unfit};

@@ -10,6 +10,7 @@ use crate::config::error::Code;
 use crate::config::place::Place;
 use crate::config::raw::{self, BigIntegers, PayloadKind};
 use crate::config::section::Section;
+use crate::config::words::{self, table_word as word};
 use crate::mqtt::QoS;
 use crate::value::{ByteOrder, Deadband, Meaning, TagType, Value};
 
@@ -222,7 +223,7 @@ fn register(context: &mut Context<'_>, section: &Section<raw::Tag>) -> Option<(T
         return None;
     }
     if let Some(number) = raw.reference {
-        let found = reference(number);
+        let found = words::referred(number);
         let place = section.at("reference");
         let Some((named, address)) = found else {
             let message = format!("{number} is no reference of a register");
@@ -258,30 +259,6 @@ fn register(context: &mut Context<'_>, section: &Section<raw::Tag>) -> Option<(T
         }
     }
     table.zip(raw.address)
-}
-
-/// Table and address of a reference as manuals print them, five or six digits.
-fn reference(number: u32) -> Option<(Table, u16)> {
-    let (table, first) = match number {
-        1..=9_999 => (Table::Coils, 1),
-        10_001..=19_999 => (Table::DiscreteInputs, 10_001),
-        30_001..=39_999 => (Table::InputRegisters, 30_001),
-        40_001..=49_999 => (Table::HoldingRegisters, 40_001),
-        100_001..=165_536 => (Table::DiscreteInputs, 100_001),
-        300_001..=365_536 => (Table::InputRegisters, 300_001),
-        400_001..=465_536 => (Table::HoldingRegisters, 400_001),
-        _ => return None,
-    };
-    Some((table, u16::try_from(number - first).ok()?))
-}
-
-fn word(table: Table) -> &'static str {
-    match table {
-        Table::Coils => "coil",
-        Table::DiscreteInputs => "discrete",
-        Table::HoldingRegisters => "holding",
-        Table::InputRegisters => "input",
-    }
 }
 
 fn is_bits(table: Table) -> bool {
@@ -335,20 +312,7 @@ fn kind(
             "remove it",
         );
     }
-    Some(match kind {
-        raw::Kind::Bool => TagType::Bool,
-        raw::Kind::Int16 => TagType::Int16,
-        raw::Kind::Uint16 => TagType::Uint16,
-        raw::Kind::Int32 => TagType::Int32,
-        raw::Kind::Uint32 => TagType::Uint32,
-        raw::Kind::Int64 => TagType::Int64,
-        raw::Kind::Uint64 => TagType::Uint64,
-        raw::Kind::Float32 => TagType::Float32,
-        raw::Kind::Float64 => TagType::Float64,
-        raw::Kind::Bcd16 => TagType::Bcd16,
-        raw::Kind::Bcd32 => TagType::Bcd32,
-        raw::Kind::Text => return None,
-    })
+    Some(kind.spanning(0))
 }
 
 fn check_span(
@@ -375,22 +339,5 @@ fn check_span(
             message,
             "correct the address or the type",
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_are_the_manuals() {
-        assert_eq!(reference(1), Some((Table::Coils, 0)));
-        assert_eq!(reference(10_001), Some((Table::DiscreteInputs, 0)));
-        assert_eq!(reference(30_073), Some((Table::InputRegisters, 72)));
-        assert_eq!(reference(40_108), Some((Table::HoldingRegisters, 107)));
-        assert_eq!(reference(465_536), Some((Table::HoldingRegisters, 65_535)));
-        for none in [0, 10_000, 20_001, 30_000, 50_000, 465_537, u32::MAX] {
-            assert_eq!(reference(none), None, "{none}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::{AutoTime, Deadband, OneOf, Time, Words};
 use crate::adapter::{Parity, Table, WriteFunction};
-use crate::value::ByteOrder;
+use crate::value::{ByteOrder, TagType};
 
 /// `defaults:`
 #[derive(Debug, Default, Deserialize)]
@@ -255,6 +255,26 @@ pub(in crate::config) enum Kind {
     Bcd16,
     Bcd32,
     Text,
+}
+
+impl Kind {
+    /// What a tag is; a string spans `length` registers.
+    pub(in crate::config) fn spanning(self, length: u16) -> TagType {
+        match self {
+            Self::Bool => TagType::Bool,
+            Self::Int16 => TagType::Int16,
+            Self::Uint16 => TagType::Uint16,
+            Self::Int32 => TagType::Int32,
+            Self::Uint32 => TagType::Uint32,
+            Self::Int64 => TagType::Int64,
+            Self::Uint64 => TagType::Uint64,
+            Self::Float32 => TagType::Float32,
+            Self::Float64 => TagType::Float64,
+            Self::Bcd16 => TagType::Bcd16,
+            Self::Bcd32 => TagType::Bcd32,
+            Self::Text => TagType::Text(length),
+        }
+    }
 }
 
 impl Words for PayloadKind {

@@ -16,7 +16,7 @@ pub(super) use device::{
     PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, SerialPort, Tag, Template, Undated,
     Write,
 };
-pub(super) use scalar::{AutoTime, Deadband, OneOf, Size, Time, Words};
+pub(super) use scalar::{AutoTime, Deadband, OneOf, Size, Time, Words, choose};
 pub(super) use serial::{
     Binary, Checksum, Command, Csv, Encoding, Field, Framing, Json, LengthField, Parse, Poll,
     Serial,

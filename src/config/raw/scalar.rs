@@ -1,7 +1,6 @@
 //! Scalars as they stand in the file: quantities with their unit, and words out of a short list.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -87,14 +86,15 @@ fn deadband(text: &str) -> Result<Deadband, UnitError> {
 
 impl<'de, T: Words> Deserialize<'de> for OneOf<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let words = PhantomData::<T>;
-        deserializer.deserialize_any(Read("one of a few words", |text: &str| choose(text, words)))
+        let read = |text: &str| choose(text).map(Self);
+        deserializer.deserialize_any(Read("one of a few words", read))
     }
 }
 
-fn choose<T: Words>(text: &str, _: PhantomData<T>) -> Result<OneOf<T>, UnitError> {
+/// The value that a word stands for.
+pub(in crate::config) fn choose<T: Words>(text: &str) -> Result<T, UnitError> {
     if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
-        return Ok(OneOf(*value));
+        return Ok(*value);
     }
     let words = T::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>();
     Err(UnitError {
