@@ -17,7 +17,7 @@ use crate::clock::WallTime;
 use crate::value::{Interpretation, Value};
 
 /// What the options say, worked out once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Plans {
     devices: Vec<DevicePlan>,
 }

@@ -4,7 +4,7 @@
 //! `schedule` when, `health` how a device stands, `said` what of a reading is new, `publish` how it is said, `command` and
 //! `write` what is done for a command (all without I/O); `modbus` the wire; `desk` takes commands in;
 //! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `outbox` the bounded queue
-//! to the broker. Reasons of bad readings are listed in `reason`.
+//! to the broker. Reasons of bad readings are listed in `reason`. `by_hand` asks where no actor does.
 //!
 //! Invariants: a value comes from the reply to its own request, checked in full, or there is none but a reason (P4);
 //! polling never waits for the broker (P3); one dead unit costs the others on its wire at most one timeout per back-off.
@@ -12,6 +12,7 @@
 mod attendant;
 mod budget;
 mod command;
+pub mod by_hand;
 mod cycle;
 mod data;
 mod desk;

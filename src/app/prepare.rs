@@ -95,6 +95,11 @@ impl Prepared {
         }
     }
 
+    /// Its bridges, which are not started.
+    pub fn bridges(&self) -> impl Iterator<Item = &PreparedBridge> {
+        self.bridges.iter().map(|(bridge, _)| bridge)
+    }
+
     /// What will not be well for long: certificates that expire. What runs tells it by itself.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {

@@ -102,6 +102,16 @@ impl PreparedBridge {
         self.dialler.expiry.as_ref()
     }
 
+    /// Tries the way to each address of the upstream: DNS, TCP and TLS, but no login, which would take the session from a
+    /// bridge that runs.
+    pub async fn try_addresses(&self) -> Vec<(&Address, Result<(), DialError>)> {
+        let mut tried = Vec::new();
+        for (index, address) in self.options.addresses.iter().enumerate() {
+            tried.push((address, self.dialler.dial(index).await.map(drop)));
+        }
+        tried
+    }
+
     /// Starts the bridge on the runtime that this is called on. It connects, and connects again, until `stop` is requested.
     /// What the upstream sends goes to `local`; without one, nothing is received.
     #[must_use]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{EXIT_CONFIG, say};
+use super::{EXIT_CONFIG, probe, say};
 use crate::adapter::plan::plan;
 use crate::adapter::serial::{InstrumentConnection, Mode};
 use crate::adapter::{ConnectionOptions, Load};
@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::listener::{self, BindError, ListenerOptions};
 use crate::net::TlsTime;
 
-pub(super) fn check(file: &Path, strict: bool) -> ExitCode {
+pub(super) fn check(file: &Path, strict: bool, probe: bool) -> ExitCode {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -47,6 +47,9 @@ pub(super) fn check(file: &Path, strict: bool) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     say(format_args!("{}: well", file.display()));
+    if probe {
+        return probe::probe(&loaded.config, &prepared);
+    }
     ExitCode::SUCCESS
 }
 

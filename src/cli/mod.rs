@@ -6,6 +6,8 @@
 mod backlog;
 mod check;
 mod demo;
+mod modbus;
+mod probe;
 mod run;
 
 use std::fmt::Display;
@@ -23,6 +25,9 @@ const EXIT_USAGE: u8 = 2;
 
 /// No gateway is running.
 const EXIT_NOT_RUNNING: u8 = 3;
+
+/// Where systemd's unit has the control socket.
+const INSTALLED_SOCKET: &str = "/run/fieldgate/control.sock";
 
 /// Where the configuration is looked for when none is named, in order.
 const CONFIG_FILES: [&str; 2] = ["/etc/fieldgate/fieldgate.yaml", "config/fieldgate.yaml"];
@@ -51,9 +56,18 @@ enum Command {
         /// Take what is only warned of as a fault.
         #[arg(long)]
         strict: bool,
+        /// Then ask each device for a register, and try the way to each upstream as far as the login.
+        #[arg(long)]
+        probe: bool,
     },
     /// Show what waits for the upstreams, print it, or purge what is old.
     Backlog(backlog::Arguments),
+    /// Read registers of a device by hand, or tags of one that the configuration knows.
+    Read(modbus::ReadArguments),
+    /// Show what registers could mean: every type and byte order, the most plausible first.
+    Guess(modbus::GuessArguments),
+    /// Find out which units answer at a host, or on a serial line and at which speed.
+    Scan(modbus::ScanArguments),
     /// Show the whole path with no hardware and no cloud: a simulated device, the gateway, a stand-in upstream.
     Demo(demo::Arguments),
 }
@@ -63,9 +77,14 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config.unwrap_or_else(default_config)),
-        Command::Check { config, strict } => {
-            check::check(&config.unwrap_or_else(default_config), strict)
-        }
+        Command::Check {
+            config,
+            strict,
+            probe,
+        } => check::check(&config.unwrap_or_else(default_config), strict, probe),
+        Command::Read(arguments) => modbus::read(&arguments),
+        Command::Guess(arguments) => modbus::guess(&arguments),
+        Command::Scan(arguments) => modbus::scan(&arguments),
         Command::Backlog(arguments) => backlog::backlog(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
     }
@@ -75,6 +94,14 @@ pub fn main() -> ExitCode {
 fn default_config() -> PathBuf {
     let [installed, local] = CONFIG_FILES.map(PathBuf::from);
     if installed.exists() { installed } else { local }
+}
+
+/// Asks the person at the terminal.
+fn is_confirmed(question: &str) -> io::Result<bool> {
+    eprint!("{question}");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints a line. A reader who went away (`| head`) is no fault.

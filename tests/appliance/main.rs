@@ -12,6 +12,7 @@ mod access;
 mod backlog;
 mod client;
 mod media;
+mod modbus;
 mod overtake;
 
 use std::io::{BufRead, BufReader};

@@ -104,6 +104,11 @@ impl Wire {
         }
     }
 
+    /// The same, on which so many units may be, whatever the options say.
+    pub(crate) fn with_units(self, units: usize) -> Self {
+        Self { units, ..self }
+    }
+
     /// Asks until there is a reply or the tries are used up; every try is counted in `health`.
     pub(crate) async fn ask(
         &mut self,

@@ -10,15 +10,15 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
-use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE, default_config, runtime, say};
+use super::{
+    EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE, INSTALLED_SOCKET, default_config, is_confirmed,
+    runtime, say,
+};
 use crate::app::Export;
 use crate::bridge::Lanes;
 use crate::config::{self, Config};
 use crate::control::{AskError, Request, ask};
 use crate::store::{Log, LogOptions, StoreError};
-
-/// Where systemd's unit has it.
-const INSTALLED_SOCKET: &str = "/run/fieldgate/control.sock";
 
 /// What `backlog` may be told.
 #[derive(Debug, clap::Args)]
@@ -325,7 +325,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// The two largest units.
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
     match (days, hours, minutes) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Fault, Standing, duration, say, socket};
+use super::{Fault, Standing, duration, is_confirmed, say, socket};
 use crate::config;
 use crate::control::{AskError, Request, ask};
 
@@ -65,13 +65,6 @@ pub(super) fn purge(arguments: &Arguments) -> Result<(), Fault> {
         say(serde_json::from_value::<Purged>(item?)?.tell());
     }
     Ok(())
-}
-
-fn is_confirmed(question: &str) -> io::Result<bool> {
-    eprint!("{question}");
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// What the gateway says that it purged.

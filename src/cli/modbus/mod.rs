@@ -1,0 +1,137 @@
+//! Modbus by hand: `read`, `guess` and `scan`, for a person in front of a device. None of them changes anything in a device.
+//!
+//! `target` finds out whom is meant, `register` what of it, `guard` whether the gateway that runs is in the way, `blame` why
+//! there is no answer.
+
+mod blame;
+mod guard;
+mod guess;
+mod read;
+mod register;
+mod scan;
+mod target;
+
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+
+use super::{EXIT_CONFIG, EXIT_USAGE, runtime};
+use crate::adapter::WireOptions;
+use crate::adapter::by_hand::{ByHand, Unanswered};
+use crate::config::{self, Config};
+use target::Target;
+
+pub(super) use blame::Asked;
+pub(super) use guard::{Held, held};
+pub(super) use guess::Arguments as GuessArguments;
+pub(super) use read::Arguments as ReadArguments;
+pub(super) use register::Register;
+pub(super) use scan::Arguments as ScanArguments;
+
+/// Why a command does not do what it was told.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Config(config::Faults),
+    #[error(
+        "the gateway that runs holds this line, as its connection `{0}`: two masters would disturb each other\n  \
+         help: its topics say what it reads and `$status` how the devices are; stop the gateway to use the line by hand"
+    )]
+    Held(String),
+    /// With what to do.
+    #[error("{0}")]
+    Unanswered(String),
+    /// Which, was told.
+    #[error("not all of it could be read")]
+    NotWhole,
+    /// With what to try.
+    #[error("nobody answers\n  help: {0}")]
+    Nobody(&'static str),
+    #[error(
+        "nobody can be asked whether to disturb the line: this is no terminal; say --yes where nobody is to be asked"
+    )]
+    NobodyToAsk,
+    #[error("nothing was asked")]
+    Declined,
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+pub(super) fn read(arguments: &ReadArguments) -> ExitCode {
+    end("read", run(read::read(arguments)))
+}
+
+pub(super) fn guess(arguments: &GuessArguments) -> ExitCode {
+    end("guess", run(guess::guess(arguments)))
+}
+
+pub(super) fn scan(arguments: &ScanArguments) -> ExitCode {
+    end("scan", run(scan::scan(arguments)))
+}
+
+fn run(command: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    runtime()?.block_on(command)
+}
+
+fn end(command: &str, done: Result<(), Fault>) -> ExitCode {
+    let Err(fault) = done else {
+        return ExitCode::SUCCESS;
+    };
+    match fault {
+        Fault::Config(faults) => {
+            eprintln!("{faults}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Fault::Usage(_) | Fault::NobodyToAsk => {
+            eprintln!("fieldgate {command}: {fault}");
+            ExitCode::from(EXIT_USAGE)
+        }
+        _ => {
+            eprintln!("fieldgate {command}: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Refuses a line of the gateway that runs; says that it is connected, too, where that is no harm by itself.
+fn guard(wire: &WireOptions, config: Option<&Config>) -> Result<(), Fault> {
+    let Some(Held {
+        connection,
+        is_line,
+    }) = config.and_then(|config| held(wire, config))
+    else {
+        return Ok(());
+    };
+    if is_line {
+        return Err(Fault::Held(connection));
+    }
+    eprintln!(
+        "note: the gateway that runs is connected to {wire} too, as `{connection}`; a device that takes one connection only \
+         refuses this one"
+    );
+    Ok(())
+}
+
+impl Target {
+    /// The wire, after a look whether it may be used.
+    fn by_hand(&self) -> Result<ByHand, Fault> {
+        guard(&self.connection.wire, self.config.as_ref())?;
+        ByHand::new(self.connection.clone()).map_err(|error| Fault::Usage(error.to_string()))
+    }
+
+    fn unanswered(&self, fault: &Unanswered, register: Option<Register>) -> Fault {
+        let asked = Asked {
+            wire: &self.connection.wire,
+            unit: self.unit,
+            timeout: self.timeout,
+            register,
+        };
+        let mut told = asked.explain(fault);
+        if self.may_be_a_name && matches!(fault, Unanswered::NotOpen(_)) {
+            told += "\n  Or is it a device of a configuration? Name that with -c FILE";
+        }
+        Fault::Unanswered(told)
+    }
+}
