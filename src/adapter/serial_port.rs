@@ -27,7 +27,7 @@ pub(super) enum OpenError {
     NoDevice(String),
     #[error("{0} may not be opened by this user: add it to the port's group, mostly dialout")]
     Denied(String),
-    #[error("{0} is in use by another program")]
+    #[error("{0} is in use by another program: `fuser -v {0}` says which")]
     InUse(String),
     #[error("{port} cannot be opened: {source}")]
     Other { port: String, source: io::Error },

@@ -1,9 +1,9 @@
-"""`fieldgate check`, and what `fieldgate run` does with a configuration at fault."""
+"""`fieldgate check`, `fieldgate run` with a configuration at fault, and Modbus by hand with a device of pymodbus."""
 
 import re
 import subprocess
 
-from harness import Gateway, case, check, equal, main, program
+from harness import Device, Gateway, case, check, equal, main, program
 
 GOOD = """\
 gateway:
@@ -124,6 +124,35 @@ def no_file_is_a_fault_of_the_configuration_that_is_named(site):
 def an_unknown_option_is_a_fault_of_usage(site):
     status, text = fieldgate(site, "run", "--no-such-option")
     equal(status, 2, f"exit status; it printed:\n{text}")
+
+
+@case
+def a_device_is_scanned_for_guessed_and_read_by_hand(site):
+    host = f"127.0.0.1:{Device(site).port}"
+    status, text = fieldgate(site, "scan", host, "--units", "1-2", "--timeout", "500ms")
+    equal(status, 0, f"exit status; it printed:\n{text}")
+    check(f"{host}: unit 1 answers: holding 0 (reference 40001) is 65534\n" in text, f"unit 1 is not in:\n{text}")
+    for address, order in ((60, "CDAB"), (62, "BADC"), (64, "DCBA")):
+        status, text = fieldgate(site, "guess", host, "holding", address, "--count", 2)
+        equal(text.splitlines()[1].split()[1:], ["float32", order, "at", str(address), "21.65"], "the best guess")
+        status, text = fieldgate(site, "read", host, "holding", address, "--type", "float32", "--order", order)
+        equal((status, text.strip().split(": ")[-1]), (0, "21.65"), "what was read")
+    status, text = fieldgate(site, "read", host, "--reference", "40051", "--type", "string", "--count", 4)
+    equal((status, text.strip().split(": ")[-1]), (0, "pump 7"), "what was read")
+    status, text = fieldgate(site, "read", host, "holding", 500)
+    equal(status, 1, f"exit status; it printed:\n{text}")
+    check("exception_02" in text and "try 499" in text, f"no reason and remedy in:\n{text}")
+
+
+@case
+def check_probes_what_is_there_and_what_is_not(site):
+    field = Device(site)
+    text = GOOD.replace("port: 502", f"port: {field.port}")
+    status, text = fieldgate(site, "check", "--probe", site.write("fieldgate.yaml", text))
+    equal(status, 1, f"exit status; it printed:\n{text}")
+    check("device dev1: ok, answered after " in text, f"the device is not well in:\n{text}")
+    check("bridge cloud to 127.0.0.1:1: FAILED: TCP: " in text, f"the stage is not named in:\n{text}")
+    check("probed 2, 1 failed" in text, f"no count in:\n{text}")
 
 
 @case

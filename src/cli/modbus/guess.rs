@@ -7,13 +7,14 @@ use super::read::{hex, json_value, plain};
 use super::register::RegisterArguments;
 use super::target::Reach;
 use crate::adapter::by_hand::{Answer, Question};
+use crate::adapter::plan::REGISTERS_MAX;
 use crate::cli::say;
 use crate::config;
 use crate::value::{Guess, guesses};
 
 /// As many as the longest number has.
 const COUNT: u16 = 4;
-const COUNT_MAX: i64 = 125;
+const COUNT_MAX: i64 = REGISTERS_MAX as i64;
 /// More are hardly what is looked for.
 const SHOWN: usize = 12;
 
@@ -22,6 +23,7 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     reach: Reach,
     /// TABLE (input or holding) and ADDRESS as on the wire, from 0.
+    #[arg(value_name = "REGISTER")]
     what: Vec<String>,
     #[command(flatten)]
     register: RegisterArguments,

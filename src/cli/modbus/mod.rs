@@ -130,7 +130,11 @@ impl Target {
         };
         let mut told = asked.explain(fault);
         if self.may_be_a_name && matches!(fault, Unanswered::NotOpen(_)) {
-            told += "\n  Or is it a device of a configuration? Name that with -c FILE";
+            told += "\n  or is it a device of the configuration? ";
+            told += &match &self.config {
+                Some(config) => target::known(config),
+                None => "name that with -c FILE".to_owned(),
+            };
         }
         Fault::Unanswered(told)
     }

@@ -8,15 +8,11 @@ use super::Fault;
 use super::register::{Register, RegisterArguments};
 use super::target::{Reach, Target};
 use crate::adapter::by_hand::{Answer, ByHand, Question};
+use crate::adapter::plan::{BITS_MAX, REGISTERS_MAX};
 use crate::adapter::{DeviceOptions, GroupOptions, Reason, TagOptions, TagType};
 use crate::cli::say;
 use crate::config;
 use crate::value::{ByteOrder, Interpretation, Unfit, Value, write_json_value, write_plain_value};
-
-/// Most registers in one request, by the Modbus specification.
-const REGISTERS_MAX: u16 = 125;
-/// Most bits.
-const BITS_MAX: u16 = 2000;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -24,6 +20,7 @@ pub(in crate::cli) struct Arguments {
     reach: Reach,
     /// TABLE (coil, discrete, input or holding) and ADDRESS as on the wire, from 0; or, of a device of the configuration,
     /// names of tags (TAG or GROUP/TAG), all where there is none.
+    #[arg(value_name = "REGISTER")]
     what: Vec<String>,
     #[command(flatten)]
     register: RegisterArguments,

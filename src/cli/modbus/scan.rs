@@ -31,6 +31,8 @@ const TIMEOUT_ON_LINE: Duration = Duration::from_millis(200);
 const TABLES: [Table; 2] = [Table::HoldingRegisters, Table::InputRegisters];
 /// A request and a reply of one register.
 const BYTES: u32 = 15;
+/// Back to the beginning of a line of the terminal, and that empty.
+const CLEAR_LINE: &str = "\r\x1b[K";
 /// What a line is left alone for after a silence.
 const QUIET: Duration = Duration::from_millis(50);
 
@@ -223,14 +225,14 @@ impl Plan {
         let mut there = 0;
         for unit in self.units.clone() {
             if progress {
-                eprint!("\r{wire}: unit {unit} ... ");
+                eprint!("{CLEAR_LINE}{wire}: unit {unit} ... ");
             }
             let sign = self.ask(&mut by_hand, wire, UnitId(unit)).await?;
             let Some(sign) = sign else {
                 continue;
             };
             if progress {
-                eprint!("\r");
+                eprint!("{CLEAR_LINE}");
             }
             there += usize::from(!matches!(sign, Sign::Noise(_)));
             say(if self.json {
@@ -240,7 +242,7 @@ impl Plan {
             });
         }
         if progress {
-            eprintln!();
+            eprint!("{CLEAR_LINE}");
         }
         if is_tcp(wire) && there == self.units.len() && there > 2 {
             eprintln!("note: every unit answers: this device seems not to look at the number");

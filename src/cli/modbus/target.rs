@@ -60,7 +60,7 @@ pub(super) struct Target {
     pub(super) unit: UnitId,
     pub(super) timeout: Duration,
     pub(super) retries: u32,
-    /// It was taken for a host, and no configuration was there to say otherwise.
+    /// It was taken for a host, but may be meant as a name.
     pub(super) may_be_a_name: bool,
     /// Of the gateway that may be running.
     pub(super) config: Option<Config>,
@@ -75,6 +75,7 @@ impl Reach {
             .iter()
             .flat_map(|config| &config.connections)
             .find_map(|connection| only(connection, &self.target));
+        let is_named = named.is_some();
         let (connection, (unit, timeout, retries)) = match named {
             Some(connection) => {
                 self.wire.refuse_for(&self.target)?;
@@ -101,7 +102,7 @@ impl Reach {
             unit: self.unit.map_or(unit, UnitId),
             timeout: self.timeout.unwrap_or(timeout),
             retries,
-            may_be_a_name: config.is_none() && !plain,
+            may_be_a_name: !is_named && !plain,
             config,
         })
     }
@@ -127,17 +128,28 @@ pub(super) fn load(named: Option<&Path>, plain: bool) -> Result<Option<Config>, 
 }
 
 fn no_such_device(name: &str, file: &Path, config: &Config) -> Fault {
+    let file = file.display();
+    let mut instruments = config.instruments.iter();
+    if instruments.any(|connection| connection.instrument.name == name) {
+        return Fault::Usage(format!(
+            "`{name}` in {file} is a serial instrument, which speaks no Modbus"
+        ));
+    }
+    Fault::Usage(format!(
+        "there is no device `{name}` in {file}; {}",
+        known(config)
+    ))
+}
+
+/// The devices that could be meant.
+pub(super) fn known(config: &Config) -> String {
     let devices = config.connections.iter().flat_map(|wire| &wire.devices);
     let known: Vec<_> = devices.map(|device| device.name.as_str()).collect();
-    let known = if known.is_empty() {
+    if known.is_empty() {
         "it has none that speaks Modbus".to_owned()
     } else {
         format!("there are: {}", known.join(", "))
-    };
-    Fault::Usage(format!(
-        "there is no device `{name}` in {}; {known}",
-        file.display()
-    ))
+    }
 }
 
 /// The connection with this device alone; `None` where it is not on it.
