@@ -13,7 +13,7 @@ use super::plan::{PlanError, ReadRequest, plan};
 use super::wire_options::WireOptions;
 
 /// What a device is taken to need from the last byte of a request to the first of its reply, beside the gap.
-pub const THINKING: Duration = Duration::from_millis(5);
+const THINKING: Duration = Duration::from_millis(5);
 /// More of its time than this is too much for a line.
 pub const OVERBOOKED_ABOVE: f64 = 0.8;
 

@@ -195,6 +195,18 @@ fn a_serial_port_is_read_by_hand() {
 }
 
 #[test]
+fn a_converter_to_a_line_is_read_by_hand() {
+    let site = Site::new();
+    let bind = FaultyDevice::bind(LOOPBACK, Framing::Rtu);
+    let (address, _converter) = site.runtime.block_on(bind).unwrap();
+    let host = address.to_string();
+    assert_eq!(
+        well(&["read", &host, "--rtu", "coil", "4", "--count", "2"]),
+        "coil 4 (reference 5): false\ncoil 5 (reference 6): true\n"
+    );
+}
+
+#[test]
 fn registers_are_guessed_with_the_most_plausible_first() {
     let site = Site::new();
     let (address, _meter) = site.meter();
