@@ -339,6 +339,15 @@ fn tags_are_read_by_the_names_of_the_configuration() {
     assert!(told.contains("there are: power/u, power/f"), "{told}");
     let told = complaint(2, &["read", "metre", "-c", file]);
     assert!(told.contains("there are: meter, ghost, drive"), "{told}");
+    // Without it, it is taken for a host; then that is told, too.
+    let mut command = program();
+    command
+        .args(["read", "metre"])
+        .current_dir(site.folder.path());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = text(&output.stderr);
+    assert!(told.contains("or is it a device of"), "{told}");
 }
 
 #[test]

@@ -129,13 +129,23 @@ impl Target {
             register,
         };
         let mut told = asked.explain(fault);
-        if self.may_be_a_name && matches!(fault, Unanswered::NotOpen(_)) {
-            told += "\n  or is it a device of the configuration? ";
-            told += &match &self.config {
-                Some(config) => target::known(config),
-                None => "name that with -c FILE".to_owned(),
-            };
+        if matches!(fault, Unanswered::NotOpen(_)) {
+            told += &self.name_meant();
         }
         Fault::Unanswered(told)
+    }
+
+    /// Where it was taken for a host but may be meant as a name: which it could be. Else nothing.
+    fn name_meant(&self) -> String {
+        match (&self.config, self.may_be_a_name) {
+            (_, false) => String::new(),
+            (Some(config), true) => format!(
+                "\n  or is it a device of the configuration? {}",
+                target::known(config)
+            ),
+            (None, true) => {
+                "\n  or is it a device of a configuration? name that with -c FILE".to_owned()
+            }
+        }
     }
 }

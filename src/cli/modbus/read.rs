@@ -82,10 +82,10 @@ impl Arguments {
             return self.span(first).map(What::Registers);
         }
         let Some(device) = target.connection.devices.first() else {
-            return Err(Fault::Usage(
-                "which register? say TABLE ADDRESS, such as `holding 100`, or --reference 40101"
-                    .to_owned(),
-            ));
+            return Err(Fault::Usage(format!(
+                "which register? say TABLE ADDRESS, such as `holding 100`, or --reference 40101{}",
+                target.name_meant()
+            )));
         };
         if self.kind.is_some() || self.order.is_some() || self.count != 1 {
             return Err(Fault::Usage(

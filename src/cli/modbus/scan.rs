@@ -38,7 +38,7 @@ const QUIET: Duration = Duration::from_millis(50);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// HOST[:PORT], or a serial port such as /dev/ttyUSB0.
+    /// `HOST[:PORT]`, or a serial port such as /dev/ttyUSB0.
     target: String,
     /// HOST:PORT is a converter to a serial line, which speaks Modbus RTU.
     #[arg(long)]

@@ -20,7 +20,7 @@ const RETRIES: u32 = 1;
 /// How it is reached, as a person says it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Reach {
-    /// A device by its name in the configuration, or HOST[:PORT], or a serial port such as /dev/ttyUSB0.
+    /// A device by its name in the configuration, or `HOST[:PORT]`, or a serial port such as /dev/ttyUSB0.
     pub(super) target: String,
     #[command(flatten)]
     pub(super) wire: WireArguments,
