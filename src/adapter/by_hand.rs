@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cycle::{Cycle, Plans};
+use super::data::Data;
 use super::health::Health;
-use super::modbus::{Attempt, Data, Opener, Reply, Wire};
+use super::modbus::{Ask, Attempt, Opener, Reply, Wire};
 use super::options::{ConnectionOptions, ProbeBackoff, Table, UnitId};
 use super::plan::{PlanError, ReadRequest};
 use super::reason::Reason;
@@ -120,17 +121,17 @@ impl ByHand {
         };
         let attempt = Attempt {
             unit: question.unit,
-            request: &request,
+            request: Ask::Read(&request),
             timeout: question.timeout,
             delay: Duration::ZERO,
             retries: question.retries,
         };
-        let result = self.wire.read(attempt, &mut self.health).await;
-        match result {
-            Ok(reply) => Ok(match reply.data {
-                Data::Bits(bits) => Answer::Bits(bits),
-                Data::Registers(words) => Answer::Registers(words),
-            }),
+        let result = self.wire.ask(attempt, &mut self.health).await;
+        match result.map(|reply| reply.data) {
+            Ok(Data::Bits(bits)) => Ok(Answer::Bits(bits)),
+            Ok(Data::Registers(words)) => Ok(Answer::Registers(words)),
+            // No reply to a read is one.
+            Ok(Data::Written) => Err(self.unanswered(Reason::WrongFunction)),
             Err(reason) => Err(self.unanswered(reason)),
         }
     }
@@ -188,12 +189,12 @@ impl ByHand {
         };
         let attempt = Attempt {
             unit: options.unit_id,
-            request,
+            request: Ask::Read(request),
             timeout: options.response_timeout,
             delay: options.request_delay,
             retries: options.retries,
         };
-        self.wire.read(attempt, &mut self.health).await
+        self.wire.ask(attempt, &mut self.health).await
     }
 
     fn unanswered(&self, reason: Reason) -> Unanswered {

@@ -11,8 +11,8 @@
 
 mod attendant;
 mod budget;
-mod command;
 pub mod by_hand;
+mod command;
 mod cycle;
 mod data;
 mod desk;

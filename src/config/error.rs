@@ -71,7 +71,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Unreadable,
         Self::Syntax,
         Self::UnknownKey,
