@@ -79,6 +79,10 @@ pub enum Reason {
 const ILLEGAL_DATA_ADDRESS: u8 = 0x02;
 /// The device does not take this quantity.
 const ILLEGAL_DATA_VALUE: u8 = 0x03;
+/// The device failed while it did what it was asked.
+const DEVICE_FAILURE: u8 = 0x04;
+/// The device has begun, and does not wait for the end.
+const ACKNOWLEDGE: u8 = 0x05;
 /// The gateway before the device cannot reach its line.
 const GATEWAY_PATH_UNAVAILABLE: u8 = 0x0A;
 /// The gateway before the device had no reply from it.
@@ -111,6 +115,17 @@ impl Reason {
 }
 
 impl Reason {
+    /// Whether a write that ended so may have been made all the same. Most exceptions are refusals.
+    pub(super) fn leaves_in_doubt(self) -> bool {
+        match self {
+            Self::Offline | Self::ConnectFailed => false,
+            Self::Exception(code) => {
+                matches!(code, DEVICE_FAILURE | ACKNOWLEDGE | GATEWAY_TARGET_FAILED)
+            }
+            _ => true,
+        }
+    }
+
     /// Whether the device refuses this request for the addresses or the length that it has, and may take its parts.
     pub(super) fn is_of_the_request(self) -> bool {
         matches!(
@@ -236,5 +251,23 @@ mod tests {
         assert!(!Reason::Exception(0x0A).proves_alive());
         assert!(!Reason::Exception(0x0B).proves_alive());
         assert!(!Reason::Timeout.proves_alive());
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_nothing_was_written() {
+        for code in [1, 2, 3, 6, 0x0A] {
+            assert!(!Reason::Exception(code).leaves_in_doubt(), "{code}");
+        }
+        for reason in [
+            Reason::Exception(4),
+            Reason::Exception(5),
+            Reason::Exception(0x0B),
+            Reason::Timeout,
+            Reason::ConnectionClosed,
+            Reason::WrongReply,
+        ] {
+            assert!(reason.leaves_in_doubt(), "{reason}");
+        }
+        assert!(!Reason::ConnectFailed.leaves_in_doubt());
     }
 }

@@ -66,6 +66,10 @@ enum Command {
     Read(modbus::ReadArguments),
     /// Show what registers could mean: every type and byte order, the most plausible first.
     Guess(modbus::GuessArguments),
+    /// Write to a register of a device by hand, or to a tag of one that the configuration knows.
+    ///
+    /// While a gateway runs, publish the value on the tag's `set` topic (GATEWAY/DEVICE/set/TAG) instead.
+    Write(modbus::WriteArguments),
     /// Find out which units answer at a host, or on a serial line and at which speed.
     Scan(modbus::ScanArguments),
     /// Show the whole path with no hardware and no cloud: a simulated device, the gateway, a stand-in upstream.
@@ -84,6 +88,7 @@ pub fn main() -> ExitCode {
         } => check::check(&config.unwrap_or_else(default_config), strict, probe),
         Command::Read(arguments) => modbus::read(&arguments),
         Command::Guess(arguments) => modbus::guess(&arguments),
+        Command::Write(arguments) => modbus::write(&arguments),
         Command::Scan(arguments) => modbus::scan(&arguments),
         Command::Backlog(arguments) => backlog::backlog(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),

@@ -107,6 +107,7 @@ fn asked<'a>(
         unit: device.unit_id,
         timeout: device.response_timeout,
         register: register.map(|(table, address)| Register { table, address }),
+        write: None,
     }
 }
 

@@ -13,6 +13,7 @@ mod backlog;
 mod client;
 mod media;
 mod modbus;
+mod modbus_write;
 mod overtake;
 
 use std::io::{BufRead, BufReader};

@@ -13,16 +13,17 @@ use tokio::runtime::Runtime;
 
 use crate::{Running, program, text, write};
 
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(crate) const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Devices that live beside the program under test.
-struct Site {
-    runtime: Runtime,
-    folder: tempfile::TempDir,
+pub(crate) struct Site {
+    pub(crate) runtime: Runtime,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         Self {
             runtime: runtime.worker_threads(1).enable_all().build().unwrap(),
@@ -39,13 +40,13 @@ impl Site {
     }
 
     /// Each register holds its address.
-    fn faulty(&self) -> (SocketAddr, FaultyDevice) {
+    pub(crate) fn faulty(&self) -> (SocketAddr, FaultyDevice) {
         let bind = FaultyDevice::bind(LOOPBACK, Framing::Tcp);
         self.runtime.block_on(bind).unwrap()
     }
 
     /// The same on a line.
-    fn line(&self) -> (PathBuf, FaultyDevice) {
+    pub(crate) fn line(&self) -> (PathBuf, FaultyDevice) {
         let name = self.folder.path().join("adapter");
         let _within = self.runtime.enter();
         let faulty = FaultyDevice::on_line(Terminal::plug_in(&name).unwrap());
@@ -53,19 +54,19 @@ impl Site {
     }
 }
 
-fn run(words: &[&str]) -> Output {
+pub(crate) fn run(words: &[&str]) -> Output {
     program().args(words).output().unwrap()
 }
 
 /// What it printed, where it ended well.
-fn well(words: &[&str]) -> String {
+pub(crate) fn well(words: &[&str]) -> String {
     let output = run(words);
     assert_eq!(output.status.code(), Some(0), "{words:?}: {output:?}");
     text(&output.stdout).to_owned()
 }
 
 /// Its complaint, where it ended with `status`.
-fn complaint(status: i32, words: &[&str]) -> String {
+pub(crate) fn complaint(status: i32, words: &[&str]) -> String {
     let output = run(words);
     assert_eq!(output.status.code(), Some(status), "{words:?}: {output:?}");
     text(&output.stderr).to_owned()

@@ -103,6 +103,17 @@ impl Asked {
     }
 }
 
+impl Part {
+    /// What a person typed: bits as a JSON object of their names, else the value as it stands there.
+    pub(crate) fn typed(text: &str) -> Self {
+        match serde_json::from_str(text) {
+            Ok(json @ Json::Object(_)) => part(&json),
+            _ => None,
+        }
+        .unwrap_or_else(|| Self::Value(Wanted::Text(text.to_owned())))
+    }
+}
+
 fn is_id(id: &Json) -> bool {
     match id {
         Json::String(text) => text.len() <= ID_BYTES_MAX,

@@ -12,7 +12,7 @@ use crate::adapter::options::{
 };
 use crate::adapter::write::{COILS_MAX, REGISTERS_MAX, WriteData, WriteRequest};
 use crate::topic::TopicName;
-use crate::value::{Interpretation, Meaning, Value, Wanted};
+use crate::value::{Interpretation, Meaning, Unwritable, Value, Wanted};
 
 /// Of the devices of one wire, in their order.
 #[derive(Debug)]
@@ -90,6 +90,11 @@ impl Book {
     /// Of Modbus devices.
     pub(crate) fn of_devices(options: &ConnectionOptions) -> Self {
         Self(options.devices.iter().map(Device::new).collect())
+    }
+
+    /// Of one Modbus device.
+    pub(crate) fn of_device(options: &DeviceOptions) -> Self {
+        Self(vec![Device::new(options)])
     }
 
     /// Of one instrument and its commands.
@@ -237,9 +242,39 @@ impl Device {
     }
 }
 
-enum Encoded {
+/// A value as the device has it.
+#[derive(Debug)]
+pub(crate) enum Encoded {
     Coil(bool),
     Words(Vec<u16>),
+}
+
+impl Encoded {
+    /// What reads as `wanted` in that table.
+    pub(crate) fn new(
+        interpretation: &Interpretation,
+        table: Table,
+        wanted: &Wanted,
+    ) -> Result<Self, Unwritable> {
+        if table == Table::Coils {
+            interpretation.coil(wanted).map(Self::Coil)
+        } else {
+            interpretation.words(wanted).map(Self::Words)
+        }
+    }
+
+    /// As it is written by that function.
+    pub(crate) fn data(self, function: WriteFunction) -> WriteData {
+        let is_multiple = function == WriteFunction::Multiple;
+        match self {
+            Self::Coil(coil) if is_multiple => WriteData::Coils(vec![coil]),
+            Self::Coil(coil) => WriteData::Coil(coil),
+            Self::Words(words) => match words[..] {
+                [word] if !is_multiple => WriteData::Register(word),
+                _ => WriteData::Registers(words),
+            },
+        }
+    }
 }
 
 impl Settable {
@@ -268,7 +303,7 @@ impl Settable {
     fn action(self: &Arc<Self>, part: &Part) -> Result<Action, CommandError> {
         let (data, bits) = match part {
             Part::Bits(bits) => (self.bits(bits)?, Some(bits.clone())),
-            Part::Value(wanted) => (self.data(self.encode(wanted)?), None),
+            Part::Value(wanted) => (self.encode(wanted)?.data(self.write.function), None),
         };
         let request = WriteRequest {
             address: self.tag.address,
@@ -290,11 +325,7 @@ impl Settable {
     }
 
     fn encode(&self, wanted: &Wanted) -> Result<Encoded, CommandError> {
-        let encoded = if self.tag.table == Table::Coils {
-            Encoded::Coil(self.interpretation.coil(wanted)?)
-        } else {
-            Encoded::Words(self.interpretation.words(wanted)?)
-        };
+        let encoded = Encoded::new(&self.interpretation, self.tag.table, wanted)?;
         let (min, max) = (self.write.min, self.write.max);
         let is_within = |number: f64| {
             min.is_none_or(|min| number >= min) && max.is_none_or(|max| number <= max)
@@ -303,18 +334,6 @@ impl Settable {
             return Err(CommandError::OutOfRange);
         }
         Ok(encoded)
-    }
-
-    fn data(&self, encoded: Encoded) -> WriteData {
-        let is_multiple = self.write.function == WriteFunction::Multiple;
-        match encoded {
-            Encoded::Coil(coil) if is_multiple => WriteData::Coils(vec![coil]),
-            Encoded::Coil(coil) => WriteData::Coil(coil),
-            Encoded::Words(words) => match words[..] {
-                [word] if !is_multiple => WriteData::Register(word),
-                _ => WriteData::Registers(words),
-            },
-        }
     }
 
     fn bits(&self, asked: &[(String, bool)]) -> Result<WriteData, CommandError> {

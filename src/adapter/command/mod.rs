@@ -12,6 +12,6 @@ mod book;
 mod error;
 
 pub(super) use answer::{Asker, Done, answers};
-pub(super) use asked::{Asked, lifetime};
-pub(super) use book::{Action, Ages, Book, What};
+pub(super) use asked::{Asked, Body, Part, lifetime};
+pub(super) use book::{Action, Ages, Book, Encoded, Place, What};
 pub use error::CommandError;

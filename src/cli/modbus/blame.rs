@@ -14,6 +14,8 @@ pub(in crate::cli) struct Asked<'a> {
     pub(in crate::cli) timeout: Duration,
     /// `None`: several, by the configuration.
     pub(in crate::cli) register: Option<Register>,
+    /// The function that was to write; `None`: it was to read.
+    pub(in crate::cli) write: Option<u8>,
 }
 
 impl Asked<'_> {
@@ -106,6 +108,9 @@ impl Asked<'_> {
     }
 
     fn remedy_of(&self, code: u8) -> String {
+        if let (Some(function), 1..=3) = (self.write, code) {
+            return remedy_of_write(code, function);
+        }
         let other_table = self.register.map_or("another table", |register| {
             use crate::adapter::Table::{Coils, DiscreteInputs, HoldingRegisters, InputRegisters};
             match register.table {
@@ -144,6 +149,26 @@ impl Asked<'_> {
     }
 }
 
+/// What is to be done about a refusal of what was written.
+fn remedy_of_write(code: u8, function: u8) -> String {
+    match (code, function) {
+        (1, 5 | 6) => format!(
+            "it does not write by function {function}: try --multiple, or of a tag `write: {{ function: multiple }}`, which is {}",
+            function + 10
+        ),
+        (1, 15 | 16) => format!(
+            "it does not write by function {function}: where the value is one register or coil leave --multiple out, which \
+             is {}",
+            function - 10
+        ),
+        (1, _) => format!("it does not write single bits (function {function}): write the whole register"),
+        (2, _) => "it has no such register, or it is only read. Is the address off by one?".to_owned(),
+        (..) => {
+            "it does not take this value, or not now: a device may have to be unlocked or switched to remote first".to_owned()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +188,7 @@ mod tests {
                 table: Table::HoldingRegisters,
                 address: 101,
             }),
+            write: None,
         };
         asked.explain(fault)
     }

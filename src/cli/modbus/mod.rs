@@ -1,7 +1,8 @@
-//! Modbus by hand: `read`, `guess` and `scan`, for a person in front of a device. None of them changes anything in a device.
+//! Modbus by hand: `read`, `guess`, `scan` and `write`, for a person in front of a device. None but `write` changes anything
+//! in a device, and that only what a person has confirmed.
 //!
-//! `target` finds out whom is meant, `register` what of it, `guard` whether the gateway that runs is in the way, `blame` why
-//! there is no answer.
+//! `target` finds out whom is meant, `register` what of it, `takes` which values it takes, `guard` whether the gateway that
+//! runs is in the way, `blame` why there is no answer.
 
 mod blame;
 mod guard;
@@ -9,7 +10,9 @@ mod guess;
 mod read;
 mod register;
 mod scan;
+mod takes;
 mod target;
+mod write;
 
 use std::future::Future;
 use std::io;
@@ -27,6 +30,7 @@ pub(super) use guess::Arguments as GuessArguments;
 pub(super) use read::Arguments as ReadArguments;
 pub(super) use register::Register;
 pub(super) use scan::Arguments as ScanArguments;
+pub(super) use write::Arguments as WriteArguments;
 
 /// Why a command does not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +40,10 @@ enum Fault {
     #[error("{0}")]
     Config(config::Faults),
     #[error(
-        "the gateway that runs holds this line, as its connection `{0}`: two masters would disturb each other\n  \
-         help: its topics say what it reads and `$status` how the devices are; stop the gateway to use the line by hand"
+        "the gateway that runs holds this line, as its connection `{connection}`: two masters would disturb each other\n  \
+         help: {instead}; stop the gateway to use the line by hand"
     )]
-    Held(String),
+    Held { connection: String, instead: String },
     /// With what to do.
     #[error("{0}")]
     Unanswered(String),
@@ -55,6 +59,18 @@ enum Fault {
     NobodyToAsk,
     #[error("nothing was asked")]
     Declined,
+    #[error(
+        "nobody can be asked whether to write: this is no terminal; say --yes where nobody is to be asked"
+    )]
+    NobodyToConfirm,
+    #[error("nothing was written")]
+    NotWritten,
+    /// What it holds was told.
+    #[error(
+        "it was written, and reads as something else\n  help: some devices take a moment, keep to limits of their own, or \
+         clear a command that they have taken; `fieldgate read` shows what it holds now"
+    )]
+    HoldsOther,
     #[error("{0}")]
     System(#[from] io::Error),
 }
@@ -71,6 +87,10 @@ pub(super) fn scan(arguments: &ScanArguments) -> ExitCode {
     end("scan", run(scan::scan(arguments)))
 }
 
+pub(super) fn write(arguments: &WriteArguments) -> ExitCode {
+    end("write", run(write::write(arguments)))
+}
+
 fn run(command: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
     runtime()?.block_on(command)
 }
@@ -84,7 +104,7 @@ fn end(command: &str, done: Result<(), Fault>) -> ExitCode {
             eprintln!("{faults}");
             ExitCode::from(EXIT_CONFIG)
         }
-        Fault::Usage(_) | Fault::NobodyToAsk => {
+        Fault::Usage(_) | Fault::NobodyToAsk | Fault::NobodyToConfirm => {
             eprintln!("fieldgate {command}: {fault}");
             ExitCode::from(EXIT_USAGE)
         }
@@ -95,8 +115,12 @@ fn end(command: &str, done: Result<(), Fault>) -> ExitCode {
     }
 }
 
-/// Refuses a line of the gateway that runs; says that it is connected, too, where that is no harm by itself.
-fn guard(wire: &WireOptions, config: Option<&Config>) -> Result<(), Fault> {
+/// What there is in place of reading a line that the gateway holds.
+const READ_INSTEAD: &str = "its topics say what it reads and `$status` how the devices are";
+
+/// Refuses a line of the gateway that runs, and says what there is instead; says that it is connected, too, where that is
+/// no harm by itself.
+fn guard(wire: &WireOptions, config: Option<&Config>, instead: &str) -> Result<(), Fault> {
     let Some(Held {
         connection,
         is_line,
@@ -105,7 +129,10 @@ fn guard(wire: &WireOptions, config: Option<&Config>) -> Result<(), Fault> {
         return Ok(());
     };
     if is_line {
-        return Err(Fault::Held(connection));
+        return Err(Fault::Held {
+            connection,
+            instead: instead.to_owned(),
+        });
     }
     eprintln!(
         "note: the gateway that runs is connected to {wire} too, as `{connection}`; a device that takes one connection only \
@@ -117,22 +144,32 @@ fn guard(wire: &WireOptions, config: Option<&Config>) -> Result<(), Fault> {
 impl Target {
     /// The wire, after a look whether it may be used.
     fn by_hand(&self) -> Result<ByHand, Fault> {
-        guard(&self.connection.wire, self.config.as_ref())?;
+        self.by_hand_or(READ_INSTEAD)
+    }
+
+    fn by_hand_or(&self, instead: &str) -> Result<ByHand, Fault> {
+        guard(&self.connection.wire, self.config.as_ref(), instead)?;
         ByHand::new(self.connection.clone()).map_err(|error| Fault::Usage(error.to_string()))
     }
 
     fn unanswered(&self, fault: &Unanswered, register: Option<Register>) -> Fault {
+        Fault::Unanswered(self.explain(fault, register, None))
+    }
+
+    /// Why there is no answer; `write`: the function that was to write.
+    fn explain(&self, fault: &Unanswered, register: Option<Register>, write: Option<u8>) -> String {
         let asked = Asked {
             wire: &self.connection.wire,
             unit: self.unit,
             timeout: self.timeout,
             register,
+            write,
         };
         let mut told = asked.explain(fault);
         if matches!(fault, Unanswered::NotOpen(_)) {
             told += &self.name_meant();
         }
-        Fault::Unanswered(told)
+        told
     }
 
     /// Where it was taken for a host but may be meant as a name: which it could be. Else nothing.

@@ -93,11 +93,7 @@ impl Arguments {
                     .to_owned(),
             ));
         }
-        if self.reach.unit.is_some() || self.reach.timeout.is_some() {
-            return Err(Fault::Usage(
-                "the configuration says how its device is asked: leave --unit and --timeout out, or name a register".to_owned(),
-            ));
-        }
+        self.reach.refuse_for_tags()?;
         chosen(device, &self.what).map(What::Tags)
     }
 
@@ -237,7 +233,10 @@ fn put(json: &mut Json, reading: Result<&Value, String>) {
 }
 
 /// The groups of the tags that `names` name, each with its tags.
-fn chosen(device: &DeviceOptions, names: &[String]) -> Result<Vec<(usize, Vec<usize>)>, Fault> {
+pub(super) fn chosen(
+    device: &DeviceOptions,
+    names: &[String],
+) -> Result<Vec<(usize, Vec<usize>)>, Fault> {
     let named = |group: &GroupOptions, tag: &TagOptions, name: &str| {
         name == tag.name || name.split_once('/') == Some((&group.name, &tag.name))
     };

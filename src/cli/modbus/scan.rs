@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::register::Register;
 use super::target::{WireArguments, load};
-use super::{Asked, Fault, guard};
+use super::{Asked, Fault, READ_INSTEAD, guard};
 use crate::adapter::by_hand::{Answer, ByHand, Question, Unanswered};
 use crate::adapter::{Parity, Reason, Table, UnitId, WireOptions};
 use crate::cli::backlog::duration;
@@ -93,7 +93,7 @@ pub(super) async fn scan(arguments: &Arguments) -> Result<(), Fault> {
     let plan = arguments.plan()?;
     let config = load(arguments.config.as_deref(), true)?;
     for wire in plan.wires.iter().take(1) {
-        guard(wire, config.as_ref())?;
+        guard(wire, config.as_ref(), READ_INSTEAD)?;
     }
     let may_disturb = plan.wires.iter().any(|wire| !is_tcp(wire));
     if may_disturb && !arguments.yes && !io::stdin().is_terminal() {
@@ -284,6 +284,7 @@ impl Plan {
                         unit,
                         timeout: self.timeout,
                         register: None,
+                        write: None,
                     };
                     return Err(Fault::Unanswered(asked.explain(&fault)));
                 }

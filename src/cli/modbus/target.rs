@@ -108,6 +108,25 @@ impl Reach {
     }
 }
 
+impl Reach {
+    /// Tags are asked for as the configuration says.
+    pub(super) fn refuse_for_tags(&self) -> Result<(), Fault> {
+        if self.unit.is_some() || self.timeout.is_some() {
+            return usage(
+                "the configuration says how its device is asked: leave --unit and --timeout out, or name a register",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Target {
+    /// Whether others may share its wire.
+    pub(super) fn is_line(&self) -> bool {
+        !matches!(self.connection.wire, WireOptions::ModbusTcp(_))
+    }
+}
+
 /// Whether it can be nothing but a host or a port.
 fn is_plain(target: &str) -> bool {
     target.contains(['/', ':', '.'])

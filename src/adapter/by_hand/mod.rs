@@ -1,9 +1,14 @@
-//! Modbus by hand: one question at a time on a wire that no actor polls, for the commands that a person types. Only reads.
+//! Modbus by hand: one question at a time on a wire that no actor polls, for the commands that a person types. Reads, and
+//! writes once what `write` has decided on.
 //!
 //! Invariant: what is asked and judged here is asked and judged as when the gateway polls, so what works by hand works there.
 
+mod write;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use write::Writing;
 
 use super::cycle::{Cycle, Plans};
 use super::data::Data;
@@ -210,7 +215,7 @@ impl ByHand {
 /// # Errors
 /// Why it cannot be opened, with what to do.
 pub fn try_port(port: &SerialOptions) -> Result<(), Unanswered> {
-    match super::serial_port::SerialPort::open(port) {
+    match crate::adapter::serial_port::SerialPort::open(port) {
         Ok(port) => {
             drop(port);
             Ok(())
