@@ -189,6 +189,7 @@ mod tests {
             host: "moxa".to_owned(),
             port: 4001,
             connect_timeout: Duration::from_secs(3),
+            tls: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::wire_options::WireOptions;
 use crate::mqtt::QoS;
+use crate::net::ClientTls;
 use crate::topic::TopicName;
 use crate::value::{Deadband, Interpretation, Meaning, TagType, Value};
 
@@ -16,6 +17,17 @@ pub struct ConnectionOptions {
     pub wire: WireOptions,
     /// The devices on this wire.
     pub devices: Vec<DeviceOptions>,
+}
+
+impl ConnectionOptions {
+    /// How it is kept from others' eyes; `None`: it is not.
+    #[must_use]
+    pub fn tls(&self) -> Option<&ClientTls> {
+        match &self.wire {
+            WireOptions::ModbusTcp(tcp) => tcp.tls.as_ref(),
+            WireOptions::ModbusRtu(..) | WireOptions::ModbusRtuOverTcp(..) => None,
+        }
+    }
 }
 
 /// The Modbus Unit Identifier.

@@ -18,6 +18,7 @@ use super::plan::PlanError;
 use super::poller::Poller;
 use super::serial::InstrumentConnection;
 use crate::broker::LinkClosed;
+use crate::net::TlsTime;
 use crate::shutdown::Stop;
 
 /// What may wait for the broker, per connection.
@@ -65,7 +66,7 @@ pub struct NamedStatus {
 }
 
 impl Adapter {
-    /// Starts polling, on the present tokio runtime. When `stop` is requested, polling ends at once and what was read is
+    /// Starts polling over what this machine opens, on the present tokio runtime. When `stop` is requested, polling ends at once and what was read is
     /// still published, within 2 s; then `stop` is dropped.
     ///
     /// # Errors
@@ -76,7 +77,13 @@ impl Adapter {
         commands: impl CommandSource,
         stop: Stop,
     ) -> Result<Self, PlanError> {
-        Self::start_over(Opener::Machine, options, sink, commands, stop)
+        Self::start_over(
+            Opener::Machine(TlsTime::default()),
+            options,
+            sink,
+            commands,
+            stop,
+        )
     }
 
     /// The same over what `opener` opens.

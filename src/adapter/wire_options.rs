@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::net::ClientTls;
+
 /// Bits of a character in the arithmetic of Modbus (section 2.5.1): start, eight, parity, stop.
 const MODBUS_CHARACTER_BITS: u32 = 11;
 /// Above this many baud the pauses are fixed (section 2.5.1.1).
@@ -32,6 +34,8 @@ pub struct TcpOptions {
     pub port: u16,
     /// Limit on connecting.
     pub connect_timeout: Duration,
+    /// Modbus TCP over TLS; `None`: everything is readable on the way.
+    pub tls: Option<ClientTls>,
 }
 
 /// A serial port.
@@ -134,7 +138,8 @@ impl fmt::Display for WireOptions {
 
 impl fmt::Display for TcpOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}", self.host, self.port)
+        let tls = if self.tls.is_some() { " (TLS)" } else { "" };
+        write!(formatter, "{}:{}{tls}", self.host, self.port)
     }
 }
 

@@ -11,7 +11,7 @@ use super::report::StoreHealth;
 use super::stores::{Found, Opened};
 use super::{Prepared, memory, report, sys};
 use crate::adapter::serial::InstrumentConnection;
-use crate::adapter::{Adapter, ConnectionOptions, PlanError};
+use crate::adapter::{Adapter, ConnectionOptions, Opener, PlanError};
 use crate::auth::Authenticator;
 use crate::bridge::{BridgeHandle, Lanes, Local, PreparedBridge};
 use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
@@ -153,7 +153,9 @@ impl Gateway {
             let link = self.link(&connection.name, Origin::Device).await?;
             let topics = connection.devices.iter().map(|device| &device.set_topic);
             let commands = self.commands(&connection.name, topics).await?;
-            Adapter::start(connection, link, commands, self.stops.adapters.stop())?;
+            let opener = Opener::Machine(self.tls_time.clone());
+            let stop = self.stops.adapters.stop();
+            Adapter::start_over(opener, connection, link, commands, stop)?;
         }
         for instrument in instruments {
             let link = self.link(&instrument.name, Origin::Device).await?;

@@ -10,7 +10,7 @@ use crate::bridge::{PreparedBridge, StartError as BridgeError};
 use crate::broker::BrokerOptions;
 use crate::config::{self, Config, SessionStoreOptions};
 use crate::listener::{ListenError, PreparedListener};
-use crate::net::TlsTime;
+use crate::net::{self, Expiry, TlsError, TlsTime};
 use crate::store::LogOptions;
 use crate::topic::TopicError;
 
@@ -24,6 +24,8 @@ pub struct Prepared {
     pub(super) credentials: Credentials,
     pub(super) listeners: Vec<PreparedListener>,
     pub(super) connections: Vec<ConnectionOptions>,
+    /// When our certificate ends, of connections that have one.
+    expiries: Vec<(String, Expiry)>,
     pub(super) instruments: Vec<InstrumentConnection>,
     pub(super) sessions: SessionStoreOptions,
     pub(super) bridges: Vec<(PreparedBridge, LogOptions)>,
@@ -37,6 +39,8 @@ pub struct FileFaults(Vec<FileFault>);
 enum FileFault {
     #[error("bridge {name}: {source}")]
     Bridge { name: String, source: BridgeError },
+    #[error("connection {name}: {source}")]
+    Connection { name: String, source: TlsError },
     #[error(transparent)]
     Listener(#[from] ListenError),
     #[error(transparent)]
@@ -72,6 +76,21 @@ impl Prepared {
         let listeners = listeners
             .filter_map(|options| take(PreparedListener::new(options, &tls_time), &mut faults))
             .collect();
+        let mut expiries = Vec::new();
+        for connection in &config.connections {
+            let name = || connection.name.clone();
+            let setup = connection
+                .tls()
+                .map(|tls| net::client_setup(tls, &tls_time));
+            let setup = setup.transpose().map_err(|source| FileFault::Connection {
+                name: name(),
+                source,
+            });
+            let expiry = take(setup, &mut faults)
+                .flatten()
+                .and_then(|setup| setup.expiry);
+            expiries.extend(expiry.map(|expiry| (name(), expiry)));
+        }
         let mut bridges = Vec::new();
         for config::Bridge { options, log } in config.bridges {
             let name = options.name.clone();
@@ -87,6 +106,7 @@ impl Prepared {
                 credentials: Credentials { users, access },
                 listeners,
                 connections: config.connections,
+                expiries,
                 instruments: config.instruments,
                 sessions: config.sessions,
                 bridges,
@@ -114,7 +134,12 @@ impl Prepared {
             let warning = listener.expiry()?.warning(now)?;
             Some(format!("listener `{}`: {warning}", listener.name()))
         });
-        listeners.chain(bridges).collect()
+        let connections = self.expiries.iter();
+        let connections = connections.filter_map(|(name, expiry)| {
+            let warning = expiry.warning(now)?;
+            Some(format!("connection `{name}`: {warning}"))
+        });
+        listeners.chain(connections).chain(bridges).collect()
     }
 }
 

@@ -5,12 +5,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
-
 use super::core::Cause;
 use crate::clock::WallTime;
 use crate::mqtt::DecodeError;
-use crate::net::TlsError;
+use crate::net::{Peer, TlsError, is_hang_up, tls_fault};
 
 /// Why a bridge cannot start. The configuration or one of its files is to blame.
 #[derive(Debug, thiserror::Error)]
@@ -121,105 +119,15 @@ impl DialError {
 
     /// `ca`: the file with the trusted issuers; `wall`: this gateway's clock.
     pub(super) fn tls(error: &io::Error, ca: Option<&PathBuf>, wall: WallTime) -> Self {
-        let why = match tls_fault(error) {
-            Some(rustls::Error::InvalidCertificate(fault)) => certificate(fault, ca, wall),
-            Some(rustls::Error::AlertReceived(alert)) => refused_by_alert(*alert),
-            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-                "the port does not speak TLS; is it the port for plain mqtt://?".to_owned()
-            }
-            Some(rustls::Error::PeerIncompatible(fault)) => {
-                format!("no version or cipher of TLS 1.2 or 1.3 in common ({fault:?})")
-            }
-            Some(other) => other.to_string(),
-            None if is_hang_up(error) => {
-                "the upstream closed the connection during the handshake; is this a TLS port?"
-                    .to_owned()
-            }
-            None => error.to_string(),
+        let upstream = Peer {
+            name: "upstream",
+            address: "the url",
+            plain: "plain mqtt://",
+            ca: ca.map(PathBuf::as_path),
+            wall,
         };
-        Self::refusal(why)
+        Self::refusal(upstream.handshake_fault(error))
     }
-}
-
-fn is_hang_up(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-    )
-}
-
-/// What rustls found, inside the error of a stream.
-fn tls_fault(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
-}
-
-fn certificate(fault: &CertificateError, ca: Option<&PathBuf>, wall: WallTime) -> String {
-    let clock = if wall.is_plausible() {
-        "or this gateway's clock is wrong"
-    } else {
-        "by this gateway's clock, which has not been set since it was switched on; check its time server"
-    };
-    match fault {
-        CertificateError::NotValidForName => {
-            "host name mismatch: the upstream's certificate is for another name; correct the url, or set `server_name` to a name in it".to_owned()
-        }
-        CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "host name mismatch: the upstream's certificate is for {}, not for {}; correct the url, or set `server_name` to a name in it",
-            presented.join(", "),
-            expected.to_str(),
-        ),
-        CertificateError::UnknownIssuer => format!(
-            "unknown issuer: the upstream's certificate is signed by none of the CAs in {}",
-            ca.map_or_else(|| "`ca`".to_owned(), |path| path.display().to_string()),
-        ),
-        CertificateError::BadSignature => format!(
-            "unknown issuer: the upstream's certificate is not signed by the CA of that name in {}; was the CA renewed?",
-            ca.map_or_else(|| "`ca`".to_owned(), |path| path.display().to_string()),
-        ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("the upstream's certificate has expired, {clock} ({fault})")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("the upstream's certificate is not valid yet, {clock} ({fault})")
-        }
-        CertificateError::Revoked => "the upstream's certificate has been revoked".to_owned(),
-        other => format!("the upstream's certificate is not accepted: {other}"),
-    }
-}
-
-fn refused_by_alert(alert: AlertDescription) -> String {
-    let why = match alert {
-        AlertDescription::CertificateRequired => {
-            "the upstream wants a client certificate; set `certificate` and `private_key`"
-        }
-        AlertDescription::UnknownCA => {
-            "the upstream does not know who signed our certificate; its CA must be registered there"
-        }
-        AlertDescription::CertificateExpired => {
-            "the upstream says that our certificate has expired"
-        }
-        AlertDescription::CertificateRevoked => {
-            "the upstream says that our certificate has been revoked"
-        }
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::DecryptError
-        | AlertDescription::AccessDenied => "the upstream refused our certificate",
-        AlertDescription::HandshakeFailure => {
-            "the upstream found nothing in common with us, or wants a client certificate"
-        }
-        AlertDescription::NoApplicationProtocol => "the upstream takes none of our `alpn` names",
-        AlertDescription::ProtocolVersion => "the upstream takes neither TLS 1.2 nor 1.3",
-        AlertDescription::UnrecognisedName => {
-            "the upstream serves no such name; correct the url or `server_name`"
-        }
-        _ => "the upstream ended the handshake",
-    };
-    format!("{why} (alert {alert:?})")
 }
 
 /// Why a connection that was made ended.
@@ -276,6 +184,8 @@ impl LinkError {
 
 #[cfg(test)]
 mod tests {
+    use rustls::{AlertDescription, CertificateError};
+
     use super::*;
 
     const SET: WallTime = WallTime(1_900_000_000_000);

@@ -4,10 +4,7 @@
 use serde_yaml::Value;
 
 /// Keys: the section (the name of its raw struct), the key, and the values that equal today's behaviour, as YAML.
-const KEYS: &[(&str, &str, &[&str])] = &[
-    ("Root", "console", &["{bind: \"off\"}"]),
-    ("ModbusTcp", "tls", &[]),
-];
+const KEYS: &[(&str, &str, &[&str])] = &[("Root", "console", &["{bind: \"off\"}"])];
 
 /// Values: the section, the key, and how the value begins.
 const VALUES: &[(&str, &str, &str)] = &[("BridgeTls", "ca", "system")];

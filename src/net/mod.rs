@@ -1,12 +1,13 @@
-//! TLS set-ups from PEM files, who a certificate names and until when it is valid, the options every socket gets, and the
+//! TLS set-ups from PEM files, why a handshake failed, who a certificate names and until when it is valid, the options every socket gets, and the
 //! files of unix sockets.
 //!
-//! No accepting and no dialling: that is `listener` and `bridge`. Nothing here keeps state; the cryptography provider is
+//! No accepting and no dialling: that is `listener`, `bridge` and `adapter`. Nothing here keeps state; the cryptography provider is
 //! passed explicitly, so a process-wide default that some library might install changes nothing.
 
 mod certificate;
 mod der;
 mod fingerprint;
+mod handshake;
 mod pem;
 mod revocation;
 mod socket;
@@ -18,6 +19,7 @@ mod validity;
 
 pub use certificate::common_name;
 pub use fingerprint::Fingerprint;
+pub use handshake::{Peer, is_hang_up, tls_fault};
 pub use socket::configure;
 pub use socket_file::{SocketFile, SocketFileError, listen as listen_unix};
 pub use tls::{ClientSetup, ServerSetup, TlsError, client_setup, server_setup};
@@ -55,14 +57,14 @@ pub enum ClientCertificate {
     Required,
 }
 
-/// What a bridge needs to reach its upstream by TLS.
+/// What is needed to reach an upstream, or a device, by TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientTls {
-    /// PEM: who signs the upstream's certificate.
+    /// PEM: who signs the certificate of the other side.
     pub ca: PathBuf,
     /// PEM: our certificate and its private key, for mutual TLS.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// The name the upstream's certificate must carry; default: the host of the address.
+    /// The name that its certificate must carry; default: the host of the address.
     pub server_name: Option<String>,
     /// ALPN protocol names, in order of preference.
     pub alpn: Vec<String>,

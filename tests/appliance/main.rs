@@ -237,6 +237,23 @@ fn what_is_wrong_inside_a_named_file_is_a_fault_of_the_configuration() {
 }
 
 #[test]
+fn a_damaged_certificate_of_a_device_is_a_fault_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), "not PEM").unwrap();
+    let file = write(
+        folder.path(),
+        "gateway: { id: g1, data_dir: data }\nconnections: [{ name: net, modbus_tcp: { host: h, tls: { ca: ca.pem } } }]\n",
+    );
+    let output = check(&file);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("connection net: ") && told.contains("ca.pem: no certificate in it"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_cut_that_does_not_fit_into_the_demo_is_a_usage_error() {
     let output = program()
         .args(["demo", "--for", "5", "--cut", "10"])

@@ -1057,6 +1057,25 @@ fn fg040_registers_types_and_lengths_that_do_not_fit() {
 }
 
 #[test]
+fn tls_of_a_device_is_checked_as_that_of_a_bridge() {
+    let surroundings = Surroundings {
+        missing: vec!["ca.pem"],
+        ..Surroundings::default()
+    };
+    let text = "connections:\n  - { name: a, modbus_tcp: { host: h, tls: { ca: ca.pem, certificate: c } } }\n  \
+                - { name: b, modbus_tcp: { host: h, tls: {} } }\n";
+    assert_eq!(
+        faults_in(text, &surroundings),
+        [
+            "2:5 FG060 connections[0]: no device uses the connection `a` (add a device with it, or remove it)",
+            "2:50 FG050 connections[0].modbus_tcp.tls.ca: there is no file ca.pem (correct the path or put the file there; relative paths are relative to this file)",
+            "2:58 FG012 connections[0].modbus_tcp.tls.certificate: `certificate` needs `private_key` (add `private_key`)",
+            "3:39 FG012 connections[1].modbus_tcp.tls: `ca` is missing (add `ca: certs/plant-ca.pem`)",
+        ]
+    );
+}
+
+#[test]
 fn fg050_files_that_are_not_there() {
     let surroundings = Surroundings {
         missing: vec!["users", "ca.pem"],

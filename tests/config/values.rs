@@ -111,6 +111,33 @@ bridges:
 }
 
 #[test]
+fn devices_by_tls_have_a_port_of_their_own() {
+    let config = sound(
+        "\
+connections:
+  - { name: plain, modbus_tcp: { host: h } }
+  - { name: secure, modbus_tcp: { host: h, tls: { ca: ca, certificate: c, private_key: /k, server_name: plc } } }
+  - { name: elsewhere, modbus_tcp: { host: h, port: 502, tls: { ca: ca } } }
+",
+    );
+    let tcp: Vec<_> = config
+        .connections
+        .iter()
+        .map(|connection| match &connection.wire {
+            WireOptions::ModbusTcp(tcp) => (tcp.port, tcp.tls.clone()),
+            other => panic!("{other}"),
+        })
+        .collect();
+    assert_eq!(tcp[0], (502, None));
+    let (port, tls) = (tcp[1].0, tcp[1].1.as_ref().unwrap());
+    assert_eq!((port, tls.server_name.as_deref()), (802, Some("plc")));
+    let (certificate, key) = tls.identity.as_ref().unwrap();
+    assert!(certificate.ends_with("c") && key.ends_with("k") && tls.ca.ends_with("ca"));
+    assert_eq!(tcp[2].0, 502);
+    assert_eq!(tcp[2].1.as_ref().unwrap().identity, None);
+}
+
+#[test]
 fn listeners_by_tls() {
     let config = sound("\
 broker:

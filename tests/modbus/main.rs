@@ -12,6 +12,7 @@ mod faults;
 mod lines;
 mod oracle;
 mod outages;
+mod secure;
 mod support;
 mod values;
 mod writes;

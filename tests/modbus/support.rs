@@ -231,5 +231,6 @@ pub fn tcp(address: SocketAddr) -> TcpOptions {
         host: address.ip().to_string(),
         port: address.port(),
         connect_timeout: Duration::from_secs(5),
+        tls: None,
     }
 }

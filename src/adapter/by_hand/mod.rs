@@ -20,6 +20,7 @@ use super::reason::Reason;
 use super::schedule::Job;
 use super::wire_options::{SerialOptions, WireOptions};
 use crate::clock;
+use crate::net::TlsTime;
 use crate::value::Value;
 
 /// A wire and who is on it.
@@ -77,7 +78,11 @@ impl ByHand {
     pub fn new(connection: ConnectionOptions) -> Result<Self, PlanError> {
         Ok(Self {
             plans: Arc::new(Plans::new(&connection)?),
-            wire: Wire::new(&connection, Opener::Machine, clock::now()),
+            wire: Wire::new(
+                &connection,
+                Opener::Machine(TlsTime::default()),
+                clock::now(),
+            ),
             health: uncounted(),
             connection,
         })
@@ -94,7 +99,12 @@ impl ByHand {
         let units = usize::from(u8::MAX) + 1;
         Self {
             plans: Arc::default(),
-            wire: Wire::new(&connection, Opener::Machine, clock::now()).with_units(units),
+            wire: Wire::new(
+                &connection,
+                Opener::Machine(TlsTime::default()),
+                clock::now(),
+            )
+            .with_units(units),
             health: uncounted(),
             connection,
         }

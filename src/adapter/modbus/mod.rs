@@ -19,6 +19,7 @@ mod frame;
 mod line;
 mod link;
 mod open;
+mod secure;
 mod tap;
 mod traffic;
 mod wire;

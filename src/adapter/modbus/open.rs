@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 
 use super::super::serial_port::{OpenError, SerialPort};
 use super::super::wire_options::{TcpOptions, WireOptions};
+use super::secure::{Refusal, secure};
+use crate::net::{TlsError, TlsTime};
 
 /// Silence after which the kernel asks whether the peer is still there, and how often it then asks: devices behind NAT
 /// and switched off are noticed though polls may be rare.
@@ -23,8 +25,8 @@ impl<S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Port for S {}
 /// Who opens ports.
 #[derive(Clone)]
 pub enum Opener {
-    /// This machine: what the options name.
-    Machine,
+    /// This machine: what the options name; certificates are judged by this time.
+    Machine(TlsTime),
     /// Whoever holds the other end in memory, whatever the options name: a test in which time stands still, as it cannot
     /// beside sockets.
     Memory(Arc<dyn Fn() -> io::Result<DuplexStream> + Send + Sync>),
@@ -37,16 +39,34 @@ pub(super) enum LinkError {
     Tcp(#[from] io::Error),
     #[error(transparent)]
     Serial(#[from] OpenError),
+    /// A file of the TLS options.
+    #[error(transparent)]
+    Files(#[from] TlsError),
+    #[error("TLS: {0}")]
+    Handshake(String),
+    #[error("{name:?} is no name that a certificate can carry; correct `host` or `server_name`")]
+    ServerName { name: String },
 }
 
 impl Opener {
-    pub(super) async fn open(&self, options: &WireOptions) -> Result<Box<dyn Port>, LinkError> {
-        if let Self::Memory(give) = self {
-            return Ok(Box::new(give()?));
-        }
+    /// What a device says against it later is told to `refusal`.
+    pub(super) async fn open(
+        &self,
+        options: &WireOptions,
+        refusal: &Refusal,
+    ) -> Result<Box<dyn Port>, LinkError> {
+        let time = match self {
+            Self::Machine(time) => time,
+            Self::Memory(give) => return Ok(Box::new(give()?)),
+        };
         match options {
             WireOptions::ModbusTcp(tcp) | WireOptions::ModbusRtuOverTcp(tcp, _) => {
-                Ok(Box::new(dial(tcp).await?))
+                let stream = dial(tcp).await?;
+                let Some(tls) = &tcp.tls else {
+                    return Ok(Box::new(stream));
+                };
+                let secured = secure(stream, tcp, tls, time, refusal).await?;
+                Ok(Box::new(secured))
             }
             WireOptions::ModbusRtu(serial, _) => Ok(Box::new(SerialPort::open(serial)?)),
         }
@@ -56,7 +76,7 @@ impl Opener {
 impl fmt::Debug for Opener {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Machine => "Machine",
+            Self::Machine(_) => "Machine",
             Self::Memory(_) => "Memory",
         })
     }
@@ -68,6 +88,7 @@ async fn dial(options: &TcpOptions) -> io::Result<TcpStream> {
         host,
         port,
         connect_timeout,
+        tls: _,
     } = options;
     let connecting = TcpStream::connect((host.as_str(), *port));
     let stream = tokio::time::timeout(*connect_timeout, connecting)

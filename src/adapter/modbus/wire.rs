@@ -18,6 +18,7 @@ use super::super::wire_options::WireOptions;
 use super::ask::{Ask, Reply};
 use super::link::Link;
 use super::open::Opener;
+use super::secure::Refusal;
 use crate::clock;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
@@ -51,6 +52,7 @@ pub(crate) struct Wire {
     name: String,
     options: WireOptions,
     opener: Opener,
+    refusal: Refusal,
     link: Link,
     /// Whether it brought a whole reply since it was opened.
     fruitful: bool,
@@ -83,6 +85,7 @@ impl Wire {
             name: options.name.clone(),
             options: options.wire.clone(),
             opener,
+            refusal: Refusal::default(),
             link: Link::new(&options.wire),
             fruitful: false,
             answered_at: now,
@@ -203,6 +206,10 @@ impl Wire {
             .link
             .ask(attempt.unit, attempt.request, attempt.timeout)
             .await;
+        let result = match self.refusal.take() {
+            Some(said) if result.is_err() => Err(self.cannot_connect(said)),
+            _ => result,
+        };
         health.count(result.as_ref().err().copied());
         if matches!(result, Ok(_) | Err(Reason::Exception(_))) {
             self.fruitful = true;
@@ -214,7 +221,7 @@ impl Wire {
     }
 
     async fn open(&mut self) -> Result<(), Reason> {
-        match self.opener.open(&self.options).await {
+        match self.opener.open(&self.options, &self.refusal).await {
             Ok(port) => {
                 self.link.plug(port);
                 let came_back = self.down.detail.take().is_some();
@@ -227,14 +234,17 @@ impl Wire {
                 self.answered_at = clock::now();
                 Ok(())
             }
-            Err(error) => {
-                if self.down.detail.is_none() {
-                    tracing::warn!(connection = %self.name, to = %self.options, %error, "cannot connect; trying again with back-off");
-                }
-                self.down.detail = Some(error.to_string());
-                Err(Reason::ConnectFailed)
-            }
+            Err(error) => Err(self.cannot_connect(error.to_string())),
         }
+    }
+
+    fn cannot_connect(&mut self, error: String) -> Reason {
+        self.link.close();
+        if self.down.detail.is_none() {
+            tracing::warn!(connection = %self.name, to = %self.options, %error, "cannot connect; trying again with back-off");
+        }
+        self.down.detail = Some(error);
+        Reason::ConnectFailed
     }
 
     /// After a failure for good, of a request to `unit` or of opening: whether it is given up, and when to open it again.

@@ -38,9 +38,10 @@ impl Asked<'_> {
             // The port says what to do by itself.
             WireOptions::ModbusRtu(..) => said.to_owned(),
             WireOptions::ModbusTcp(tcp) | WireOptions::ModbusRtuOverTcp(tcp, _) => format!(
-                "cannot connect to {tcp}: {said}\n  help: is the address right, and the device on? does it speak {} on port {}? \
+                "cannot connect to {tcp}: {said}\n  help: is the address right, and the device on? does it speak {}{} on port {}? \
                  a device that takes few connections refuses one more, and a firewall may be in between",
                 self.protocol(),
+                if tcp.tls.is_some() { " over TLS" } else { "" },
                 tcp.port
             ),
         }
@@ -179,6 +180,7 @@ mod tests {
             host: "plc".to_owned(),
             port: 502,
             connect_timeout: Duration::from_secs(3),
+            tls: None,
         });
         let asked = Asked {
             wire: &wire,

@@ -204,6 +204,7 @@ impl WireArguments {
             host,
             port,
             connect_timeout: CONNECT_TIMEOUT,
+            tls: None,
         };
         match (self.rtu, port) {
             (false, port) => Ok(WireOptions::ModbusTcp(tcp(port.unwrap_or(MODBUS_PORT)))),

@@ -1,11 +1,11 @@
 //! `bridges:`: the ways to the upstreams.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::address::{addresses, is_host};
+use super::address::addresses;
+use super::client_tls::{Said, client_tls};
 use super::dead_letter::dead_letter;
 use super::limits::EXPIRY_MAX;
 use super::receive::receive;
@@ -237,32 +237,21 @@ fn tls(
         );
     }
     let tls = below::<raw::BridgeTls>(context, section, "tls", section.raw.tls.as_ref());
-    let raw = &tls.raw;
-    let ca = tls.required(context, "ca", raw.ca.as_ref(), "certs/cloud-ca.pem");
-    let ca = ca.map(|name| context.file(name, &tls.at("ca")));
-    let file = |context: &mut Context<'_>, key, name: Option<&String>| -> Option<PathBuf> {
-        name.map(|name| context.file(name, &tls.at(key)))
+    let raw::BridgeTls {
+        ca,
+        certificate,
+        private_key,
+        server_name,
+        alpn,
+    } = &tls.raw;
+    let said = Said {
+        ca: ca.as_ref(),
+        certificate: certificate.as_ref(),
+        private_key: private_key.as_ref(),
+        server_name: server_name.as_ref(),
     };
-    let certificate = file(context, "certificate", raw.certificate.as_ref());
-    let private_key = file(context, "private_key", raw.private_key.as_ref());
-    for (given, missing) in [
-        ("certificate", "private_key"),
-        ("private_key", "certificate"),
-    ] {
-        if tls.has(given) && !tls.has(missing) {
-            let message = format!("`{given}` needs `{missing}`");
-            context.error_at_key(
-                Code::MissingKey,
-                &tls.at(given),
-                message,
-                format!("add `{missing}`"),
-            );
-        }
-    }
-    if let Some(name) = &raw.server_name {
-        is_host(context, name, &tls.at("server_name"));
-    }
-    let alpn = texts(context, raw.alpn.as_ref(), &tls.at("alpn"));
+    let client = client_tls(context, &tls, said, "certs/cloud-ca.pem");
+    let alpn = texts(context, alpn.as_ref(), &tls.at("alpn"));
     for (protocol, place) in &alpn {
         if protocol.is_empty() || protocol.len() > 255 {
             let message = "an ALPN protocol name has 1 to 255 bytes";
@@ -275,10 +264,8 @@ fn tls(
         }
     }
     Some(ClientTls {
-        ca: ca?,
-        identity: certificate.zip(private_key),
-        server_name: raw.server_name.clone(),
         alpn: alpn.into_iter().map(|(protocol, _)| protocol).collect(),
+        ..client?
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::address::is_host;
+use super::client_tls::{Said, client_tls};
 use super::port::{check_port, serial_port};
 use super::{Names, below, each, name, time};
 use crate::adapter::serial::InstrumentOptions;
@@ -14,9 +15,12 @@ use crate::config::error::Code;
 use crate::config::place::Place;
 use crate::config::raw::{self, AutoTime, Time};
 use crate::config::section::Section;
+use crate::net::ClientTls;
 
 /// The port of Modbus TCP.
 const MODBUS_PORT: u16 = 502;
+/// The port of Modbus TCP over TLS (Modbus/TCP Security).
+const MODBUS_TLS_PORT: u16 = 802;
 
 /// What a connection may be, of which it is exactly one.
 const KINDS: [&str; 4] = ["modbus_tcp", "modbus_rtu", "modbus_rtu_over_tcp", "serial"];
@@ -141,10 +145,37 @@ fn modbus_tcp(
         host,
         port,
         connect_timeout,
+        tls: _,
     } = &section.raw;
-    let port = tcp_port(context, &section, *port);
+    let default = if section.has("tls") {
+        MODBUS_TLS_PORT
+    } else {
+        MODBUS_PORT
+    };
+    let port = tcp_port(context, &section, *port).or(Some(default));
     let tcp = tcp(context, &section, host.as_ref(), port, *connect_timeout);
-    Some(WireOptions::ModbusTcp(tcp?))
+    let tls = section.has("tls").then(|| modbus_tls(context, &section));
+    Some(WireOptions::ModbusTcp(TcpOptions {
+        tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
+        ..tcp?
+    }))
+}
+
+fn modbus_tls(context: &mut Context<'_>, section: &Section<raw::ModbusTcp>) -> Option<ClientTls> {
+    let tls = below::<raw::ModbusTls>(context, section, "tls", section.raw.tls.as_ref());
+    let raw::ModbusTls {
+        ca,
+        certificate,
+        private_key,
+        server_name,
+    } = &tls.raw;
+    let said = Said {
+        ca: ca.as_ref(),
+        certificate: certificate.as_ref(),
+        private_key: private_key.as_ref(),
+        server_name: server_name.as_ref(),
+    };
+    client_tls(context, &tls, said, "certs/plant-ca.pem")
 }
 
 fn modbus_rtu_over_tcp(
@@ -206,8 +237,9 @@ fn tcp<T>(
     let timeout = time(context, section, "connect_timeout", connect_timeout, range);
     Some(TcpOptions {
         host: host?.clone(),
-        port: port.unwrap_or(MODBUS_PORT),
+        port: port?,
         connect_timeout: timeout.unwrap_or(Duration::from_secs(3)),
+        tls: None,
     })
 }
 

@@ -7,6 +7,7 @@ mod assembly;
 mod backlog;
 mod bridge;
 mod broker;
+mod client_tls;
 mod commands;
 mod connection;
 mod dead_letter;

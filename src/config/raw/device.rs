@@ -47,6 +47,17 @@ pub(in crate::config) struct ModbusTcp {
     pub(in crate::config) host: Option<String>,
     pub(in crate::config) port: Option<u16>,
     pub(in crate::config) connect_timeout: Option<Time>,
+    pub(in crate::config) tls: Option<Value>,
+}
+
+/// `tls:` of a Modbus TCP device.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ModbusTls {
+    pub(in crate::config) ca: Option<String>,
+    pub(in crate::config) certificate: Option<String>,
+    pub(in crate::config) private_key: Option<String>,
+    pub(in crate::config) server_name: Option<String>,
 }
 
 /// `modbus_rtu:`

@@ -13,8 +13,8 @@ pub(super) use broker::{
 };
 pub(super) use device::{
     BigIntegers, Connection, Defaults, Device, Group, Kind, ModbusRtu, ModbusRtuOverTcp, ModbusTcp,
-    PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, SerialPort, Tag, Template, Undated,
-    Write,
+    ModbusTls, PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, SerialPort, Tag, Template,
+    Undated, Write,
 };
 pub(super) use scalar::{AutoTime, Deadband, OneOf, Size, Time, Words, choose};
 pub(super) use serial::{
@@ -67,6 +67,7 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
         ("defaults.publish", shape::<Publish>()),
         ("connections[]", shape::<Connection>()),
         ("connections[].modbus_tcp", shape::<ModbusTcp>()),
+        ("connections[].modbus_tcp.tls", shape::<ModbusTls>()),
         ("connections[].modbus_rtu", shape::<ModbusRtu>()),
         ("connections[].modbus_rtu.rs485", shape::<Rs485>()),
         (

@@ -122,7 +122,7 @@ pub async fn in_reality<S: Script>(way: Way, script: impl FnOnce(Cut) -> S) -> R
         }
     };
     Reached {
-        opener: Opener::Machine,
+        opener: Opener::Machine(fieldgate::net::TlsTime::default()),
         wire,
         timeout: TIMEOUT_IN_REALITY,
         step_ms: 1,
