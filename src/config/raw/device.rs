@@ -175,7 +175,6 @@ pub(in crate::config) struct ProbeBackoff {
 pub(in crate::config) struct Group {
     pub(in crate::config) name: Option<String>,
     pub(in crate::config) atomic: Option<bool>,
-    pub(in crate::config) write: Option<Value>,
     pub(in crate::config) topic: Option<String>,
     pub(in crate::config) payload: Option<OneOf<PayloadKind>>,
     pub(in crate::config) qos: Option<u8>,
