@@ -13,5 +13,6 @@ mod lines;
 mod oracle;
 mod outages;
 mod support;
+mod templates;
 mod values;
 mod writes;

@@ -3,6 +3,7 @@
 
 mod access;
 mod address;
+mod asking;
 mod assembly;
 mod backlog;
 mod bridge;
@@ -21,6 +22,7 @@ mod route;
 mod serial;
 mod store;
 mod tag;
+mod template;
 mod together;
 mod topics;
 mod websocket;
