@@ -22,6 +22,7 @@ mod later;
 mod locate;
 mod place;
 mod raw;
+mod redirect;
 #[cfg(test)]
 mod reference;
 mod section;
@@ -34,6 +35,7 @@ mod words;
 pub use environment::{Environment, SUBSTITUTE_BYTES_MAX, System};
 pub use error::{Code, Fault, Faults, Severity};
 pub use excerpt::Excerpt;
+pub use redirect::{Lead, redirected};
 pub use shipped::TEMPLATES as SHIPPED_TEMPLATES;
 pub use words::{
     byte_order, parity, parity_word, reference, referred, table, table_word, tag_type, type_word,

@@ -14,6 +14,7 @@ mod client;
 mod media;
 mod modbus;
 mod overtake;
+mod simulate;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
