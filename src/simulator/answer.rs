@@ -88,16 +88,25 @@ fn answered(
             let &[o0, o1] = rest else {
                 return Err(ExceptionCode::IllegalDataValue);
             };
-            let or = u16::from_be_bytes([o0, o1]);
-            let words = device.read(HoldingRegisters, address, 1, 1, elapsed)?;
-            let word = words.first().copied().unwrap_or_default();
-            // Modbus Application Protocol V1.1b3, section 6.16.
-            let masked = (word & value) | (or & !value);
-            device.write(HoldingRegisters, address, &[masked], elapsed)?;
+            let masks = (value, u16::from_be_bytes([o0, o1]));
+            mask(device, address, masks, elapsed)?;
             Ok(pdu.to_vec())
         }
         _ => Err(ExceptionCode::IllegalFunction),
     }
+}
+
+/// Modbus Application Protocol V1.1b3, section 6.16.
+fn mask(
+    device: &mut DeviceMap,
+    address: u16,
+    (and, or): (u16, u16),
+    elapsed: Duration,
+) -> Result<(), ExceptionCode> {
+    let table = SimulatedTable::HoldingRegisters;
+    let words = device.read(table, address, 1, 1, elapsed)?;
+    let word = words.first().copied().unwrap_or_default();
+    device.write(table, address, &[(word & and) | (or & !and)], elapsed)
 }
 
 /// The values of a request that writes so many, where it is whole.
