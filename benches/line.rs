@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 use fieldgate::adapter::plan::{ReadRequest, plan};
 use fieldgate::adapter::{
-    Adapter, ConnectionOptions, DeviceOptions, GroupOptions, Parity, Payload, ProbeBackoff,
-    PublishOptions, RtuOptions, SerialOptions, Sink, Table, TagOptions, TagType, UnitId,
-    WireOptions,
+    Adapter, ConnectionOptions, DeviceOptions, GroupOptions, NoCommands, Parity, Payload,
+    ProbeBackoff, PublishOptions, RtuOptions, SerialOptions, Sink, Table, TagOptions, TagType,
+    UnitId, WireOptions,
 };
 use fieldgate::broker::LinkClosed;
 use fieldgate::clock;
@@ -80,6 +80,7 @@ fn tag(table: Table, address: u16, kind: TagType) -> TagOptions {
         deadband: None,
         meaning: Meaning::Number,
         unit: None,
+        write: None,
         topic: topic("tag"),
     }
 }
@@ -104,6 +105,7 @@ fn device(max_gap: u16, tags: Vec<TagOptions>) -> DeviceOptions {
         max_registers: 125,
         max_gap,
         status_topic: topic("status"),
+        set_topic: topic("set"),
         groups: vec![GroupOptions {
             name: "all".to_owned(),
             interval: Duration::from_millis(1),
@@ -251,11 +253,13 @@ fn measured(baud: u32, device: DeviceOptions) -> Duration {
         name: "line".to_owned(),
         wire: wire(&name, baud),
         devices: vec![device],
+        splits_file: None,
     };
     runtime().block_on(async {
         let (sender, mut readings) = mpsc::channel(1);
         let shutdown = Shutdown::default();
-        let _adapter = Adapter::start(options, Readings(sender), shutdown.stop()).unwrap();
+        let _adapter =
+            Adapter::start(options, Readings(sender), NoCommands, shutdown.stop()).unwrap();
         while !readings.recv().await.unwrap().1 {}
         let mut ends = Vec::new();
         for _ in 0..WARM_UP + CYCLES {

@@ -204,6 +204,7 @@ mod tests {
             name,
             wire,
             devices,
+            splits_file: None,
         };
         Load::of(&connection).unwrap()
     }

@@ -20,6 +20,7 @@ fn connection(wire: WireOptions, devices: Vec<DeviceOptions>) -> ConnectionOptio
         name: "line".to_owned(),
         wire,
         devices,
+        splits_file: None,
     }
 }
 

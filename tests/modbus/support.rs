@@ -168,6 +168,7 @@ pub fn connection(address: SocketAddr, devices: Vec<DeviceOptions>) -> Connectio
         name: "line".to_owned(),
         wire: WireOptions::ModbusTcp(tcp(address)),
         devices,
+        splits_file: None,
     }
 }
 
@@ -220,6 +221,7 @@ impl Wired {
             name: "line".to_owned(),
             wire: self.wire.clone(),
             devices,
+            splits_file: None,
         }
     }
 }

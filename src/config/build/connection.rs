@@ -126,6 +126,7 @@ fn wired(
             name: name.to_owned(),
             wire,
             devices: Vec::new(),
+            splits_file: None,
         })
     });
     (kind, wired)
