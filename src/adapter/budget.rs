@@ -205,6 +205,7 @@ mod tests {
             name,
             wire,
             devices,
+            splits_file: None,
         };
         Load::of(&connection).unwrap()
     }

@@ -164,6 +164,11 @@ impl Cycle {
     }
 
     /// The request that comes next; `None` where all have been made.
+    /// The requests of it, to be remembered and recalled.
+    pub(super) fn requests(&mut self) -> &mut Requests {
+        &mut self.requests
+    }
+
     pub(super) fn request(&self) -> Option<&Arc<ReadRequest>> {
         self.requests.next()
     }
@@ -229,6 +234,7 @@ impl Outcome {
 mod tests {
     use super::super::fixture;
     use super::super::options::Table;
+    use super::super::split::Cut;
     use super::*;
     use crate::value::TagType;
 
@@ -310,6 +316,38 @@ mod tests {
             ..fixture::device("d", 1, vec![group])
         };
         DevicePlan::new(&device).unwrap()
+    }
+
+    #[test]
+    fn what_was_refused_is_made_in_parts_at_once_where_it_is_remembered() {
+        let plan = words(&[(0, 1), (1, 1), (8, 1), (9, 1)], 8);
+        let group = &plan.groups[0];
+        let mut cycle = Cycle::new(group);
+        let mut device = Partial {
+            has: vec![0, 1, 8, 9],
+            most: 125,
+            requests: 0,
+        };
+        device.read(group, &mut cycle);
+        let cuts: Vec<_> = cycle.requests().cuts().collect();
+        assert_eq!(cuts.len(), 1);
+        assert_eq!(cuts[0].parts, [0, 8]);
+        let mut after_restart = Cycle::new(group);
+        after_restart.requests().recall(&cuts[0]);
+        device.requests = 0;
+        let read = device.read(group, &mut after_restart);
+        assert!(read.readings.iter().all(Result::is_ok));
+        assert_eq!(device.requests, 2, "the whole is not asked again");
+        // Of another plan, or none of its parts: nothing happens.
+        for parts in [vec![0, 7], vec![0, 20], vec![1, 8], vec![]] {
+            let mut untouched = Cycle::new(group);
+            let wrong = Cut {
+                parts,
+                ..cuts[0].clone()
+            };
+            untouched.requests().recall(&wrong);
+            assert_eq!(untouched.request().unwrap().quantity, 10);
+        }
     }
 
     #[test]

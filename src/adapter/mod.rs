@@ -1,6 +1,6 @@
 //! Adapters: field devices into the broker. One actor task per connection, with one outstanding request.
 //!
-//! `options` what to read; `plan` as which requests, `split` what of one that is refused, `budget` how much of a line's time,
+//! `options` what to read; `plan` as which requests, `split` what of one that is refused (kept in `splits_file`), `budget` how much of a line's time,
 //! `schedule` when, `health` how a device stands, `said` what of a reading is new, `publish` how it is said, `command` and
 //! `write` what is done for a command (all without I/O); `modbus` the wire; `desk` takes commands in;
 //! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `outbox` the bounded queue
@@ -33,6 +33,7 @@ pub mod schedule;
 pub mod serial;
 mod serial_port;
 mod split;
+mod splits_file;
 mod start;
 mod wire_options;
 mod write;

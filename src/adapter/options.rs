@@ -1,5 +1,6 @@
 //! Options of connections, devices, groups and tags.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::wire_options::WireOptions;
@@ -17,6 +18,8 @@ pub struct ConnectionOptions {
     pub wire: WireOptions,
     /// The devices on this wire.
     pub devices: Vec<DeviceOptions>,
+    /// Where it is kept which requests they refuse as a whole; `None`: nowhere.
+    pub splits_file: Option<PathBuf>,
 }
 
 impl ConnectionOptions {

@@ -11,10 +11,25 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::plan::{ReadRequest, TagSlot};
 
 /// Readings after which a request that was refused in all its parts is cut again.
 const CUT_AGAIN_AFTER: u32 = 60;
+
+/// A planned request that is made in parts, for the time after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cut {
+    /// The function code that reads its table.
+    pub(super) function: u8,
+    /// The first address of the whole.
+    pub(super) address: u16,
+    /// Bits or registers of the whole.
+    pub(super) quantity: u16,
+    /// The first address of each part.
+    pub(super) parts: Vec<u16>,
+}
 
 /// The requests of a group, and which comes next.
 #[derive(Debug)]
@@ -52,6 +67,63 @@ impl Requests {
         Self {
             planned: planned.collect(),
             next: (0, 0),
+        }
+    }
+
+    /// Those that are made in parts of which one was answered.
+    pub(super) fn cuts(&self) -> impl Iterator<Item = Cut> {
+        let cut = |planned: &&Planned| {
+            planned.parts.len() > 1 && planned.parts.iter().any(|part| !part.refused)
+        };
+        self.planned.iter().filter(cut).map(|planned| {
+            let parts = planned.parts.iter();
+            Cut {
+                function: planned.whole.table.read_function(),
+                address: planned.whole.address,
+                quantity: planned.whole.quantity,
+                parts: parts.map(|part| part.request.address).collect(),
+            }
+        })
+    }
+
+    /// Makes a request in parts as it was before a restart; where the plan has no such request, or the parts are none of
+    /// its own, nothing.
+    pub(super) fn recall(&mut self, cut: &Cut) {
+        let address = cut.address;
+        let is_it = |planned: &&mut Planned| {
+            let whole = &planned.whole;
+            let this = (whole.table.read_function(), whole.address, whole.quantity);
+            this == (cut.function, address, cut.quantity)
+        };
+        let Some(planned) = self.planned.iter_mut().find(is_it) else {
+            return;
+        };
+        let sets = sets(&planned.whole);
+        let first_of = |set: &Set| usize::from(address) + set.start;
+        let mut groups = Vec::new();
+        let mut rest = &sets[..];
+        for next in cut.parts.iter().skip(1) {
+            let border = |set: &Set| first_of(set) >= usize::from(*next);
+            let at = rest.iter().position(border).unwrap_or(rest.len());
+            let (before, behind) = rest.split_at(at);
+            groups.push(before);
+            rest = behind;
+        }
+        groups.push(rest);
+        let parts = groups.iter().map(|sets| part(&planned.whole, sets));
+        let parts: Option<Vec<ReadRequest>> = parts.collect();
+        // Each is at its place, so all tags are in them.
+        let parts = parts.filter(|parts| {
+            parts
+                .iter()
+                .map(|part| part.address)
+                .eq(cut.parts.iter().copied())
+        });
+        if let Some(parts) = parts {
+            planned.parts = parts
+                .into_iter()
+                .map(|part| Part::new(Arc::new(part)))
+                .collect();
         }
     }
 

@@ -9,6 +9,7 @@ mod demo;
 mod modbus;
 mod probe;
 mod run;
+mod simulate;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -72,8 +73,10 @@ enum Command {
     Write(modbus::WriteArguments),
     /// Find out which units answer at a host, or on a serial line and at which speed.
     Scan(modbus::ScanArguments),
-    /// Show the whole path with no hardware and no cloud: a simulated device, the gateway, a stand-in upstream.
+    /// Show the whole path with no hardware and no cloud: simulated devices, the gateway, a stand-in upstream.
     Demo(demo::Arguments),
+    /// Stand in for the devices of a configuration, without hardware, until told to stop.
+    Simulate(simulate::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Scan(arguments) => modbus::scan(&arguments),
         Command::Backlog(arguments) => backlog::backlog(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Simulate(arguments) => simulate::simulate(&arguments),
     }
 }
 

@@ -1,13 +1,15 @@
 //! What reading needs and makes: the surroundings of the file, and the list that faults are noted in.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
-use super::environment::Environment;
-use super::error::{Code, Severity};
+use super::document::Document;
+use super::environment::{Environment, SUBSTITUTE_BYTES_MAX};
+use super::error::{Code, Fault, Severity};
 use super::excerpt::quoted;
 use super::locate::Spot;
 use super::place::Place;
@@ -30,6 +32,16 @@ pub(super) struct Context<'a> {
     /// Relative paths are relative to it.
     pub(super) folder: PathBuf,
     noted: BTreeSet<Noted>,
+    others: Others,
+}
+
+/// Files that belong to the configuration, beside the file itself.
+#[derive(Default)]
+pub(super) struct Others {
+    /// The texts of those that were read.
+    pub(super) texts: BTreeMap<Rc<Path>, String>,
+    /// What is wrong with those that could not be.
+    pub(super) faults: Vec<Fault>,
 }
 
 impl<'a> Context<'a> {
@@ -38,7 +50,32 @@ impl<'a> Context<'a> {
             environment,
             folder,
             noted: BTreeSet::new(),
+            others: Others::default(),
         }
+    }
+
+    /// Notes what a document says in vain.
+    pub(super) fn note_document(&mut self, document: &Document) {
+        for place in &document.repeated {
+            let message = "this key was given already";
+            let remedy = "remove one of the two; the first counts until then";
+            self.error_at_key(Code::DuplicateKey, place, message, remedy);
+        }
+        for place in &document.tagged {
+            let message = "YAML tags (`!name`) mean nothing here";
+            let remedy = "remove the tag, or use quotes";
+            self.error(Code::WrongType, place, message, remedy);
+        }
+    }
+
+    /// Adds a file whose faults are to be shown in it.
+    pub(super) fn add_file(&mut self, file: Rc<Path>, text: String) {
+        self.others.texts.insert(file, text);
+    }
+
+    /// Notes a fault of another file, that is placed already.
+    pub(super) fn fault(&mut self, fault: Fault) {
+        self.others.faults.push(fault);
     }
 
     /// Notes an error at the value of `place`. A fault of a template that several devices use is noted once.
@@ -119,9 +156,9 @@ impl<'a> Context<'a> {
         });
     }
 
-    /// All that was noted.
-    pub(super) fn into_noted(self) -> impl Iterator<Item = Noted> {
-        self.noted.into_iter()
+    /// All that was noted, and the files beside the file itself that it may be in.
+    pub(super) fn into_noted(self) -> (impl Iterator<Item = Noted>, Others) {
+        (self.noted.into_iter(), self.others)
     }
 
     /// Reads one scalar, an element of a list.
@@ -224,7 +261,7 @@ impl<'a> Context<'a> {
                 let message = format!("the environment variable `{}` is not set", quoted(name));
                 fault(message, "set it where fieldgate is started (systemd: `Environment=` or `EnvironmentFile=`)")
             }),
-            "file" => match self.environment.read(&self.folder.join(name)) {
+            "file" => match self.environment.read(&self.folder.join(name), SUBSTITUTE_BYTES_MAX) {
                 Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
                     let message = format!("the file `{}` cannot be read: {error}", quoted(name));

@@ -20,11 +20,11 @@ pub(super) struct Document {
     pub(super) tagged: Vec<Place>,
 }
 
-/// Reads `text`.
-pub(super) fn parse(text: &str) -> Result<Document, serde_yaml::Error> {
+/// Reads `text`, whose root is `root`.
+pub(super) fn parse(text: &str, root: Place) -> Result<Document, serde_yaml::Error> {
     let mut reading = Reading::default();
     let seed = Node {
-        path: Place::default(),
+        path: root,
         reading: &mut reading,
     };
     let root = seed.deserialize(serde_yaml::Deserializer::from_str(text))?;
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn keys_given_twice_are_noted_and_the_first_counts() {
-        let document = parse("a: 1\nb: {c: 1, c: 2, c: 3}\na: 2\n").unwrap();
+        let document = parse("a: 1\nb: {c: 1, c: 2, c: 3}\na: 2\n", Place::default()).unwrap();
         let paths: Vec<_> = document.repeated.iter().map(ToString::to_string).collect();
         assert_eq!(paths, ["b.c", "b.c", "a"]);
         assert_eq!(document.root["a"], Value::from(1));
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_tag_is_noted() {
-        let document = parse("a: !thing 1\n").unwrap();
+        let document = parse("a: !thing 1\n", Place::default()).unwrap();
         assert_eq!(document.tagged.len(), 1);
         assert_eq!(document.tagged[0].to_string(), "a");
     }
@@ -214,7 +214,11 @@ mod tests {
     #[test]
     fn an_empty_file_is_an_empty_document() {
         for text in ["", "# nothing\n", "---\n"] {
-            assert_eq!(parse(text).unwrap().root, Value::Null, "{text:?}");
+            assert_eq!(
+                parse(text, Place::default()).unwrap().root,
+                Value::Null,
+                "{text:?}"
+            );
         }
     }
 
@@ -232,8 +236,8 @@ mod tests {
             let list = vec![format!("*{earlier}"); 10].join(", ");
             text.push_str(&format!("{name}: &{name} [{list}]\n"));
         }
-        assert!(parse(&text).is_err());
-        assert!(parse(&"[".repeat(20_000)).is_err());
-        assert!(parse("a: 1\n---\nb: 2\n").is_err());
+        assert!(parse(&text, Place::default()).is_err());
+        assert!(parse(&"[".repeat(20_000), Place::default()).is_err());
+        assert!(parse("a: 1\n---\nb: 2\n", Place::default()).is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The longest text that `${file:...}` may bring in, in bytes.
 pub const SUBSTITUTE_BYTES_MAX: u64 = 64 << 10;
@@ -13,11 +13,17 @@ pub trait Environment {
     /// The environment variable `name`, where set and UTF-8.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// The text of a file of at most [`SUBSTITUTE_BYTES_MAX`] bytes.
+    /// The text of a file of at most `bytes_max` bytes.
     ///
     /// # Errors
     /// Where it cannot be read, is longer, or is not UTF-8.
-    fn read(&self, path: &Path) -> io::Result<String>;
+    fn read(&self, path: &Path, bytes_max: u64) -> io::Result<String>;
+
+    /// The files `*.yaml` of a folder by name, at most one more than `most`; none where there is no such folder.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    fn yaml_files(&self, folder: &Path, most: usize) -> io::Result<Vec<PathBuf>>;
 
     /// Whether `path` is a file.
     fn is_file(&self, path: &Path) -> bool;
@@ -35,8 +41,30 @@ impl Environment for System {
         std::env::var(name).ok()
     }
 
-    fn read(&self, path: &Path) -> io::Result<String> {
-        read_text(path, SUBSTITUTE_BYTES_MAX)
+    fn read(&self, path: &Path, bytes_max: u64) -> io::Result<String> {
+        read_text(path, bytes_max)
+    }
+
+    fn yaml_files(&self, folder: &Path, most: usize) -> io::Result<Vec<PathBuf>> {
+        let entries = match folder.read_dir() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+            {
+                files.push(path);
+            }
+            if files.len() > most {
+                break;
+            }
+        }
+        files.sort();
+        Ok(files)
     }
 
     fn is_file(&self, path: &Path) -> bool {

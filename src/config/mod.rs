@@ -9,7 +9,7 @@
 //! Invariants: no input panics; nothing in the file is ignored silently (what this version does not build yet has an error
 //! of its own, in `later`); no value that came from `${env:...}` or `${file:...}` is shown in a fault.
 //!
-//! It reads the file, the files that `${file:...}` names, and looks whether named files are there. It opens no socket and
+//! It reads the file, `templates/*.yaml` beside it, the files that `${file:...}` names, and looks whether named files are there. It opens no socket and
 //! checks no certificate.
 
 mod build;
@@ -22,9 +22,11 @@ mod later;
 mod locate;
 mod place;
 mod raw;
+mod redirect;
 #[cfg(test)]
 mod reference;
 mod section;
+mod shipped;
 mod suggest;
 mod units;
 mod wording;
@@ -33,6 +35,8 @@ mod words;
 pub use environment::{Environment, SUBSTITUTE_BYTES_MAX, System};
 pub use error::{Code, Fault, Faults, Severity};
 pub use excerpt::Excerpt;
+pub use redirect::{Lead, redirected};
+pub use shipped::TEMPLATES as SHIPPED_TEMPLATES;
 pub use words::{
     byte_order, parity, parity_word, reference, referred, table, table_word, tag_type, type_word,
 };
@@ -194,7 +198,7 @@ fn read<T>(
     environment: &dyn Environment,
     build: impl FnOnce(&mut Context<'_>, &serde_yaml::Value) -> T,
 ) -> Result<(T, Vec<Fault>), Faults> {
-    let document = match document::parse(text) {
+    let document = match document::parse(text, Place::default()) {
         Ok(document) => document,
         Err(error) => {
             return Err(Faults {
@@ -205,25 +209,9 @@ fn read<T>(
     };
     let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut context = Context::new(environment, folder);
-    for place in &document.repeated {
-        let remedy = "remove one of the two; the first counts until then";
-        context.error_at_key(
-            Code::DuplicateKey,
-            place,
-            "this key was given already",
-            remedy,
-        );
-    }
-    for place in &document.tagged {
-        context.error(
-            Code::WrongType,
-            place,
-            "YAML tags (`!name`) mean nothing here",
-            "remove the tag, or use quotes",
-        );
-    }
+    context.note_document(&document);
     let built = build(&mut context, &document.root);
-    let faults = placed(text, file, context.into_noted());
+    let faults = placed(text, file, context);
     if faults.more > 0
         || faults
             .list
@@ -235,34 +223,42 @@ fn read<T>(
     Ok((built, faults.list))
 }
 
-/// Gives each fault its line and column, and sorts by them.
-fn placed(text: &str, file: &Path, noted: impl Iterator<Item = Noted>) -> Faults {
+/// Gives each fault its line and column, and sorts by them: those of the file itself first.
+fn placed(text: &str, file: &Path, context: Context<'_>) -> Faults {
+    let (noted, others) = context.into_noted();
     let mut noted: Vec<Noted> = noted.collect();
     // Should not all be shown, then errors before warnings.
     noted.sort_by_key(|noted| noted.severity);
     let more = noted.len().saturating_sub(FAULTS_MAX);
     noted.truncate(FAULTS_MAX);
-    let lines: Vec<&str> = text.lines().collect();
     let mut list: Vec<Fault> = noted
         .into_iter()
         .map(|noted| {
+            let other = noted.place.file();
+            let (file, text) = other
+                .and_then(|other| others.texts.get_key_value(other))
+                .map_or((file, text), |(file, text)| (file, text));
             let at = locate::position(text, &noted.place, noted.spot);
-            fault(file, &lines, at, noted)
+            fault(file, text, at, noted)
         })
         .collect();
-    list.sort_by(|one, other| {
-        (one.line, one.column, one.code).cmp(&(other.line, other.column, other.code))
+    list.extend(others.faults);
+    list.sort_by_key(|fault| {
+        let other = (fault.file != file).then(|| fault.file.clone());
+        (other, fault.line, fault.column, fault.code)
     });
     Faults { list, more }
 }
 
-fn fault(file: &Path, lines: &[&str], (line, column): (usize, usize), noted: Noted) -> Fault {
-    let text = line.checked_sub(1).and_then(|index| lines.get(index));
+fn fault(file: &Path, text: &str, (line, column): (usize, usize), noted: Noted) -> Fault {
+    let text = line
+        .checked_sub(1)
+        .and_then(|index| text.lines().nth(index));
     Fault {
         file: file.to_path_buf(),
         line,
         column,
-        path: excerpt::quoted_path(&noted.place.to_string()),
+        path: excerpt::quoted_path(&noted.place.path()),
         message: noted.message,
         remedy: noted.remedy,
         code: noted.code,
@@ -290,7 +286,7 @@ fn no_yaml(text: &str, file: &Path, error: &serde_yaml::Error) -> Fault {
         message,
         remedy,
     };
-    fault(file, &lines, (line, column), noted)
+    fault(file, text, (line, column), noted)
 }
 
 fn unreadable(file: &Path, error: &std::io::Error) -> Fault {

@@ -103,8 +103,12 @@ impl Environment for Everything {
         None
     }
 
-    fn read(&self, _: &Path) -> std::io::Result<String> {
+    fn read(&self, _: &Path, _: u64) -> std::io::Result<String> {
         Ok(String::new())
+    }
+
+    fn yaml_files(&self, _: &Path, _: usize) -> std::io::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
     }
 
     fn is_file(&self, _: &Path) -> bool {

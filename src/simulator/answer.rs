@@ -1,193 +1,207 @@
-//! A read as it came in bytes, and the bytes of its reply with a fault in them. No I/O.
+//! What a device answers to a request. No I/O; time is an argument.
 
-use super::fault::{Asked, Fault, Framing};
+use std::time::Duration;
 
-/// A read: unit, function, address, quantity.
-const READ_BYTES: usize = 6;
-/// Transaction, protocol and length in front of it.
-const TCP_HEAD_BYTES: usize = 6;
-/// The checksum behind it.
-const CRC_BYTES: usize = 2;
+use tokio_modbus::ExceptionCode;
 
-impl Framing {
-    /// Of a read.
-    pub(super) fn request_bytes(self) -> usize {
-        match self {
-            Self::Tcp => TCP_HEAD_BYTES + READ_BYTES,
-            Self::Rtu => READ_BYTES + CRC_BYTES,
-        }
-    }
+use super::map::{DeviceMap, SimulatedTable};
+
+const BITS_MAX: u16 = 2000;
+const REGISTERS_MAX: u16 = 125;
+
+/// The PDU that answers `pdu`.
+pub(super) fn answer(device: &mut DeviceMap, pdu: &[u8], elapsed: Duration) -> Vec<u8> {
+    let function = pdu.first().copied().unwrap_or_default();
+    answered(device, pdu, elapsed).unwrap_or_else(|code| refusal(function, code.into()))
 }
 
-/// A read as it came.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Request {
-    framing: Framing,
-    transaction: u16,
-    read: [u8; READ_BYTES],
+/// The PDU that refuses a request.
+pub(super) fn refusal(function: u8, code: u8) -> Vec<u8> {
+    vec![function | 0x80, code]
 }
 
-/// What goes out, in pieces that are written one after the other.
-pub(super) type Pieces = Vec<Vec<u8>>;
-
-impl Request {
-    /// `None` where these are not as many bytes as a read has.
-    pub(super) fn parse(framing: Framing, bytes: &[u8]) -> Option<Self> {
-        let (transaction, read) = match framing {
-            Framing::Tcp => (
-                u16::from_be_bytes(*bytes.first_chunk()?),
-                bytes.last_chunk()?,
-            ),
-            Framing::Rtu => (0, bytes.first_chunk()?),
-        };
-        Some(Self {
-            framing,
-            transaction,
-            read: *read,
-        })
-    }
-
-    pub(super) fn asked(&self, number: u64, waiting: usize) -> Asked {
-        let [unit, function, a0, a1, q0, q1] = self.read;
-        Asked {
-            number,
-            waiting,
-            unit,
-            function,
-            address: u16::from_be_bytes([a0, a1]),
-            quantity: u16::from_be_bytes([q0, q1]),
-        }
-    }
-
-    /// The reply, with `words` in it; only the lowest bit of each where bits were asked for.
-    pub(super) fn reply(&self, fault: Fault, words: &[u16]) -> Pieces {
-        let transaction = match fault {
-            Fault::WrongTransaction => self.transaction.wrapping_sub(1),
-            _ => self.transaction,
-        };
-        let mut frame = self.framed(transaction, self.body(fault, words), fault);
-        match fault {
-            Fault::Silent | Fault::Close => Vec::new(),
-            Fault::Garbage => vec![vec![0xA5; 40]],
-            Fault::Half => {
-                frame.truncate(frame.len() / 2);
-                vec![frame]
-            }
-            Fault::Cut(bytes) => {
-                frame.truncate(bytes);
-                vec![frame]
-            }
-            Fault::Twice => vec![frame.repeat(2)],
-            Fault::Split(_) => {
-                let behind = frame.split_off(frame.len() / 2);
-                vec![frame, behind]
-            }
-            Fault::Trailing => vec![[&frame[..], &[0xA5; 3]].concat()],
-            Fault::DriverNoise => vec![[&[0], &frame[..], &[0xFF]].concat()],
-            Fault::Noise(bytes) => {
-                let bytes = bytes.to_be_bytes();
-                let noise = bytes.iter().copied().skip_while(|byte| *byte == 0);
-                vec![noise.chain(frame).collect()]
-            }
-            Fault::Echo => {
-                let echo = self.framed(self.transaction, self.read.to_vec(), fault);
-                vec![echo, frame]
-            }
-            _ => vec![frame],
-        }
-    }
-
-    fn framed(&self, transaction: u16, mut body: Vec<u8>, fault: Fault) -> Vec<u8> {
-        match self.framing {
-            Framing::Tcp => {
-                let length = u16::try_from(body.len()).unwrap_or(u16::MAX);
-                let [t0, t1] = transaction.to_be_bytes();
-                let [l0, l1] = length.to_be_bytes();
-                let mut frame = vec![t0, t1, 0, 0, l0, l1];
-                frame.append(&mut body);
-                frame
-            }
-            Framing::Rtu => {
-                let wrong = u16::from(fault == Fault::WrongChecksum);
-                let checksum = crc(&body) ^ wrong;
-                body.extend_from_slice(&checksum.to_le_bytes());
-                body
-            }
-        }
-    }
-
-    /// Unit and PDU of the reply.
-    fn body(&self, fault: Fault, words: &[u16]) -> Vec<u8> {
-        let [unit, function, ..] = self.read;
-        if let Fault::Exception(code) = fault {
-            return vec![unit, function | 0x80, code];
-        }
-        let (mut data, step) = if function <= 2 {
-            (packed(words), 1)
-        } else {
-            (
-                words.iter().flat_map(|word| word.to_be_bytes()).collect(),
-                2,
-            )
-        };
-        match fault {
-            Fault::Short => data.truncate(data.len().saturating_sub(step)),
-            Fault::Long => data.resize(data.len() + step, 0),
-            _ => {}
-        }
-        let (unit, function) = match fault {
-            Fault::WrongUnit => (unit.wrapping_add(1), function),
-            Fault::WrongFunction => (unit, function % 4 + 1),
-            _ => (unit, function),
-        };
-        let mut body = vec![unit, function, u8::try_from(data.len()).unwrap_or(u8::MAX)];
-        body.append(&mut data);
-        body
-    }
-}
-
-/// CRC-16/MODBUS. Not that of the adapter, on purpose: a fault in either shows.
-fn crc(bytes: &[u8]) -> u16 {
-    let mut crc = u16::MAX;
-    for byte in bytes {
-        crc ^= u16::from(*byte);
-        for _ in 0..8 {
-            let carry = crc & 1;
-            crc = (crc >> 1) ^ (0xA001 * carry);
-        }
-    }
-    crc
-}
-
-/// The lowest bits, as Modbus packs them: the first in the lowest bit.
-fn packed(words: &[u16]) -> Vec<u8> {
-    let byte = |words: &[u16]| {
-        let bits = words.iter().map(|word| u8::from(word & 1 == 1));
-        (0..).zip(bits).fold(0, |byte, (at, bit)| byte | bit << at)
+fn answered(
+    device: &mut DeviceMap,
+    pdu: &[u8],
+    elapsed: Duration,
+) -> Result<Vec<u8>, ExceptionCode> {
+    use SimulatedTable::{Coils, DiscreteInputs, HoldingRegisters, InputRegisters};
+    let [function, data @ ..] = pdu else {
+        return Err(ExceptionCode::IllegalFunction);
     };
-    words.chunks(8).map(byte).collect()
+    let known = matches!(function, 1..=6 | 15 | 16 | 22);
+    let &[a0, a1, v0, v1, ref rest @ ..] = data else {
+        return Err(if known {
+            ExceptionCode::IllegalDataValue
+        } else {
+            ExceptionCode::IllegalFunction
+        });
+    };
+    let (address, value) = (u16::from_be_bytes([a0, a1]), u16::from_be_bytes([v0, v1]));
+    let written = vec![*function, a0, a1, v0, v1];
+    match function {
+        1 | 2 => {
+            let table = if *function == 1 {
+                Coils
+            } else {
+                DiscreteInputs
+            };
+            let bits = device.read(table, address, value, BITS_MAX, elapsed)?;
+            Ok(counted(*function, packed(bits.iter().map(|bit| *bit != 0))))
+        }
+        3 | 4 => {
+            let table = if *function == 3 {
+                HoldingRegisters
+            } else {
+                InputRegisters
+            };
+            let words = device.read(table, address, value, REGISTERS_MAX, elapsed)?;
+            Ok(counted(
+                *function,
+                words.into_iter().flat_map(u16::to_be_bytes).collect(),
+            ))
+        }
+        5 => {
+            let bit = match value {
+                0xFF00 => 1,
+                0 => 0,
+                _ => return Err(ExceptionCode::IllegalDataValue),
+            };
+            device.write(Coils, address, &[bit], elapsed)?;
+            Ok(written)
+        }
+        6 => {
+            device.write(HoldingRegisters, address, &[value], elapsed)?;
+            Ok(written)
+        }
+        15 | 16 => {
+            let words = several(*function, value, rest).ok_or(ExceptionCode::IllegalDataValue)?;
+            let table = if *function == 15 {
+                Coils
+            } else {
+                HoldingRegisters
+            };
+            device.write(table, address, &words, elapsed)?;
+            Ok(written)
+        }
+        22 => {
+            let &[o0, o1] = rest else {
+                return Err(ExceptionCode::IllegalDataValue);
+            };
+            let masks = (value, u16::from_be_bytes([o0, o1]));
+            mask(device, address, masks, elapsed)?;
+            Ok(pdu.to_vec())
+        }
+        _ => Err(ExceptionCode::IllegalFunction),
+    }
+}
+
+/// Modbus Application Protocol V1.1b3, section 6.16.
+fn mask(
+    device: &mut DeviceMap,
+    address: u16,
+    (and, or): (u16, u16),
+    elapsed: Duration,
+) -> Result<(), ExceptionCode> {
+    let table = SimulatedTable::HoldingRegisters;
+    let words = device.read(table, address, 1, 1, elapsed)?;
+    let word = words.first().copied().unwrap_or_default();
+    device.write(table, address, &[(word & and) | (or & !and)], elapsed)
+}
+
+/// The values of a request that writes so many, where it is whole.
+fn several(function: u8, quantity: u16, rest: &[u8]) -> Option<Vec<u16>> {
+    let [count, bytes @ ..] = rest else {
+        return None;
+    };
+    let quantity = usize::from(quantity);
+    let expected = match function {
+        15 => quantity.div_ceil(8),
+        _ => 2 * quantity,
+    };
+    if quantity == 0 || bytes.len() != expected || usize::from(*count) != expected {
+        return None;
+    }
+    let bit = |bit: usize| Some(u16::from(bytes.get(bit / 8)? >> (bit % 8) & 1));
+    match function {
+        15 => (0..quantity).map(bit).collect(),
+        _ => Some(
+            bytes
+                .chunks_exact(2)
+                .map(|pair| {
+                    pair.iter()
+                        .fold(0, |word, byte| word << 8 | u16::from(*byte))
+                })
+                .collect(),
+        ),
+    }
+}
+
+fn counted(function: u8, mut data: Vec<u8>) -> Vec<u8> {
+    let mut pdu = vec![function, u8::try_from(data.len()).unwrap_or(u8::MAX)];
+    pdu.append(&mut data);
+    pdu
+}
+
+/// Bits as Modbus packs them: the first in the lowest.
+pub(super) fn packed(bits: impl Iterator<Item = bool>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (at, bit) in bits.enumerate() {
+        if at % 8 == 0 {
+            bytes.push(0);
+        }
+        if let Some(last) = bytes.last_mut() {
+            *last |= u8::from(bit) << (at % 8);
+        }
+    }
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::Signal;
 
-    const TCP: [u8; 12] = [0, 9, 0, 0, 0, 6, 17, 1, 3, 0, 0, 10];
-
-    #[test]
-    fn bits_are_packed_from_the_lowest() {
-        let request = Request::parse(Framing::Tcp, &TCP).unwrap();
-        let words = [1, 0, 0, 1, 2, 0, 0, 3, 0, 5];
-        let right = [0, 9, 0, 0, 0, 5, 17, 1, 2, 0b1000_1001, 0b10];
-        assert_eq!(request.reply(Fault::None, &words), [right]);
-        let asked = request.asked(4, 1);
-        assert_eq!((asked.address, asked.quantity), (0x300, 10));
+    fn answers(requests: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut device = DeviceMap::new(1)
+            .with(
+                SimulatedTable::Coils,
+                0,
+                Signal::Words(vec![1, 0, 0, 0, 0, 0, 0, 0, 1]),
+            )
+            .with(
+                SimulatedTable::HoldingRegisters,
+                8,
+                Signal::Words(vec![0x1234, 0xABCD]),
+            );
+        let mut answered = |pdu: &&[u8]| answer(&mut device, pdu, Duration::ZERO);
+        requests.iter().map(&mut answered).collect()
     }
 
     #[test]
-    fn an_echo_comes_before_the_reply_as_it_was_sent() {
-        let request = Request::parse(Framing::Tcp, &TCP).unwrap();
-        let pieces = request.reply(Fault::Echo, &[1; 10]);
-        assert_eq!((pieces.len(), &pieces[0][..]), (2, &TCP[..]));
+    fn each_function_is_answered_as_the_standard_has_it() {
+        let cases: &[(&[u8], &[u8])] = &[
+            (&[1, 0, 0, 0, 9], &[1, 2, 0b1, 0b1]),
+            (&[3, 0, 8, 0, 2], &[3, 4, 0x12, 0x34, 0xAB, 0xCD]),
+            (&[4, 0, 8, 0, 1], &[0x84, 2]),
+            (&[3, 0, 8, 0, 126], &[0x83, 3]),
+            (&[5, 0, 1, 0xFF, 0], &[5, 0, 1, 0xFF, 0]),
+            (&[5, 0, 1, 0x12, 0], &[0x85, 3]),
+            (&[6, 0, 9, 0, 7], &[6, 0, 9, 0, 7]),
+            (&[16, 0, 8, 0, 2, 4, 0, 1, 0, 2], &[16, 0, 8, 0, 2]),
+            (&[16, 0, 8, 0, 2, 4, 0, 1, 0], &[0x90, 3]),
+            (&[15, 0, 0, 0, 9, 2, 0b10, 0], &[15, 0, 0, 0, 9]),
+            (&[1, 0, 0, 0, 9], &[1, 2, 0b10, 0]),
+            (&[3, 0, 8, 0, 2], &[3, 4, 0, 1, 0, 2]),
+            (&[22, 0, 8, 0xFF, 0xFE, 0, 3], &[22, 0, 8, 0xFF, 0xFE, 0, 3]),
+            (&[3, 0, 8, 0, 1], &[3, 2, 0, 1]),
+            (&[22, 0, 8, 0xFF, 0xFE], &[0x96, 3]),
+            (&[43, 14, 1, 0], &[0xAB, 1]),
+            (&[3, 0], &[0x83, 3]),
+        ];
+        let requests: Vec<&[u8]> = cases.iter().map(|(request, _)| *request).collect();
+        for ((request, expected), answer) in cases.iter().zip(answers(&requests)) {
+            assert_eq!(answer, *expected, "{request:?}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::answer::{Pieces, Request};
+use super::reply::{Pieces, Request};
 
 /// Connections served at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio_modbus::ExceptionCode;
 
+use super::number::Number;
+
 /// The tables of a Modbus device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SimulatedTable {
@@ -22,7 +24,7 @@ pub enum SimulatedTable {
 /// What a device has at an address.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Signal {
-    /// So many bits or registers as they are; a bit is 0 or 1. Those of coils and holding registers can be written.
+    /// So many bits or registers as they are; a bit is 0 or 1.
     Words(Vec<u16>),
     /// Two registers, high word first: how often they have been read, this reading included. A reader that gets every
     /// reading through sees every number.
@@ -36,6 +38,8 @@ pub enum Signal {
         /// From one wave to the next.
         period: Duration,
     },
+    /// The registers of a number that moves.
+    Number(Number),
     /// One bit or register: 1 in the first half of each period, 0 in the second.
     Square {
         /// Of both halves.
@@ -55,6 +59,7 @@ impl Signal {
         match self {
             Self::Words(words) => words.len(),
             Self::Counter(_) => 2,
+            Self::Number(number) => number.registers(),
             Self::Sine { .. } | Self::Square { .. } => 1,
         }
     }
@@ -69,6 +74,7 @@ impl Signal {
                     .get(offset)
                     .map(|word| u16::from_be_bytes(*word))
             }
+            Self::Number(number) => number.words(elapsed).get(offset).copied(),
             Self::Sine {
                 mean,
                 amplitude,
@@ -89,7 +95,7 @@ impl Signal {
 }
 
 /// How far into the period, 0 to 1.
-fn phase(elapsed: Duration, period: Duration) -> f64 {
+pub(super) fn phase(elapsed: Duration, period: Duration) -> f64 {
     let period = period.max(Duration::from_millis(1));
     let nanos = elapsed.as_nanos() % period.as_nanos();
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)).div_duration_f64(period)
@@ -174,15 +180,16 @@ impl DeviceMap {
             .collect()
     }
 
-    /// Writes as a device does: all or nothing.
+    /// Writes as a device does: all or nothing. What is written stays; what moved until then stands still.
     ///
     /// # Errors
-    /// 02 where an address is not mapped or cannot be written.
+    /// 02 where an address is not mapped or has a counter.
     pub fn write(
         &mut self,
         table: SimulatedTable,
         address: u16,
         words: &[u16],
+        elapsed: Duration,
     ) -> Result<(), ExceptionCode> {
         let mut cells = Vec::with_capacity(words.len());
         for (offset, word) in words.iter().enumerate() {
@@ -190,11 +197,13 @@ impl DeviceMap {
                 .map_err(|_| ExceptionCode::IllegalDataAddress)?;
             cells.push((at, *word));
         }
-        if cells.iter().any(|(at, _)| self.cell(table, *at).is_none()) {
+        let counts = |signal: &Signal| matches!(signal, Signal::Counter(_));
+        let refused = |(at, _): &(u16, u16)| self.find(table, *at).is_none_or(|(_, s)| counts(s));
+        if cells.iter().any(refused) {
             return Err(ExceptionCode::IllegalDataAddress);
         }
         for (at, word) in cells {
-            if let Some(cell) = self.cell(table, at) {
+            if let Some(cell) = self.cell(table, at, elapsed) {
                 *cell = word;
             }
         }
@@ -211,11 +220,16 @@ impl DeviceMap {
         (offset < signal.length()).then_some((offset, signal))
     }
 
-    fn cell(&mut self, table: SimulatedTable, address: u16) -> Option<&mut u16> {
+    /// The word at `address`, which stands still from now on.
+    fn cell(&mut self, table: SimulatedTable, address: u16, elapsed: Duration) -> Option<&mut u16> {
         let ((_, start), signal) = self
             .signals
             .range_mut((table, 0)..=(table, address))
             .next_back()?;
+        if !matches!(signal, Signal::Words(_)) {
+            let words = (0..signal.length()).filter_map(|offset| signal.word(offset, elapsed));
+            *signal = Signal::Words(words.collect());
+        }
         match signal {
             Signal::Words(words) => words.get_mut(usize::from(address - start)),
             _ => None,
@@ -270,17 +284,38 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_words_can_be_written_and_all_or_none() {
+    fn what_is_written_stays_all_or_none() {
+        use crate::simulator::Motion;
+        use crate::value::{ByteOrder, TagType};
+        let motion = Motion::Growth {
+            start: 65_535.0,
+            per_hour: 3600.0,
+        };
+        let moving = Number {
+            kind: TagType::Uint32,
+            byte_order: ByteOrder::ABCD,
+            motion,
+        };
         let mut device = DeviceMap::new(1)
             .with(HoldingRegisters, 0, Signal::Words(vec![1, 2]))
-            .with(HoldingRegisters, 2, Signal::Counter(0));
-        assert_eq!(device.write(HoldingRegisters, 0, &[8, 9]), Ok(()));
-        let refused = device.write(HoldingRegisters, 1, &[5, 5]);
-        assert_eq!(refused, Err(ExceptionCode::IllegalDataAddress));
-        assert!(device.write(HoldingRegisters, 65_535, &[5, 5]).is_err());
+            .with(HoldingRegisters, 2, Signal::Counter(0))
+            .with(HoldingRegisters, 4, Signal::Number(moving));
+        let mut write = |address, words: &[u16]| {
+            device.write(HoldingRegisters, address, words, Duration::from_secs(1))
+        };
+        assert_eq!(write(0, &[8, 9]), Ok(()));
+        assert_eq!(write(5, &[7]), Ok(()));
+        let refused = Err(ExceptionCode::IllegalDataAddress);
+        assert_eq!(write(1, &[5, 5]), refused, "a counter");
+        assert_eq!(write(65_535, &[5, 5]), refused);
         assert_eq!(
             device.read(HoldingRegisters, 0, 2, 125, START),
             Ok(vec![8, 9])
+        );
+        let later = Duration::from_secs(3600);
+        assert_eq!(
+            device.read(HoldingRegisters, 4, 2, 125, later),
+            Ok(vec![1, 7])
         );
     }
 }

@@ -1,26 +1,32 @@
-//! The server of the simulated devices.
+//! The server of the simulated devices: over TCP, and over any line.
 
-use std::future::{Ready, ready};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_modbus::server::Service;
-use tokio_modbus::server::tcp::Server;
-use tokio_modbus::{ExceptionCode, Request, Response, SlaveRequest};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
 
+use super::answer::{answer, refusal};
+use super::fault::Framing;
+use super::frame::{Request, Requests};
 use super::map::{DeviceMap, Signal, SimulatedTable};
+use super::silence::Silence;
+use super::trouble::{Trouble, Troubles};
 use crate::clock;
 
-/// More connections are refused.
+/// Connections served at a time; more wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 64;
-const BITS_MAX: u16 = 2000;
-const REGISTERS_MAX: u16 = 125;
 /// Pause before accepting again after the system refused to (no file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// What a gateway says where the unit behind it does not answer.
+const NO_SUCH_UNIT: u8 = 0x0B;
+/// What comes in place of an answer.
+const GARBAGE: [u8; 40] = [0xA5; 40];
 
 /// Starts simulated devices.
 #[derive(Debug)]
@@ -36,11 +42,13 @@ pub struct SimulatorHandle {
 #[derive(Debug)]
 struct Shared {
     devices: Mutex<Vec<DeviceMap>>,
+    troubles: Mutex<HashMap<u8, Troubles>>,
+    silence: Silence,
     started: Instant,
 }
 
 impl Simulator {
-    /// Serves `devices` at `address`, which may have port 0; tells where.
+    /// Serves `devices` by Modbus TCP at `address`, which may have port 0; tells where.
     ///
     /// # Errors
     /// Where the address cannot be bound.
@@ -48,14 +56,48 @@ impl Simulator {
         address: SocketAddr,
         devices: Vec<DeviceMap>,
     ) -> io::Result<(SocketAddr, SimulatorHandle)> {
+        Self::bind_with(address, Framing::Tcp, devices).await
+    }
+
+    /// The same, or RTU over TCP, as behind a converter.
+    ///
+    /// # Errors
+    /// Where the address cannot be bound.
+    pub async fn bind_with(
+        address: SocketAddr,
+        framing: Framing,
+        devices: Vec<DeviceMap>,
+    ) -> io::Result<(SocketAddr, SimulatorHandle)> {
         let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
+        let handle = Self::start(devices, |shared| accept(listener, framing, shared));
+        Ok((local, handle))
+    }
+
+    /// Serves `devices` by Modbus RTU on a line.
+    pub fn on_line(
+        line: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        devices: Vec<DeviceMap>,
+    ) -> SimulatorHandle {
+        Self::start(devices, |shared| async move {
+            if let Err(error) = serve(line, Framing::Rtu, &shared).await {
+                tracing::debug!(%error, "the line of the simulator ended");
+            }
+        })
+    }
+
+    fn start<F>(devices: Vec<DeviceMap>, serve: impl FnOnce(Arc<Shared>) -> F) -> SimulatorHandle
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let shared = Arc::new(Shared {
             devices: Mutex::new(devices),
+            troubles: Mutex::default(),
+            silence: Silence::default(),
             started: clock::now(),
         });
-        let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
-        Ok((local, SimulatorHandle { shared, task }))
+        let task = tokio::spawn(serve(Arc::clone(&shared)));
+        SimulatorHandle { shared, task }
     }
 }
 
@@ -63,20 +105,32 @@ impl SimulatorHandle {
     /// How often the counter of a unit at `address` was read; `None` where there is none.
     #[must_use]
     pub fn count(&self, unit_id: u8, table: SimulatedTable, address: u16) -> Option<u32> {
-        let devices = self.shared.lock();
+        let devices = self.shared.devices();
         let device = devices.iter().find(|device| device.unit_id() == unit_id)?;
         device.count(table, address)
     }
 
     /// Replaces what a unit has at `address`; a unit that is not there stays away.
     pub fn set(&self, unit_id: u8, table: SimulatedTable, address: u16, signal: Signal) {
-        let mut devices = self.shared.lock();
+        let mut devices = self.shared.devices();
         if let Some(device) = devices
             .iter_mut()
             .find(|device| device.unit_id() == unit_id)
         {
             device.set(table, address, signal);
         }
+    }
+
+    /// From now on a unit is in trouble each time that it was asked so often.
+    pub fn trouble(&self, unit_id: u8, trouble: Trouble, every: u32) {
+        let troubles = Troubles::new(trouble, every);
+        self.shared.troubles().insert(unit_id, troubles);
+    }
+
+    /// Answers nothing more, and waits for a question that shows that the last answer was received: who asks one at a time
+    /// has it then.
+    pub async fn fall_silent(&self) {
+        self.shared.silence.fall().await;
     }
 
     /// Stops serving, closes every connection and gives the devices back as they are now.
@@ -87,7 +141,7 @@ impl SimulatorHandle {
         {
             tracing::error!(%error, "the simulator failed");
         }
-        std::mem::take(&mut *self.shared.lock())
+        std::mem::take(&mut *self.shared.devices())
     }
 }
 
@@ -98,112 +152,99 @@ impl Drop for SimulatorHandle {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Vec<DeviceMap>> {
+    fn devices(&self) -> MutexGuard<'_, Vec<DeviceMap>> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, HashMap<u8, Troubles>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The PDU that answers; `None`: on this line nobody does.
+    fn answer(&self, request: &Request, elapsed: Duration) -> Option<Vec<u8>> {
+        let mut devices = self.devices();
+        let device = devices
+            .iter_mut()
+            .find(|device| device.unit_id() == request.unit);
+        let function = request.pdu.first().copied().unwrap_or_default();
+        match device {
+            Some(device) => Some(answer(device, &request.pdu, elapsed)),
+            None if request.is_on_a_line() => None,
+            None => Some(refusal(function, NO_SUCH_UNIT)),
+        }
+    }
+
+    fn trouble_of(&self, unit_id: u8, elapsed: Duration) -> Option<Trouble> {
+        self.troubles().get_mut(&unit_id)?.of_question(elapsed)
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let server = Server::new(listener);
-    // Each connection holds a clone of this, so its count is the number of connections.
-    let slots = Arc::new(());
-    let connected = |stream: tokio::net::TcpStream, _| {
-        let service = Units {
-            shared: Arc::clone(&shared),
-            _slot: Arc::clone(&slots),
+async fn accept(listener: TcpListener, framing: Framing, shared: Arc<Shared>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Owned here, so that the connections end with the devices.
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
         };
-        let full = Arc::strong_count(&slots) > CONNECTIONS_MAX + 1;
-        async move {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the simulator cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let shared = Arc::clone(&shared);
+        connections.spawn(async move {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "socket option refused");
             }
-            Ok((!full).then_some((service, stream)))
-        }
-    };
+            if let Err(error) = serve(stream, framing, &shared).await {
+                tracing::debug!(%error, "a connection to the simulator ended");
+            }
+            drop(slot);
+        });
+    }
+}
+
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    framing: Framing,
+    shared: &Shared,
+) -> io::Result<()> {
+    let mut requests = Requests::new(framing);
     loop {
-        let failed =
-            |error: io::Error| tracing::debug!(%error, "a connection to the simulator ended");
-        if let Err(error) = server.serve(&connected, failed).await {
-            tracing::warn!(%error, "the simulator cannot accept");
+        let request = requests.next(&mut stream).await?;
+        let elapsed = clock::now().saturating_duration_since(shared.started);
+        let trouble = shared.trouble_of(request.unit, elapsed);
+        if shared.silence.question() || trouble == Some(Trouble::Dead) {
+            continue;
         }
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+        let Some(pdu) = shared.answer(&request, elapsed) else {
+            continue;
+        };
+        if let Some(Trouble::Late(delay)) = trouble {
+            tokio::time::sleep(delay).await;
+        }
+        stream.write_all(&reply(&request, pdu, trouble)).await?;
     }
 }
 
-/// The devices as one connection sees them.
-#[derive(Debug)]
-struct Units {
-    shared: Arc<Shared>,
-    _slot: Arc<()>,
-}
-
-impl Service for Units {
-    type Request = SlaveRequest<'static>;
-    type Response = Response;
-    type Exception = ExceptionCode;
-    type Future = Ready<Result<Response, ExceptionCode>>;
-
-    fn call(&self, request: Self::Request) -> Self::Future {
-        let elapsed = clock::now().saturating_duration_since(self.shared.started);
-        let mut devices = self.shared.lock();
-        let device = devices
-            .iter_mut()
-            .find(|device| device.unit_id() == request.slave);
-        ready(match device {
-            Some(device) => answer(device, request.request, elapsed),
-            None => Err(ExceptionCode::GatewayTargetDevice),
-        })
-    }
-}
-
-fn answer(
-    device: &mut DeviceMap,
-    request: Request<'_>,
-    elapsed: Duration,
-) -> Result<Response, ExceptionCode> {
-    use SimulatedTable::{Coils, DiscreteInputs, HoldingRegisters, InputRegisters};
-    let bits = |words: Vec<u16>| words.into_iter().map(|word| word != 0).collect();
-    match request {
-        Request::ReadCoils(address, quantity) => device
-            .read(Coils, address, quantity, BITS_MAX, elapsed)
-            .map(|words| Response::ReadCoils(bits(words))),
-        Request::ReadDiscreteInputs(address, quantity) => device
-            .read(DiscreteInputs, address, quantity, BITS_MAX, elapsed)
-            .map(|words| Response::ReadDiscreteInputs(bits(words))),
-        Request::ReadHoldingRegisters(address, quantity) => device
-            .read(HoldingRegisters, address, quantity, REGISTERS_MAX, elapsed)
-            .map(Response::ReadHoldingRegisters),
-        Request::ReadInputRegisters(address, quantity) => device
-            .read(InputRegisters, address, quantity, REGISTERS_MAX, elapsed)
-            .map(Response::ReadInputRegisters),
-        Request::WriteSingleCoil(address, bit) => device
-            .write(Coils, address, &[u16::from(bit)])
-            .map(|()| Response::WriteSingleCoil(address, bit)),
-        Request::WriteSingleRegister(address, word) => device
-            .write(HoldingRegisters, address, &[word])
-            .map(|()| Response::WriteSingleRegister(address, word)),
-        Request::WriteMultipleCoils(address, bits) => {
-            let words: Vec<_> = bits.iter().map(|bit| u16::from(*bit)).collect();
-            let quantity = u16::try_from(bits.len()).unwrap_or(u16::MAX);
-            device
-                .write(Coils, address, &words)
-                .map(|()| Response::WriteMultipleCoils(address, quantity))
+/// The bytes of the answer, as far as nothing goes wrong with it.
+fn reply(request: &Request, mut pdu: Vec<u8>, trouble: Option<Trouble>) -> Vec<u8> {
+    let function = request.pdu.first().copied().unwrap_or_default();
+    match trouble {
+        Some(Trouble::Garbage) => GARBAGE.to_vec(),
+        Some(Trouble::Short) => {
+            pdu.pop();
+            request.reply(request.unit, &pdu)
         }
-        Request::WriteMultipleRegisters(address, words) => {
-            let quantity = u16::try_from(words.len()).unwrap_or(u16::MAX);
-            device
-                .write(HoldingRegisters, address, &words)
-                .map(|()| Response::WriteMultipleRegisters(address, quantity))
+        Some(Trouble::ForeignUnit) => request.reply(request.unit.wrapping_add(1), &pdu),
+        Some(Trouble::Exception(code)) => request.reply(request.unit, &refusal(function, code)),
+        Some(Trouble::Late(_) | Trouble::Dead | Trouble::Reboot(_)) | None => {
+            request.reply(request.unit, &pdu)
         }
-        Request::MaskWriteRegister(address, and, or) => {
-            let words = device.read(HoldingRegisters, address, 1, 1, elapsed)?;
-            let word = words.first().copied().unwrap_or_default();
-            // Modbus Application Protocol V1.1b3, section 6.16.
-            let masked = (word & and) | (or & !and);
-            device
-                .write(HoldingRegisters, address, &[masked])
-                .map(|()| Response::MaskWriteRegister(address, and, or))
-        }
-        _ => Err(ExceptionCode::IllegalFunction),
     }
 }

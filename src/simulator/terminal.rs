@@ -1,6 +1,8 @@
 //! A pseudo terminal with a name of its own: a serial adapter whose line the simulated devices are on.
 //!
-//! While nobody has the other side open it reads errors: then it waits for somebody, as a line does.
+//! While nobody has the other side open, our side waits for somebody, and what it says is lost, as on a line. Whether
+//! bytes have come is looked for every few milliseconds: the system's own notice stays on for good once the other side was
+//! closed, so waiting for it would turn into running in circles.
 
 use std::future::Future;
 use std::io;
@@ -13,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_serial::{SerialPort, SerialStream};
 
-/// How often it looks whether somebody has opened the other side.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How often it looks for bytes.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Our side. Dropping it is to unplug the adapter; its name goes with it.
 #[derive(Debug)]
@@ -63,9 +65,9 @@ impl AsyncRead for Terminal {
                 ready!(looking.as_mut().poll(context));
                 this.looking = None;
             }
-            let before = buffer.filled().len();
-            let result = ready!(Pin::new(&mut this.stream).poll_read(context, buffer));
-            if result.is_ok() && buffer.filled().len() > before {
+            // No bytes yet, or nobody at the other side.
+            if let Ok(read @ 1..) = this.stream.try_read(buffer.initialize_unfilled()) {
+                buffer.advance(read);
                 return Poll::Ready(Ok(()));
             }
             this.looking = Some(Box::pin(tokio::time::sleep(LOOK_EVERY)));
@@ -76,10 +78,14 @@ impl AsyncRead for Terminal {
 impl AsyncWrite for Terminal {
     fn poll_write(
         self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        match self.get_mut().stream.try_write(bytes) {
+            // Nobody reads: a line keeps nothing.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Ready(Ok(bytes.len())),
+            written => Poll::Ready(written),
+        }
     }
 
     /// Without waiting until the other side has read.
@@ -89,5 +95,41 @@ impl AsyncWrite for Terminal {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_serial::SerialPortBuilderExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_other_side_may_be_closed_and_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("port");
+        let mut terminal = Terminal::plug_in(&name).unwrap();
+        for round in [b'a', b'b', b'c'] {
+            let open = tokio_serial::new(name.to_string_lossy(), 9600).open_native_async();
+            let mut port = open.unwrap();
+            port.write_all(&[round]).await.unwrap();
+            assert_eq!(terminal.read_u8().await.unwrap(), round);
+            terminal.write_all(&[round]).await.unwrap();
+            assert_eq!(port.read_u8().await.unwrap(), round);
+            drop(port);
+            // Whoever waits now runs in no circles: the runtime of one thread still has turns for others.
+            let waits = tokio::time::timeout(Duration::from_millis(20), terminal.read_u8());
+            assert!(waits.await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_to_nobody_is_lost_and_holds_nothing_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut terminal = Terminal::plug_in(&folder.path().join("port")).unwrap();
+        for _ in 0..100 {
+            terminal.write_all(&[0; 1024]).await.unwrap();
+        }
     }
 }

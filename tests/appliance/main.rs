@@ -15,6 +15,7 @@ mod media;
 mod modbus;
 mod modbus_write;
 mod overtake;
+mod simulate;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

@@ -52,52 +52,60 @@ fn what_the_default_file_offers_is_sound_too() {
 }
 
 #[test]
-fn the_modbus_example_is_sound_as_it_is() {
-    let loaded =
-        config::load(&shipped("example-modbus.yaml")).unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!(loaded.warnings, []);
-    let wires = loaded.config.connections;
-    let meter = &wires[0].devices[0];
-    assert_eq!(
-        (meter.name.as_str(), meter.max_gap, meter.groups.len()),
-        ("meter1", 8, 2)
-    );
-    // A tag with an interval of its own is sent apart, to the same topic.
-    let chiller = &wires[1].devices[0];
-    assert_eq!(chiller.groups.len(), 2);
-    assert_eq!(chiller.groups[0].payload, chiller.groups[1].payload);
+fn every_example_is_sound_as_it_is_but_for_certificates() {
+    let folder = shipped("examples");
+    let files = std::fs::read_dir(folder).unwrap();
+    let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 5, "{files:?}");
+    for file in files.iter().filter(|file| !file.ends_with("cloud.yaml")) {
+        let loaded = config::load(file).unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(loaded.warnings, [], "{}", file.display());
+    }
 }
 
 #[test]
-fn the_serial_example_is_sound_as_it_is() {
-    let loaded =
-        config::load(&shipped("example-serial.yaml")).unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!(loaded.warnings, []);
-    let [scale, reader] = &loaded.config.instruments[..] else {
-        panic!("{:?}", loaded.config.instruments);
+fn the_examples_mean_what_their_comments_say() {
+    let load = |name: &str| {
+        config::load(&shipped("examples").join(name))
+            .unwrap()
+            .config
     };
-    assert_eq!(scale.port.to_string(), "/dev/ttyAMA1 at 4800 7E1");
+    let meters = load("meters.yaml").connections;
+    let own = &meters[0].devices[2];
+    assert_eq!(
+        (own.name.as_str(), own.max_gap, own.groups.len()),
+        ("press2", 8, 2)
+    );
+    assert_eq!(
+        meters[1].devices[0].groups.len(),
+        3,
+        "two of the template and one of its own"
+    );
+    // A tag with an interval of its own is sent apart, to the same topic.
+    let chiller = &load("plc.yaml").connections[1].devices[0];
+    assert_eq!(chiller.groups.len(), 2);
+    assert_eq!(chiller.groups[0].payload, chiller.groups[1].payload);
     let topic = |text: &str| TopicName::try_from(text).unwrap();
+    let scales = load("scales.yaml").instruments;
+    assert_eq!(scales[1].port.to_string(), "/dev/ttyAMA2 at 4800 7E1");
     assert_eq!(
-        scale.instrument.payload,
-        Payload::Json(topic("packing/scale1/reading"))
+        scales[0].instrument.payload,
+        Payload::Json(topic("packing/floor/reading"))
     );
-    assert_eq!(
-        reader.instrument.topics,
-        [topic("packing/reader1/reading/code")]
-    );
-    assert_eq!(reader.instrument.payload, Payload::Value);
+    let reader = &load("barcode.yaml").instruments[0].instrument;
+    assert_eq!(reader.topics, [topic("packing/reader1/reading/code")]);
+    assert_eq!(reader.payload, Payload::Value);
 }
 
 #[test]
 fn the_bridge_example_lacks_nothing_but_the_certificates() {
-    let faults = config::load(&shipped("example-bridge.yaml")).unwrap_err();
+    let faults = config::load(&shipped("examples/cloud.yaml")).unwrap_err();
     let codes: Vec<_> = faults.list.iter().map(|fault| fault.code).collect();
     assert_eq!(codes, [config::Code::MissingFile; 3]);
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("fieldgate.yaml");
-    std::fs::copy(shipped("example-bridge.yaml"), &file).unwrap();
+    std::fs::copy(shipped("examples/cloud.yaml"), &file).unwrap();
     std::fs::create_dir(folder.path().join("certs")).unwrap();
     for name in ["cloud-ca.pem", "device.crt", "device.key"] {
         std::fs::write(folder.path().join("certs").join(name), "PEM").unwrap();

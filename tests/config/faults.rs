@@ -835,7 +835,8 @@ fn fg021_names_that_nothing_has() {
         faults(text),
         [
             "3:28 FG021 devices[0].connection: there is no connection `lien1` (did you mean `line1`?)",
-            "3:57 FG021 devices[0].template: there is no template `no` (add the template; there is none yet)",
+            "3:57 FG021 devices[0].template: there is no template `no` (there are: carlo_gavazzi_em340, \
+             eastron_sdm120, eastron_sdm630, growatt_hybrid, schneider_iem3000, sunspec_inverter, sunspec_inverter_65)",
         ]
     );
 }

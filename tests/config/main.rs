@@ -15,4 +15,5 @@ mod faults;
 mod mutations;
 mod profiles;
 mod support;
+mod templates;
 mod values;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fieldgate::config::{self, Environment, Faults, Loaded};
 
@@ -19,10 +19,15 @@ impl Environment for Surroundings {
         self.variables.get(name).map(|text| (*text).to_owned())
     }
 
-    fn read(&self, path: &Path) -> io::Result<String> {
+    fn read(&self, path: &Path, _: u64) -> io::Result<String> {
         let text = path.to_str().and_then(|path| self.texts.get(path));
         text.map(|text| (*text).to_owned())
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn yaml_files(&self, folder: &Path, _: usize) -> io::Result<Vec<PathBuf>> {
+        let files = self.texts.keys().map(PathBuf::from);
+        Ok(files.filter(|file| file.parent() == Some(folder)).collect())
     }
 
     fn is_file(&self, path: &Path) -> bool {

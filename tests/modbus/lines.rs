@@ -20,6 +20,7 @@ fn connection(wire: WireOptions, devices: Vec<DeviceOptions>) -> ConnectionOptio
         name: "line".to_owned(),
         wire,
         devices,
+        splits_file: None,
     }
 }
 
@@ -87,4 +88,24 @@ async fn one_dead_unit_among_ten_costs_the_others_a_timeout_a_back_off() {
     println!("{readings} readings of nine units while the dead one was asked 3 times");
     // One timeout of 200 ms a second leaves nine units time for far more than one reading each.
     assert!(readings >= 3 * names.len(), "{readings}");
+}
+
+#[tokio::test]
+async fn simulated_units_share_a_line_and_one_that_is_not_there_is_silent() {
+    use fieldgate::simulator::SimulatedTable::HoldingRegisters;
+    use fieldgate::simulator::{DeviceMap, Signal, Simulator};
+    let folder = TempDir::new().unwrap();
+    let name = folder.path().join("adapter");
+    let unit = |unit: u8| {
+        let words = vec![100 * u16::from(unit)];
+        DeviceMap::new(unit).with(HoldingRegisters, 100, Signal::Words(words))
+    };
+    let terminal = Terminal::plug_in(&name).unwrap();
+    let _simulator = Simulator::on_line(terminal, vec![unit(1), unit(2)]);
+    let devices = vec![one("d1", 1), one("d2", 2), hasty(one("d3", 3))];
+    let mut running = start(connection(line(&name), devices));
+    assert_eq!(running.next("g/d1/g").await["values"], json!({"a": 100}));
+    assert_eq!(running.next("g/d2/g").await["values"], json!({"a": 200}));
+    let absent = running.next("g/d3/g").await;
+    assert_eq!(absent["bad"], json!({"a": "timeout"}));
 }

@@ -14,5 +14,6 @@ mod oracle;
 mod outages;
 mod secure;
 mod support;
+mod templates;
 mod values;
 mod writes;

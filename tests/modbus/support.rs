@@ -64,20 +64,31 @@ impl Running {
 
     /// The first message to `topic` that `accept` takes.
     pub async fn until(&mut self, topic: &str, accept: impl Fn(&Json) -> bool) -> Json {
-        let found = tokio::time::timeout(PATIENCE, async {
-            loop {
-                let message = self.messages.recv().await.expect("the adapter has ended");
-                if message.topic.as_str() == topic {
-                    let json = serde_json::from_slice(&message.payload).unwrap();
-                    if accept(&json) {
-                        return json;
-                    }
-                }
-            }
-        });
+        let found = self.find(|to, json| to == topic && accept(json));
+        let found = tokio::time::timeout(PATIENCE, found).await;
         found
-            .await
             .unwrap_or_else(|_| panic!("no such message to {topic}"))
+            .1
+    }
+
+    /// The next message to a topic that `accept` takes, and that topic.
+    pub async fn next_to(&mut self, accept: impl Fn(&str) -> bool) -> (String, Json) {
+        let found = self.find(|to, _| accept(to));
+        tokio::time::timeout(PATIENCE, found)
+            .await
+            .expect("no such message")
+    }
+
+    async fn find(&mut self, accept: impl Fn(&str, &Json) -> bool) -> (String, Json) {
+        loop {
+            let message = self.messages.recv().await.expect("the adapter has ended");
+            let topic = message.topic.as_str();
+            // A bare value may be empty.
+            let json = serde_json::from_slice(&message.payload).unwrap_or_default();
+            if accept(topic, &json) {
+                return (topic.to_owned(), json);
+            }
+        }
     }
 }
 
@@ -157,6 +168,7 @@ pub fn connection(address: SocketAddr, devices: Vec<DeviceOptions>) -> Connectio
         name: "line".to_owned(),
         wire: WireOptions::ModbusTcp(tcp(address)),
         devices,
+        splits_file: None,
     }
 }
 
@@ -209,6 +221,7 @@ impl Wired {
             name: "line".to_owned(),
             wire: self.wire.clone(),
             devices,
+            splits_file: None,
         }
     }
 }

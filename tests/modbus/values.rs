@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fieldgate::adapter::{Payload, Table, TagOptions, TagType};
+use fieldgate::adapter::{ConnectionOptions, DeviceOptions, Payload, Table, TagOptions, TagType};
 use fieldgate::simulator::{DeviceMap, Signal, SimulatedTable, Simulator};
 use fieldgate::value::{ByteOrder, Deadband, Meaning, Value};
 use serde_json::json;
@@ -200,5 +200,36 @@ async fn only_changes_are_published_where_that_is_wanted() {
     for number in [1, 11, 21, 31] {
         let message = running.next("g/d/g").await;
         assert_eq!(message["values"], json!({"n": number, "same": 7}));
+    }
+}
+
+#[tokio::test]
+async fn what_a_device_refuses_is_not_asked_again_after_a_restart() {
+    let holes = DeviceMap::new(1)
+        .with(SimulatedTable::HoldingRegisters, 0, Signal::Words(vec![5]))
+        .with(SimulatedTable::HoldingRegisters, 9, Signal::Words(vec![6]));
+    let (address, _simulator) = Simulator::bind(LOOPBACK, vec![holes]).await.unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("splits").join("line.json");
+    for refusals in [1, 0] {
+        let tags = vec![word("a", 0), word("b", 9)];
+        let meter = DeviceOptions {
+            max_gap: 10,
+            ..device("m", 1, vec![group("m", "g", 10, tags)])
+        };
+        let mut running = start(ConnectionOptions {
+            splits_file: Some(file.clone()),
+            ..connection(address, vec![meter])
+        });
+        let read = running.until("g/m/g", |json| json["bad"].is_null()).await;
+        assert_eq!(read["values"], json!({"a": 5, "b": 6}));
+        let told = running.adapter.status().borrow().devices[0].status.clone();
+        assert_eq!(told.exceptions, refusals);
+        // It is written beside the polls.
+        while !file.exists() {
+            running.next("g/m/g").await;
+        }
+        running.shutdown.request();
+        running.shutdown.finished().await;
     }
 }

@@ -1,17 +1,20 @@
-"""A Modbus TCP device for the rigs: pymodbus's server, unit 1. Arguments: PORT MODE_FILE READS_FILE OPENS_FILE.
+"""A Modbus device for the rigs: pymodbus's server, unit 1; no other answers. Arguments: WAY PLACE MODE_FILE READS_FILE OPENS_FILE.
+
+WAY is tcp or rtu_over_tcp, then PLACE is a port; or rtu, then it is a serial port.
 
 Input registers 1000-1001 count, high word first: each request that reads them gets the next number, which is written
 to READS_FILE with the time in ms, so that a rig can tell which reading is missing and when it was made. The count
-goes on after a restart. OPENS_FILE has the time in ms of each new connection. The other registers are constant: see
-TABLES.
+goes on after a restart. Behind them are the low words of its multiples by MULTIPLIERS. OPENS_FILE has the time in ms
+of each new connection. The other registers are constant: see TABLES.
 
 MODE_FILE holds how requests are answered from now on:
   ok         as the standard has it
   silent     not at all
-  short      with one register less than was asked for
-  unit       in the name of another unit
-  late       each reply only when the next request comes on the same connection, under its old transaction id
+  short      with one register less than was asked for; over Modbus TCP only
+  unit       in the name of another unit; over Modbus TCP only
+  late       each reply only when the next request comes on the same connection, and as it was
   exception  with exception 04, server device failure
+  old        with the count before
 """
 
 import asyncio
@@ -20,10 +23,12 @@ import time
 from pathlib import Path
 
 from pymodbus.constants import ExcCodes
-from pymodbus.server import ModbusTcpServer
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 COUNTER = 1000
+MULTIPLIERS = (1, 3, 7919, 40503)
 
 
 def now_ms():
@@ -46,7 +51,7 @@ def tables():
         SimData(62, values=[0xAD41, 0x3333], datatype=DataType.REGISTERS),  # 21.65 as BADC
         SimData(64, values=[0x3333, 0xAD41], datatype=DataType.REGISTERS),  # 21.65 as DCBA
     ]
-    counter = [SimData(COUNTER, values=[0, 0], datatype=DataType.REGISTERS)]
+    counter = [SimData(COUNTER, values=[0] * (2 + len(MULTIPLIERS)), datatype=DataType.REGISTERS)]
     bits = [SimData(0, values=[True, False, True, True, False, False, True, False], datatype=DataType.BITS)]
     inputs = [SimData(0, values=[0xFFFE, 1234], datatype=DataType.REGISTERS), *counter]
     inverse = [SimData(0, values=[False, True] * 4, datatype=DataType.BITS)]
@@ -56,7 +61,8 @@ def tables():
 class Answers:
     """What the server calls for each request and reply."""
 
-    def __init__(self, mode_file, reads_file, opens_file):
+    def __init__(self, unit_at, mode_file, reads_file, opens_file):
+        self.unit_at = unit_at  # in the bytes of a reply
         self.mode_file = mode_file
         self.reads_file = reads_file
         self.opens_file = opens_file
@@ -73,7 +79,10 @@ class Answers:
         if function == 4 and address <= COUNTER < address + count:
             self.count += 1
             at = COUNTER - start
-            registers[at : at + 2] = [self.count >> 16, self.count & 0xFFFF]
+            count = self.count - (self.mode() == "old")
+            words = [count >> 16, count, *(count * by for by in MULTIPLIERS)]
+            wanted = slice(at, min(at + len(words), len(registers)))
+            registers[wanted] = [word & 0xFFFF for word in words][: wanted.stop - at]
             with self.reads_file.open("a") as reads:
                 reads.write(f"{self.count} {now_ms()}\n")
         return None
@@ -87,6 +96,9 @@ class Answers:
     def packet(self, sending, data):
         if not sending:
             return data
+        # The server refuses in the name of units that are not there, whatever it is told to ignore.
+        if data[self.unit_at : self.unit_at + 1] != b"\x01":
+            return b""
         match self.mode():
             case "silent":
                 return b""
@@ -101,16 +113,19 @@ class Answers:
 
 
 async def main():
-    port, *files = sys.argv[1:]
-    answers = Answers(*map(Path, files))
+    way, place, *files = sys.argv[1:]
+    answers = Answers(6 if way == "tcp" else 0, *map(Path, files))
     device = SimDevice(1, simdata=tables(), action=answers.access)
-    server = ModbusTcpServer(
-        device,
-        address=("127.0.0.1", int(port)),
-        ignore_missing_devices=True,
-        trace_packet=answers.packet,
-        trace_connect=answers.connection,
-    )
+    options = {
+        "framer": FramerType.SOCKET if way == "tcp" else FramerType.RTU,
+        "ignore_missing_devices": True,
+        "trace_packet": answers.packet,
+        "trace_connect": answers.connection,
+    }
+    if way == "rtu":
+        server = ModbusSerialServer(device, port=place, baudrate=115_200, **options)
+    else:
+        server = ModbusTcpServer(device, address=("127.0.0.1", int(place)), **options)
     await server.serve_forever()
 
 

@@ -320,17 +320,20 @@ bridges:
 
 
 class Device:
-    """A Modbus TCP device of pymodbus, in a process of its own: see device.py for its registers."""
+    """A Modbus device of pymodbus, in a process of its own: see device.py for its registers.
 
-    def __init__(self, site):
-        self.port = free_port()
+    Over `tcp` and `rtu_over_tcp` it has a `port`; over `rtu` it is on the serial port `line`.
+    """
+
+    def __init__(self, site, way="tcp", line=None):
+        self.port = None if line else free_port()
         self.mode_file = site.write("device-mode", "ok")
         self.reads_file = site.folder / "device-reads"
         self.opens_file = site.folder / "device-opens"
         script = Path(__file__).with_name("device.py")
-        command = [sys.executable, script, self.port, self.mode_file, self.reads_file, self.opens_file]
-        self.process = site.process("device", command)
-        self.process.wait_for_port(self.port)
+        files = [self.mode_file, self.reads_file, self.opens_file]
+        self.process = site.process("device", [sys.executable, script, way, line or self.port, *files])
+        self._wait()
 
     def mode(self, mode):
         """How it answers from now on: see device.py."""
@@ -340,7 +343,11 @@ class Device:
 
     def start(self):
         self.process.start()
-        self.process.wait_for_port(self.port)
+        self._wait()
+
+    def _wait(self):
+        if self.port:
+            self.process.wait_for_port(self.port)
 
     def reads(self):
         """{count: stamp in ms}: what the counting register answered, and when."""

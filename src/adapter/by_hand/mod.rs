@@ -95,6 +95,7 @@ impl ByHand {
             name: wire.to_string(),
             wire,
             devices: Vec::new(),
+            splits_file: None,
         };
         let units = usize::from(u8::MAX) + 1;
         Self {

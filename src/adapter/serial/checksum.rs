@@ -112,6 +112,24 @@ impl Checksum {
         self.read(written) == Some(i64::from(self.kind.of(bytes)))
     }
 
+    /// Writes the checksum of `frame` into its place there; where it ends the frame, behind what is given.
+    ///
+    /// # Errors
+    /// Where such a frame cannot have it.
+    pub fn seal(&self, frame: &mut Vec<u8>) -> Result<(), ChecksumError> {
+        let given = frame.len();
+        if self.at.is_none() {
+            frame.resize(given + self.digits(), 0);
+        }
+        let places = self.places(frame.len());
+        let (over, at) = places.inspect_err(|_| frame.truncate(given))?;
+        let sum = self.kind.of(frame.get(over).unwrap_or_default());
+        if let Some(place) = frame.get_mut(at) {
+            place.copy_from_slice(&self.written(sum));
+        }
+        Ok(())
+    }
+
     /// Whether a frame of so many bytes can have it.
     ///
     /// # Errors
@@ -123,10 +141,7 @@ impl Checksum {
     /// The bytes that it is over, and those that it is.
     fn places(&self, length: usize) -> Result<(Range<usize>, Range<usize>), ChecksumError> {
         let over = self.over.range(length).ok_or(ChecksumError::Range)?;
-        let digits = match self.encoding {
-            Encoding::Hex(_) => 2 * self.kind.width(),
-            Encoding::Binary(_) => self.kind.width(),
-        };
+        let digits = self.digits();
         let from = match self.at {
             Some(at) => place(at, length),
             None => length.checked_sub(digits),
@@ -139,6 +154,31 @@ impl Checksum {
             return Err(ChecksumError::Itself);
         }
         Ok((over, at))
+    }
+
+    /// Bytes that it takes in the frame.
+    fn digits(&self) -> usize {
+        match self.encoding {
+            Encoding::Hex(_) => 2 * self.kind.width(),
+            Encoding::Binary(_) => self.kind.width(),
+        }
+    }
+
+    /// The bytes that say `sum`.
+    fn written(&self, sum: u16) -> Vec<u8> {
+        let skipped = 2 - self.kind.width();
+        let mut bytes: Vec<u8> = sum.to_be_bytes().into_iter().skip(skipped).collect();
+        let (Encoding::Hex(endian) | Encoding::Binary(endian)) = self.encoding;
+        if endian == Endian::Little {
+            bytes.reverse();
+        }
+        match self.encoding {
+            Encoding::Binary(_) => bytes,
+            Encoding::Hex(_) => bytes
+                .iter()
+                .flat_map(|byte| format!("{byte:02X}").into_bytes())
+                .collect(),
+        }
     }
 
     fn read(&self, written: &[u8]) -> Option<i64> {

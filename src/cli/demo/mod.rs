@@ -2,15 +2,15 @@
 //! is computed from what the stand-in upstream received.
 //!
 //! ```text
-//! simulated Modbus TCP device --> gateway --> a link that can be cut --> stand-in upstream, mutual TLS
-//! numbered MQTT publisher     -->
+//! simulated devices       --> gateway --> a link that can be cut --> stand-in upstream, mutual TLS
+//! numbered MQTT publisher -->
 //! ```
 //!
-//! The gateway is started from a YAML file like anybody's; only the device, the publisher, the link and the upstream
+//! The gateway is started from a YAML file like anybody's; only the devices, the publisher, the link and the upstream
 //! are the demo's own. The upstream is our broker a second time, on another port.
 
 mod certificates;
-mod device;
+mod devices;
 mod publisher;
 mod relay;
 mod story;

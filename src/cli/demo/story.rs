@@ -1,6 +1,6 @@
 //! The demo from beginning to end: start everything, let it flow, cut the link, mend it, drain, compare.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,20 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Arguments;
 use super::certificates::{self, CertificateError, Certificates};
-use super::device::Device;
+use super::devices::Devices;
 use super::publisher::{Publisher, PublisherError};
 use super::relay::Relay;
 use super::say;
-use super::tally::{Item, Verdict};
+use super::tally::{Item, Source, Verdict};
 use super::upstream::Upstream;
 use crate::app::{FileFaults, Gateway, Prepared, StartError};
 use crate::broker::{Link, LinkClosed, LinkOptions, Origin};
 use crate::cli::run::StopSignals;
 use crate::config;
 use crate::listener::ListenError;
-use crate::mqtt::QoS;
+use crate::mqtt::{Message, QoS};
 use crate::status::{BridgeStatus, LinkState};
-use crate::topic::{TopicError, TopicFilter};
+use crate::topic::{TopicError, TopicFilter, TopicName};
 
 /// The backlog counts as stuck when the upstream received nothing for so many seconds.
 const STUCK_AFTER: u32 = 30;
@@ -35,7 +35,7 @@ pub(super) enum DemoError {
     Certificates(#[from] CertificateError),
     #[error("its own configuration is at fault, which is our mistake:\n{0}")]
     Config(config::Faults),
-    #[error("the simulated device: {0}")]
+    #[error("the simulated devices: {0}")]
     Device(std::io::Error),
     #[error("its own files are at fault, which is our mistake:\n{0}")]
     Files(#[from] FileFaults),
@@ -68,7 +68,7 @@ pub(super) enum DemoError {
 /// Everything that runs.
 struct Stage {
     gateway: Gateway,
-    device: Device,
+    devices: Devices,
     relay: Relay,
     upstream: Upstream,
     watcher: Link,
@@ -89,8 +89,9 @@ pub(super) async fn tell(arguments: &Arguments) -> Result<Verdict, DemoError> {
         .into_iter()
         .map(Item::Numbered)
         .collect();
+    stage.devices.fall_silent().await;
     stage.gateway.stop_sources().await;
-    published.extend(stage.device.readings().map(Item::Reading));
+    published.extend(stage.devices.readings());
     stage.relay.cut(false);
     say(format_args!(
         "{}: messages stop, the backlog drains",
@@ -115,18 +116,12 @@ impl Stage {
     async fn set(qos: QoS) -> Result<Self, DemoError> {
         let folder = tempfile::tempdir().map_err(DemoError::Folder)?;
         let certificates = certificates::make(folder.path())?;
-        let device = Device::start().await?;
+        let devices = Devices::start(folder.path()).await?;
         let upstream = Upstream::start(&certificates).await?;
         let relay = Relay::start(upstream.address())
             .await
             .map_err(DemoError::Relay)?;
-        let file = write_config(
-            folder.path(),
-            device.address(),
-            relay.address(),
-            &certificates,
-            qos,
-        )?;
+        let file = write_config(folder.path(), &devices, relay.address(), &certificates, qos)?;
         let loaded = config::load(&file).map_err(DemoError::Config)?;
         let gateway = Gateway::start(Prepared::new(
             loaded.config,
@@ -139,11 +134,13 @@ impl Stage {
         };
         let mut watcher = gateway.broker().link(options).await?;
         watcher
-            .subscribe(TopicFilter::try_from("demo/press/status")?, QoS::AtMostOnce)
+            .subscribe(TopicFilter::try_from("demo/+/+")?, QoS::AtMostOnce)
             .await?;
         say(format_args!(
-            "device      Modbus TCP on {}",
-            device.address()
+            "devices     Modbus TCP on {}, Modbus RTU on {}, a serial scale on {}",
+            devices.press_address,
+            devices.meter_port.display(),
+            devices.scale_port.display()
         ));
         say(format_args!(
             "gateway     {} (MQTT on {})",
@@ -161,7 +158,7 @@ impl Stage {
         ));
         Ok(Self {
             gateway,
-            device,
+            devices,
             relay,
             upstream,
             watcher,
@@ -185,12 +182,17 @@ impl Stage {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let started = tick.tick().await;
         let cut_from = started + (whole - cut) / 2;
-        let mut values = "no reading yet".to_owned();
+        let mut values = BTreeMap::new();
         let (mut cut_now, mut seen) = (false, 0);
         loop {
             tokio::select! {
                 () = signals.asked() => return Ok(true),
-                message = self.watcher.receive() => values = values_of(&message?.payload),
+                message = self.watcher.receive() => {
+                    let message = message?;
+                    if let Some(value) = value_of(&message) {
+                        values.insert(message.topic, value);
+                    }
+                }
                 now = tick.tick() => {
                     if now >= started + whole {
                         return Ok(false);
@@ -202,7 +204,7 @@ impl Stage {
                         say(format_args!("{}", if cut_now { "the link is cut" } else { "the link is mended" }));
                     }
                     let total = self.gateway.broker().stats().received;
-                    say(format_args!("{:>4} s  {}  {values}  {} msg/s", (now - started).as_secs(), self.line(), total - seen));
+                    say(format_args!("{:>4} s  {}  {}  {} msg/s", (now - started).as_secs(), self.line(), shown(&values), total - seen));
                     seen = total;
                 }
             }
@@ -267,28 +269,36 @@ fn addresses(gateway: &Gateway) -> String {
         .join(", ")
 }
 
-/// The values of a group's payload in the words of a person.
-fn values_of(payload: &[u8]) -> String {
-    let body: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
-    let list = |key: &str| {
-        let fields = body.get(key).and_then(|fields| fields.as_object());
-        fields
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| format!("{name} {value}"))
-            .collect::<Vec<_>>()
+/// What is shown of a device.
+const SHOWN: [(Source, &str, &str); 3] = [
+    (Source::Press, "temperature", "degC"),
+    (Source::Meter, "voltage", "V"),
+    (Source::Scale, "weight", "kg"),
+];
+
+/// What a reading says in the words of a person; `None`: it is none of a device.
+fn value_of(message: &Message) -> Option<String> {
+    let source = Source::of(message.topic.as_str())?;
+    let (_, tag, unit) = SHOWN.into_iter().find(|(of, ..)| *of == source)?;
+    let body: serde_json::Value = serde_json::from_slice(&message.payload).ok()?;
+    let text = match body.pointer(&format!("/values/{tag}")) {
+        Some(value) => format!("{value} {unit}"),
+        None => format!("BAD {}", body.pointer(&format!("/bad/{tag}"))?),
     };
-    let bad = list("bad").into_iter().map(|tag| format!("BAD {tag}"));
-    list("values")
-        .into_iter()
-        .chain(bad)
-        .collect::<Vec<_>>()
-        .join("  ")
+    Some(format!("{} {text}", source.name()))
+}
+
+fn shown(values: &BTreeMap<TopicName, String>) -> String {
+    if values.is_empty() {
+        return "no reading yet".to_owned();
+    }
+    let values: Vec<&str> = values.values().map(String::as_str).collect();
+    values.join("  ")
 }
 
 fn write_config(
     folder: &Path,
-    device: SocketAddr,
+    devices: &Devices,
     link: SocketAddr,
     certificates: &Certificates,
     qos: QoS,
@@ -297,7 +307,9 @@ fn write_config(
         include_str!("demo.yaml.in"),
         data = folder.join("data").display(),
         qos = qos as u8,
-        device_port = device.port(),
+        press_port = devices.press_address.port(),
+        meter_port = devices.meter_port.display(),
+        scale_port = devices.scale_port.display(),
         link_port = link.port(),
         ca = certificates.authority.display(),
         certificate = certificates.gateway.0.display(),

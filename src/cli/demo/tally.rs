@@ -5,11 +5,41 @@ use std::fmt;
 
 use crate::mqtt::QoS;
 
+/// A device of the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Source {
+    /// By Modbus TCP.
+    Press,
+    /// By Modbus RTU.
+    Meter,
+    /// In lines of its own.
+    Scale,
+}
+
+impl Source {
+    pub(super) const ALL: [Self; 3] = [Self::Press, Self::Meter, Self::Scale];
+
+    /// Its name in topics, as in `demo.yaml.in`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Press => "press",
+            Self::Meter => "meter",
+            Self::Scale => "scale",
+        }
+    }
+
+    /// The device whose name is a level of `topic`.
+    pub(super) fn of(topic: &str) -> Option<Self> {
+        let mut levels = topic.split('/');
+        levels.find_map(|level| Self::ALL.into_iter().find(|source| source.name() == level))
+    }
+}
+
 /// One message of the demo, by what its payload says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Item {
-    /// A reading of the device: the counter it carries. The device counts how often it was read.
-    Reading(u64),
+    /// A reading of a device: the counter it carries. Each device counts how often it was read.
+    Reading(Source, u64),
     /// A message of the numbered publisher.
     Numbered(u64),
 }
@@ -119,9 +149,14 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_lost_and_what_came_twice_is_duplicated() {
-        let published = BTreeSet::from([Item::Reading(1), Item::Reading(2), Item::Numbered(1)]);
+        let published = BTreeSet::from([
+            Item::Reading(Source::Press, 1),
+            Item::Reading(Source::Meter, 1),
+            Item::Numbered(1),
+        ]);
         let mut received = Received::default();
-        for item in [Item::Reading(1), Item::Numbered(1), Item::Numbered(1)] {
+        let press = Item::Reading(Source::Press, 1);
+        for item in [press, Item::Numbered(1), Item::Numbered(1)] {
             received.add(item, None);
         }
         let verdict = Verdict::of(&published, &received, QoS::AtLeastOnce);

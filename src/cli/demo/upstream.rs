@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::certificates::Certificates;
 use super::story::DemoError;
-use super::tally::{Item, Received};
+use super::tally::{Item, Received, Source};
 use crate::auth::{Authenticator, Users};
 use crate::bridge::ID_PROPERTY;
 use crate::broker::{Broker, BrokerHandle, BrokerOptions, Limits, Link, LinkOptions, Origin};
@@ -128,8 +128,6 @@ fn item(message: &Message) -> Option<Item> {
             .map(Item::Numbered);
     }
     let body: serde_json::Value = serde_json::from_slice(&message.payload).ok()?;
-    body.get("values")?
-        .get("counter")?
-        .as_u64()
-        .map(Item::Reading)
+    let count = body.get("values")?.get("counter")?.as_u64()?;
+    Some(Item::Reading(Source::of(message.topic.as_str())?, count))
 }

@@ -93,6 +93,7 @@ impl Reach {
                     name: self.target.clone(),
                     wire: self.wire.wire(&self.target)?,
                     devices: Vec::new(),
+                    splits_file: None,
                 };
                 (connection, (UnitId(1), TIMEOUT, RETRIES))
             }

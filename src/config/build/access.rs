@@ -6,6 +6,7 @@ use super::topics::bad_template;
 use super::{each, texts};
 use crate::auth::{AccessEntry, AccessOptions, LEVELS_MAX, PLACEHOLDERS, Who};
 use crate::config::context::Context;
+use crate::config::environment::SUBSTITUTE_BYTES_MAX;
 use crate::config::error::Code;
 use crate::config::excerpt::quoted;
 use crate::config::place::Place;
@@ -81,7 +82,7 @@ impl Logins<'_> {
         let Some(file) = self.users_file else {
             return Some(Vec::new());
         };
-        let text = context.environment.read(file).ok()?;
+        let text = context.environment.read(file, SUBSTITUTE_BYTES_MAX).ok()?;
         let lines = text.lines().map(str::trim);
         let users = lines.filter(|line| !line.starts_with('#'));
         Some(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Names;
-use super::device::Asking;
+use super::asking::Asking;
 use super::tag::{GroupDraft, Publication, REGISTERS_MAX, Reading, Said, TagDraft};
 use super::together;
 use super::topics::{self, Writers};

@@ -130,6 +130,7 @@ fn wired(
             name: name.to_owned(),
             wire,
             devices: Vec::new(),
+            splits_file: None,
         })
     });
     (kind, wired)

@@ -1,14 +1,15 @@
-//! `defaults:`, `templates:`, `devices:`: what a device inherits, and what it reads.
+//! `defaults:`, `devices:`: what a device inherits, and what it reads.
 //!
 //! The nearest to the tag counts: tag, group, device, template, `defaults`, then what this file has as default.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::asking::{Asking, asking};
 use super::assembly::Assembly;
 use super::connection::{Wire, Wired, check_budgets, wires};
 use super::instrument;
 use super::tag::{GroupDraft, Publication, REGISTERS_MAX, Said, groups, publication};
+use super::template::Templates;
 use super::topics::Writers;
 use super::{Names, below, dangling, each, name, qos, time, wait};
 use crate::adapter::serial::InstrumentConnection;
@@ -19,74 +20,12 @@ use crate::config::excerpt::quoted;
 use crate::config::raw;
 use crate::config::section::Section;
 use crate::topic::TopicName;
-use crate::value::ByteOrder;
-
-/// How a device is asked; a device's own settings count before its template's.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Asking {
-    pub(super) byte_order: Option<ByteOrder>,
-    pub(super) max_registers: Option<u16>,
-    pub(super) max_gap: Option<u16>,
-    pub(super) response_timeout: Option<Duration>,
-    pub(super) retries: Option<u32>,
-    pub(super) request_delay: Option<Duration>,
-}
-
-/// The [`Asking`] of a device or a template.
-macro_rules! asking {
-    ($context:expr, $section:expr) => {{
-        let (context, section) = (&mut *$context, &$section);
-        let reply = Duration::from_millis(10)..=Duration::from_secs(60);
-        let pause = Duration::ZERO..=Duration::from_secs(60);
-        let count = |number: u16| number.to_string();
-        Asking {
-            byte_order: section.raw.byte_order.map(|word| word.0),
-            max_registers: section.within(
-                context,
-                "max_registers",
-                section.raw.max_registers,
-                1..=REGISTERS_MAX,
-                count,
-            ),
-            max_gap: section.within(
-                context,
-                "max_gap",
-                section.raw.max_gap,
-                0..=REGISTERS_MAX,
-                count,
-            ),
-            response_timeout: time(
-                context,
-                section,
-                "response_timeout",
-                section.raw.response_timeout,
-                reply,
-            ),
-            retries: section.within(context, "retries", section.raw.retries, 0..=10, |number| {
-                number.to_string()
-            }),
-            request_delay: time(
-                context,
-                section,
-                "request_delay",
-                section.raw.request_delay,
-                pause,
-            ),
-        }
-    }};
-}
-
-struct Template {
-    publication: Publication,
-    asking: Asking,
-    groups: Vec<GroupDraft>,
-}
 
 /// What all devices share while they are built.
 pub(super) struct Site<'a> {
     pub(super) gateway: &'a str,
     pub(super) defaults: Publication,
-    templates: BTreeMap<String, Template>,
+    templates: Templates,
     names: Names,
     pub(super) writers: Writers,
 }
@@ -102,7 +41,7 @@ pub(super) fn connections(
     let mut site = Site {
         gateway,
         defaults: publication!(context, defaults),
-        templates: templates(context, root),
+        templates: Templates::read(context, root),
         names: Names::default(),
         writers: Writers::default(),
     };
@@ -218,22 +157,6 @@ fn check_unit(
     }
 }
 
-fn templates(context: &mut Context<'_>, root: &Section<raw::Root>) -> BTreeMap<String, Template> {
-    let place = root.at("templates");
-    let mut templates = BTreeMap::new();
-    for (name, value) in root.raw.templates.iter().flatten() {
-        let Some(name) = name.as_str() else { continue };
-        let section = Section::<raw::Template>::read(context, value, place.key(name));
-        let template = Template {
-            publication: publication!(context, section),
-            asking: asking!(context, section),
-            groups: groups(context, section.raw.groups.as_ref(), &section.at("groups")),
-        };
-        templates.insert(name.to_owned(), template);
-    }
-    templates
-}
-
 fn device(
     context: &mut Context<'_>,
     site: &mut Site<'_>,
@@ -243,7 +166,7 @@ fn device(
     let name = device_name(context, site, section, "meter1");
     let unit_id = section.required(context, "unit_id", raw.unit_id, "1");
     let own = groups(context, raw.groups.as_ref(), &section.at("groups"));
-    let template = template(context, &site.templates, section);
+    let template = site.templates.of(context, section);
     let mut asking = asking!(context, *section);
     let mut publication = publication!(context, *section);
     if let Some(template) = template {
@@ -313,21 +236,6 @@ pub(super) fn offline_after(context: &mut Context<'_>, section: &Section<raw::De
     after.unwrap_or(3)
 }
 
-/// The template that the device names.
-fn template<'s>(
-    context: &mut Context<'_>,
-    templates: &'s BTreeMap<String, Template>,
-    section: &Section<raw::Device>,
-) -> Option<&'s Template> {
-    let name = section.raw.template.as_ref()?;
-    let template = templates.get(name);
-    if template.is_none() {
-        let known = templates.keys().map(String::as_str);
-        dangling(context, "template", name, &section.at("template"), known);
-    }
-    template
-}
-
 pub(super) fn probe_backoff(
     context: &mut Context<'_>,
     section: &Section<raw::Device>,
@@ -348,17 +256,4 @@ pub(super) fn probe_backoff(
         Duration::from_millis(100),
     );
     ProbeBackoff { min, max }
-}
-
-impl Asking {
-    fn over(self, base: Self) -> Self {
-        Self {
-            byte_order: self.byte_order.or(base.byte_order),
-            max_registers: self.max_registers.or(base.max_registers),
-            max_gap: self.max_gap.or(base.max_gap),
-            response_timeout: self.response_timeout.or(base.response_timeout),
-            retries: self.retries.or(base.retries),
-            request_delay: self.request_delay.or(base.request_delay),
-        }
-    }
 }

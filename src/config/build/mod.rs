@@ -3,6 +3,7 @@
 
 mod access;
 mod address;
+mod asking;
 mod assembly;
 mod backlog;
 mod bridge;
@@ -22,6 +23,7 @@ mod route;
 mod serial;
 mod store;
 mod tag;
+mod template;
 mod together;
 mod topics;
 mod websocket;
@@ -62,7 +64,11 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
     let mut gateway = gateway(context, &root);
     let broker = broker::broker(context, &root, &gateway.id);
     let store = store::store(context, &root);
-    let (connections, instruments) = device::connections(context, &root, &gateway.id);
+    let (mut connections, instruments) = device::connections(context, &root, &gateway.id);
+    for connection in &mut connections {
+        let file = format!("{}.json", connection.name);
+        connection.splits_file = Some(gateway.data_dir.join("splits").join(file));
+    }
     let bridges = bridge::bridges(context, &root, &gateway, &store, &broker.options.limits);
     if bridges.len() == root.raw.bridges.as_ref().map_or(0, Vec::len) {
         commands::check(context, &root.place, &connections, &instruments, &bridges);

@@ -114,6 +114,13 @@ pub(in crate::config) enum Rs485Mode {
     Kernel,
 }
 
+/// A file `templates/*.yaml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct TemplateFile {
+    pub(in crate::config) templates: Option<Mapping>,
+}
+
 /// An entry of `templates`: what a device may say of itself but for its name, connection and unit.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

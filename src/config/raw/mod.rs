@@ -14,7 +14,7 @@ pub(super) use broker::{
 pub(super) use device::{
     BigIntegers, Connection, Defaults, Device, Group, Kind, ModbusRtu, ModbusRtuOverTcp, ModbusTcp,
     ModbusTls, PayloadKind, ProbeBackoff, Publish, Rs485, Rs485Mode, SerialPort, Tag, Template,
-    Undated, Write,
+    TemplateFile, Undated, Write,
 };
 pub(super) use scalar::{AutoTime, Deadband, OneOf, Size, Time, Words, choose};
 pub(super) use serial::{
@@ -75,6 +75,7 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
             shape::<ModbusRtuOverTcp>(),
         ),
         ("connections[].serial", shape::<SerialPort>()),
+        ("templates/*.yaml", shape::<TemplateFile>()),
         ("templates.NAME", shape::<Template>()),
         ("devices[]", shape::<Device>()),
         ("devices[].probe_backoff", shape::<ProbeBackoff>()),

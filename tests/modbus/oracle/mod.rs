@@ -58,6 +58,7 @@ async fn read(reached: Reached, field: &Arc<Mutex<Field>>, readings: u64) {
         name: "line".to_owned(),
         wire: reached.wire,
         devices: devices(reached.timeout, reached.step_ms),
+        splits_file: None,
     };
     let (sender, mut enough) = mpsc::channel(1);
     let judge = Judge::new(Arc::clone(field), readings, sender);

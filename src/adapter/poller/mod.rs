@@ -1,16 +1,18 @@
-//! The actor of one wire: asks the schedule, makes the request, judges the reply, hands over the readings.
+//! The actor of one wire: asks the schedule, makes the request, judges the reply, hands over the readings. `writes` is what
+//! it does for commands, `splits` what it remembers over restarts.
 //!
 //! Invariants: exactly one outstanding request; nothing here waits for the broker (messages go into the outbox); every
 //! group has its say at its deadline, values or reasons; a tag's value comes from the reply of its own request.
+
+mod splits;
+mod writes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::command::CommandError;
 use super::cycle::{Cycle, Plans};
-use super::data::Data;
 use super::desk::WriteOrder;
 use super::health::Health;
 use super::modbus::{Ask, Attempt, Opener, Reply, Wire};
@@ -22,6 +24,7 @@ use super::reason::Reason;
 use super::refusal::{Change, Refusals, remedy};
 use super::said::{Report, Said};
 use super::schedule::{Job, Schedule, Step};
+use super::splits_file::SplitsFile;
 use super::start::AdapterStatus;
 use crate::clock;
 
@@ -29,9 +32,6 @@ use crate::clock;
 const NOTHING_TO_DO: Duration = Duration::from_secs(3600);
 /// Writes go before polls, but no flood of them may silence a line.
 const WRITES_IN_A_ROW: usize = 8;
-/// A device may take a moment until what was written can be read.
-const VERIFY_TRIES: u32 = 3;
-const VERIFY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The actor.
 #[derive(Debug)]
@@ -45,6 +45,9 @@ pub(super) struct Poller {
     /// By device and group.
     said: Vec<Vec<Said>>,
     refusals: Refusals,
+    splits: SplitsFile,
+    /// Something of it is not in the file.
+    is_cut_anew: bool,
     orders: mpsc::Receiver<WriteOrder>,
     outbox: Outbox,
     status: watch::Sender<AdapterStatus>,
@@ -77,6 +80,8 @@ impl Poller {
             cycles,
             said,
             refusals: Refusals::default(),
+            splits: SplitsFile::new(options.splits_file.clone()),
+            is_cut_anew: false,
             options,
             plans,
             orders,
@@ -87,6 +92,7 @@ impl Poller {
 
     /// Polls for ever; may be dropped at any point, which drops the connection too.
     pub(super) async fn run(mut self) {
+        self.recall().await;
         loop {
             for _ in 0..WRITES_IN_A_ROW {
                 match self.orders.try_recv() {
@@ -166,8 +172,12 @@ impl Poller {
         {
             self.log_refusal(job, request, change);
         }
+        self.is_cut_anew |= in_parts;
         if done {
             self.finish(job);
+            if self.is_cut_anew {
+                self.remember();
+            }
         }
     }
 
@@ -212,46 +222,6 @@ impl Poller {
             }
         }
         result
-    }
-
-    /// Does what a command asks for, once at most, and answers.
-    async fn write(&mut self, order: WriteOrder) {
-        let result = self.carry_out(&order).await;
-        if order.answer.send(result).is_err() {
-            tracing::debug!(connection = %self.options.name, "nobody waits for what became of a write");
-        }
-    }
-
-    async fn carry_out(&mut self, order: &WriteOrder) -> Result<Option<Data>, CommandError> {
-        let now = clock::now();
-        if order.until <= now {
-            return Err(CommandError::Expired);
-        }
-        let device = order.device;
-        if self.schedule.is_suspended(device) || self.wire.down_until(now).is_some() {
-            return Err(CommandError::Offline);
-        }
-        let failed = |reason| match reason {
-            Reason::Offline | Reason::ConnectFailed => CommandError::Offline,
-            reason => CommandError::Failed(reason),
-        };
-        let written = self
-            .request(device, Ask::Write(&order.request), false)
-            .await;
-        written.map_err(failed)?;
-        if !order.verify {
-            return Ok(None);
-        }
-        let read_back = order.request.read_back();
-        for _ in 0..VERIFY_TRIES {
-            let reply = self.request(device, Ask::Read(&read_back), true).await;
-            let data = reply.map_err(failed)?.data;
-            if order.request.is(&data) {
-                return Ok(Some(data));
-            }
-            tokio::time::sleep(VERIFY_PAUSE).await;
-        }
-        Err(CommandError::VerifyFailed)
     }
 
     /// Late replies are their units', whoever was asked when they came.
