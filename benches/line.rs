@@ -82,6 +82,7 @@ fn tag(table: Table, address: u16, kind: TagType) -> TagOptions {
         unit: None,
         write: None,
         topic: topic("tag"),
+        write: None,
     }
 }
 
