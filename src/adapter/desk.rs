@@ -129,6 +129,7 @@ impl<C: CommandSource> Desk<C> {
         let properties = message.properties.as_deref();
         let response = properties.and_then(|properties| properties.response_topic.as_ref());
         let may_read = |topic: &&TopicName| may_answer(topic, &message.topic, publisher.as_ref());
+        let sends_again = publisher.as_ref().is_some_and(|who| who.sends_again);
         let who = Who {
             device: place.device_name.to_owned(),
             name: place.name.to_owned(),
@@ -145,6 +146,9 @@ impl<C: CommandSource> Desk<C> {
         let decided = asked.and_then(|asked| {
             if message.retain {
                 return Err(CommandError::Retained);
+            }
+            if sends_again {
+                return Err(CommandError::SentAgain);
             }
             let action = self.book.decide(place, &asked.body)?;
             let left = lifetime(asked.ts, expiry, clock::wall(), action.ages)?;
@@ -261,6 +265,7 @@ mod tests {
                 rights: Some(Arc::new(Rights::allowing(&[], &[only]))),
                 ..Principal::default()
             },
+            sends_again: false,
         };
         let may = |text: &str| may_answer(&topic(text), &asked, Some(&publisher));
         assert!(may("replies/plc7"));

@@ -1,6 +1,7 @@
 //! P1: an acknowledgement waits until every log that took the message has covered it.
 
-use fieldgate::broker::core::LogId;
+use fieldgate::broker::Origin;
+use fieldgate::broker::core::{Effect, LogId};
 use fieldgate::mqtt::{Packet, Publish, QoS};
 use fieldgate::store::Seq;
 
@@ -111,6 +112,29 @@ fn the_answers_of_a_connection_that_is_gone_are_dropped() {
         ["log1 @2 up/b=1 q1"],
         "at least once: nobody can tell a resend from a new message"
     );
+}
+
+#[test]
+fn who_acts_on_a_message_is_told_that_it_may_have_come_before() {
+    let mut story = Story::new();
+    let device = story.connect_as(Origin::Device, v5("$device"));
+    story.subscribe(device, "gw/plc/set/+", QOS0);
+    let conn = story.client("p");
+    story.effects();
+    let sent = [(QOS1, false), (QOS1, true), (QOS2, false), (QOS2, true)];
+    for (id, (qos, dup)) in (1..).zip(sent) {
+        let command = Publish {
+            dup,
+            ..publish("gw/plc/set/speed", "1", qos, id)
+        };
+        story.packet(conn, Packet::Publish(command));
+        let effects = story.effects();
+        let told = effects.iter().find_map(|effect| match effect {
+            Effect::Command(command) => Some(command.publisher.sends_again),
+            _ => None,
+        });
+        assert_eq!(told, Some(dup), "{effects:?}");
+    }
 }
 
 #[test]

@@ -56,9 +56,15 @@ impl Bench {
     }
 
     async fn send(&self, message: Message) {
+        self.send_with(message, false).await;
+    }
+
+    /// DUP set, or not.
+    async fn send_with(&self, message: Message, dup: bool) {
         let publisher = Publisher {
             client_id: ByteString::from_static("hmi"),
             principal: Principal::default(),
+            sends_again: dup,
         };
         self.commands
             .send((message, Some(publisher)))
@@ -264,6 +270,10 @@ async fn what_must_not_be_done_is_refused_by_name_and_nothing_is_written() {
     bench.send(retained.clone()).await;
     let told = bench.told("chiller/set/level/result").await;
     assert_eq!(told, json!({"id": "old", "ok": false, "error": "retained"}));
+    let again = message("chiller/set/level", "1");
+    bench.send_with(again, true).await;
+    let told = bench.told("chiller/set/level/result").await;
+    assert_eq!(told, json!({"ok": false, "error": "sent_again"}));
     let mut late = message("chiller/set/level", "1");
     let properties = PublishProperties {
         message_expiry: Some(0),

@@ -9,6 +9,9 @@ pub enum CommandError {
     /// It came with RETAIN set: it may be the memory of a command.
     #[error("retained")]
     Retained,
+    /// It came with DUP set: the same may have been carried out when it first came.
+    #[error("sent_again")]
+    SentAgain,
     /// Older than its `max_age`, or its age is not known where it has to be.
     #[error("expired")]
     Expired,

@@ -3,7 +3,7 @@
 //! `asked` is what the message says, `book` what can be asked of the devices of one wire, `answer` what is told. What is
 //! done meanwhile, by whom and when, is up to the desk and to the actor of the wire.
 //!
-//! Invariants: a command that came from memory (RETAIN) or is too old is never done; what a tag does not hold, exactly,
+//! Invariants: a command that came from memory (RETAIN), may have come before (DUP) or is too old is never done; what a tag does not hold, exactly,
 //! is never written; an answer never becomes a command.
 
 mod answer;

@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use super::effect::{Command, Effect, Publisher};
 use super::held::{Held, Place, Queue, expired, packet_len};
-use super::publish::Source;
 use super::retained::Retained;
 use super::session::{Presence, Replay, Session, SessionKey};
+use super::source::Source;
 use super::store::AttachedStore;
 use super::{ConnId, CoreStats, Limits, Origin};
 use crate::mqtt::{Acknowledge, Message, Packet, PacketId, QoS, ReasonCode, SubscriptionIds};
@@ -87,6 +87,7 @@ impl Session {
             let publisher = Publisher {
                 client_id: source.client_id.clone(),
                 principal: source.principal.clone(),
+                sends_again: source.sends_again,
             };
             return out.effects.push(Effect::Command(Box::new(Command {
                 conn: connection.conn,

@@ -50,6 +50,8 @@ pub struct Publisher {
     pub client_id: ByteString,
     /// Its user, and what that may do.
     pub principal: Principal,
+    /// It has sent the message before and knows of no answer (DUP), so this may be the second time that it comes.
+    pub sends_again: bool,
 }
 
 /// One thing to do.

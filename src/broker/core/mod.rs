@@ -17,8 +17,7 @@
 //!
 //! Invariants. An answer leaves only when all of the store that it depends on is covered, and in the order of what was
 //! asked (P1); nothing leaves before the CONNACK. What takes a message is decided before anyone takes it. What is kept beyond the call that brought
-//! it owns its storage. Whatever a client does ends at worst its own connection. Everything that grows has its limit in
-//! [`Limits`].
+//! it owns its storage. Whatever a client does ends at worst its own connection. Everything that grows has its limit in [`Limits`].
 
 mod acknowledge;
 mod alias;
@@ -52,6 +51,7 @@ mod rows;
 mod session;
 mod share;
 mod shrink;
+mod source;
 mod stats;
 mod store;
 mod subscribe;

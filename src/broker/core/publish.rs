@@ -4,54 +4,17 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytestring::ByteString;
-
 use super::answers::{Reply, Tickets};
 use super::effect::{Act, Effect};
 use super::receivers::Receiver;
 use super::route::{late, mapped};
-use super::session::{Session, SessionKey};
+use super::session::SessionKey;
+use super::source::Source;
 use super::{Core, Durability, Limits, LogId, Origin};
-use crate::auth::Principal;
 use crate::mqtt::{Message, ProtocolVersion, Publish, QoS, ReasonCode};
 use crate::session::{Taken, Violation};
-use crate::store::{Mark, Record};
+use crate::store::Record;
 use crate::topic::TopicName;
-
-/// Who publishes.
-#[derive(Clone, Debug)]
-pub(super) struct Source {
-    pub(super) origin: Origin,
-    pub(super) client_id: ByteString,
-    pub(super) principal: Principal,
-    /// Kept with each copy, where a resend after a restart shall find out who has one.
-    pub(super) mark: Option<Mark>,
-    /// The logs that have a copy from before a restart, and their mark of it.
-    pub(super) marked: Vec<LogId>,
-    /// It will be answered, so it was asked for before whether anything is full. What is not passes a full backlog by.
-    pub(super) is_answered: bool,
-}
-
-impl Source {
-    pub(super) fn new(origin: Origin, client_id: ByteString) -> Self {
-        Self {
-            origin,
-            client_id,
-            principal: Principal::default(),
-            mark: None,
-            marked: Vec::new(),
-            is_answered: false,
-        }
-    }
-
-    fn of(origin: Origin, session: &Session, publish: &Publish) -> Self {
-        Self {
-            principal: session.principal.clone(),
-            is_answered: publish.packet_id.is_some() && !origin.has_no_resender(),
-            ..Self::new(origin, session.client_id.clone())
-        }
-    }
-}
 
 /// What became of a message.
 #[derive(Debug)]
@@ -79,7 +42,6 @@ impl Core {
         let retain_available = self.limits.retained_messages > 0;
         let granted = self.limits.topic_alias_maximum;
         let aliases = &mut connection.aliases;
-        let dup = publish.dup;
         let topic = aliases.resolve(publish.topic.take(), publish.topic_alias, granted)?;
         check(&publish, &topic, version, &self.limits)?;
         let mut source = Source::of(origin, session, &publish);
@@ -100,7 +62,7 @@ impl Core {
             && session.may_publish(&message.topic)
             && let Some(full) = self.obstacle(&source, &message)
         {
-            self.park(now, key, full, message.into_publish(Some(id)));
+            self.park(now, key, full, source.packet(message, id));
             return Ok(());
         }
         let Some(session) = self.sessions.get_mut(key.0) else {
@@ -127,7 +89,7 @@ impl Core {
             Taken::New | Taken::Restored => {
                 // An upstream that lost our session gives its ids anew: what it does not send again is not what was
                 // marked [MQTT-3.3.1-1].
-                if matches!(origin, Origin::Bridge(_)) && !dup {
+                if matches!(origin, Origin::Bridge(_)) && !source.sends_again {
                     source.marked.clear();
                 }
                 let (reason, tickets) = self.take(now, key, &source, message, version);

@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::Core;
 use super::groups::GroupKey;
 use super::held::{Held, Place};
-use super::publish::Source;
 use super::session::SessionKey;
+use super::source::Source;
 use super::subscriptions::Subscriber;
 use crate::mqtt::{Message, QoS, SubscriptionIds};
 

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use super::answers::Tickets;
 use super::effect::Effect;
-use super::publish::{Source, is_own};
+use super::publish::is_own;
 use super::session::{Presence, Session, SessionKey};
+use super::source::Source;
 use super::{Core, LogId, Origin};
 use crate::mqtt::{Message, QoS};
 use crate::store::{Mark, Seq, SessionNumber, StateChange, StoredPresence, StoredSession};

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 
 use super::answers::Tickets;
-use super::publish::Source;
 use super::session::{DelayedWill, Presence, SessionKey};
+use super::source::Source;
 use super::store::{stop_waiting, waits};
 use super::timeouts::Timeout;
 use super::{Core, Origin};
