@@ -1,11 +1,13 @@
-"""A Modbus device for the rigs: pymodbus's server, unit 1; no other answers. Arguments: WAY PLACE MODE_FILE READS_FILE OPENS_FILE.
+"""A Modbus device for the rigs: pymodbus's server, unit 1; no other answers. Arguments: WAY PLACE MODE_FILE READS_FILE OPENS_FILE
+WRITES_FILE.
 
 WAY is tcp or rtu_over_tcp, then PLACE is a port; or rtu, then it is a serial port.
 
 Input registers 1000-1001 count, high word first: each request that reads them gets the next number, which is written
 to READS_FILE with the time in ms, so that a rig can tell which reading is missing and when it was made. The count
 goes on after a restart. Behind them are the low words of its multiples by MULTIPLIERS. OPENS_FILE has the time in ms
-of each new connection. The other registers are constant: see TABLES.
+of each new connection. The other registers hold what they held at the start, see TABLES, until they are written;
+WRITES_FILE gets a line for each write that was done: the address, and the values.
 
 MODE_FILE holds how requests are answered from now on:
   ok         as the standard has it
@@ -61,11 +63,12 @@ def tables():
 class Answers:
     """What the server calls for each request and reply."""
 
-    def __init__(self, unit_at, mode_file, reads_file, opens_file):
+    def __init__(self, unit_at, mode_file, reads_file, opens_file, writes_file):
         self.unit_at = unit_at  # in the bytes of a reply
         self.mode_file = mode_file
         self.reads_file = reads_file
         self.opens_file = opens_file
+        self.writes_file = writes_file
         lines = reads_file.read_text().splitlines() if reads_file.exists() else []
         self.count = int(lines[-1].split()[0]) if lines else 0
         self.held = None
@@ -76,6 +79,9 @@ class Answers:
     async def access(self, function, start, address, count, registers, values):
         if self.mode() == "exception":
             return ExcCodes.DEVICE_FAILURE
+        if values is not None:
+            with self.writes_file.open("a") as writes:
+                writes.write(f"{address} {' '.join(str(int(value)) for value in values)}\n")
         if function == 4 and address <= COUNTER < address + count:
             self.count += 1
             at = COUNTER - start

@@ -330,8 +330,9 @@ class Device:
         self.mode_file = site.write("device-mode", "ok")
         self.reads_file = site.folder / "device-reads"
         self.opens_file = site.folder / "device-opens"
+        self.writes_file = site.folder / "device-writes"
         script = Path(__file__).with_name("device.py")
-        files = [self.mode_file, self.reads_file, self.opens_file]
+        files = [self.mode_file, self.reads_file, self.opens_file, self.writes_file]
         self.process = site.process("device", [sys.executable, script, way, line or self.port, *files])
         self._wait()
 
@@ -359,6 +360,11 @@ class Device:
     def opens(self):
         """Stamps in ms: when it was connected to."""
         return [int(stamp) for stamp in self.opens_file.read_text().split()]
+
+    def writes(self):
+        """[(address, values...)]: what was written, in order; a bit is 0 or 1."""
+        lines = self.writes_file.read_text().splitlines() if self.writes_file.exists() else []
+        return [tuple(int(word) for word in line.split()) for line in lines]
 
 
 class Authority:

@@ -59,6 +59,7 @@ class Client:
         self._clean, self._expiry, self._limits = clean, expiry, limits or {}
         self._take = take or (lambda message: False)
         self._messages, self._subacks, self._unsubacks, self._acknowledged = [], {}, set(), set()
+        self._refused = {}  # reason codes by mid
         self._lock = threading.Lock()
         self.paho.on_connect = self._on_connect
         self.paho.on_disconnect = self._on_disconnect
@@ -152,6 +153,11 @@ class Client:
         with self._lock:
             return set(self._acknowledged)
 
+    def refused(self, mid):
+        """With which reason code what was published was refused (MQTT 5); else None."""
+        with self._lock:
+            return self._refused.get(mid)
+
     def forget(self, mid):
         """So that paho may use the id again."""
         with self._lock:
@@ -198,6 +204,8 @@ class Client:
         with self._lock:
             if not code.is_failure or code.value == PACKET_IDENTIFIER_NOT_FOUND:
                 self._acknowledged.add(mid)
+            else:
+                self._refused[mid] = code.value
 
 
 class Raw:
