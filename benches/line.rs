@@ -82,7 +82,6 @@ fn tag(table: Table, address: u16, kind: TagType) -> TagOptions {
         unit: None,
         write: None,
         topic: topic("tag"),
-        write: None,
     }
 }
 

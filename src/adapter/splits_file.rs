@@ -151,32 +151,28 @@ mod tests {
         SplitsFile::new(Some(path.to_owned())).read(at).await
     }
 
-    #[test]
-    fn what_is_kept_is_read_until_it_is_forgotten_and_damage_costs_nothing() {
+    #[tokio::test]
+    async fn what_is_kept_is_read_until_it_is_forgotten_and_damage_costs_nothing() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("splits").join("line.json");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let mut file = SplitsFile::new(Some(path.clone()));
-            assert_eq!(file.read(AT).await, []);
-            file.keep(|| vec![split()], crate::clock::now(), AT);
-        });
-        // Waits for what is still being written.
-        drop(runtime);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            assert_eq!(read_at(&path, AT).await, [split()]);
-            let later = WallTime(AT.0 + 31 * 86_400_000);
-            assert_eq!(read_at(&path, later).await, []);
-            fs::write(&path, b"{\"version\":1,\"spl").unwrap();
+        assert_eq!(read_at(&path, AT).await, []);
+        let content = Content {
+            version: VERSION,
+            since: AT.0,
+            splits: vec![split()],
+        };
+        write(&path, &content).unwrap();
+        assert_eq!(read_at(&path, AT).await, [split()]);
+        let later = WallTime(AT.0 + 31 * 86_400_000);
+        assert_eq!(read_at(&path, later).await, []);
+        for damaged in [
+            &b"{\"version\":1,\"spl"[..],
+            b"{\"version\":2,\"since\":1800000000000,\"splits\":[]}",
+            b"",
+        ] {
+            fs::write(&path, damaged).unwrap();
             assert_eq!(read_at(&path, AT).await, []);
-            fs::write(&path, b"{\"version\":2,\"since\":0,\"splits\":[]}").unwrap();
-            assert_eq!(read_at(&path, AT).await, []);
-        });
+        }
     }
 
     #[tokio::test]
