@@ -72,7 +72,7 @@ impl Adapter {
     /// # Errors
     /// Where the options cannot be planned; `config` checks them before.
     pub fn start(
-        options: ConnectionOptions,
+        options: impl Into<Arc<ConnectionOptions>>,
         sink: impl Sink,
         commands: impl CommandSource,
         stop: Stop,
@@ -92,13 +92,13 @@ impl Adapter {
     /// As [`Adapter::start`].
     pub fn start_over(
         opener: Opener,
-        options: ConnectionOptions,
+        options: impl Into<Arc<ConnectionOptions>>,
         sink: impl Sink,
         commands: impl CommandSource,
         stop: Stop,
     ) -> Result<Self, PlanError> {
+        let options = options.into();
         let plans = Arc::new(Plans::new(&options)?);
-        let options = Arc::new(options);
         let devices = options
             .devices
             .iter()

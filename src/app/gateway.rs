@@ -1,6 +1,7 @@
 //! A running gateway.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -146,7 +147,7 @@ impl Gateway {
 
     async fn start_adapters(
         &self,
-        connections: Vec<ConnectionOptions>,
+        connections: Vec<Arc<ConnectionOptions>>,
         instruments: Vec<InstrumentConnection>,
     ) -> Result<(), StartError> {
         for connection in connections {

@@ -2,6 +2,7 @@
 //! on. `config` knows whether they are there.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::adapter::ConnectionOptions;
 use crate::adapter::serial::InstrumentConnection;
@@ -23,7 +24,7 @@ pub struct Prepared {
     pub(super) broker: BrokerOptions,
     pub(super) credentials: Credentials,
     pub(super) listeners: Vec<PreparedListener>,
-    pub(super) connections: Vec<ConnectionOptions>,
+    pub(super) connections: Vec<Arc<ConnectionOptions>>,
     /// When our certificate ends, of connections that have one.
     expiries: Vec<(String, Expiry)>,
     pub(super) instruments: Vec<InstrumentConnection>,

@@ -85,7 +85,12 @@ fn summary(config: &Config) -> String {
         lines.push(format!("listener {name} on {bind}{tls}"));
     }
     lines.push(access_line(&config.access));
-    lines.extend(config.connections.iter().flat_map(plan_lines));
+    lines.extend(
+        config
+            .connections
+            .iter()
+            .flat_map(|connection| plan_lines(connection)),
+    );
     lines.extend(config.instruments.iter().flat_map(instrument_lines));
     for config::Bridge {
         options: bridge, ..

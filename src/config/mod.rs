@@ -42,6 +42,7 @@ pub use words::{
 };
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::adapter::ConnectionOptions;
@@ -87,8 +88,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// Where sessions and retained messages are kept.
     pub sessions: SessionStoreOptions,
-    /// The wires, each with its devices.
-    pub connections: Vec<ConnectionOptions>,
+    /// The wires, each with its devices. Shared, since what runs and what a reload compares with are the same.
+    pub connections: Vec<Arc<ConnectionOptions>>,
     /// The serial instruments, each on its port.
     pub instruments: Vec<InstrumentConnection>,
     /// The ways up.

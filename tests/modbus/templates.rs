@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use fieldgate::adapter::ConnectionOptions;
 use fieldgate::config::{self, System};
 use fieldgate::simulator::SimulatedTable::{self, HoldingRegisters, InputRegisters};
 use fieldgate::simulator::{DeviceMap, Signal, Simulator};
@@ -45,7 +46,7 @@ async fn readings(template: &str, device: DeviceMap) -> BTreeMap<String, Json> {
         panic!("{:?}", loaded.config.connections);
     };
     let groups = connection.devices[0].groups.len();
-    let mut running = start(connection.clone());
+    let mut running = start(ConnectionOptions::clone(connection));
     let mut readings = BTreeMap::new();
     // In whatever order: a group that is read once an hour has no second message.
     while readings.len() < groups {

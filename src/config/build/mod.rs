@@ -33,6 +33,7 @@ pub(super) use serial::dialect;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -87,7 +88,7 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
         access: broker.access,
         store,
         sessions,
-        connections,
+        connections: connections.into_iter().map(Arc::new).collect(),
         instruments,
         bridges,
     }
