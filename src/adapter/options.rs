@@ -179,7 +179,7 @@ pub struct TagOptions {
 
 impl TagOptions {
     /// How its registers are read.
-    pub(super) fn interpretation(&self) -> Interpretation {
+    pub(crate) fn interpretation(&self) -> Interpretation {
         Interpretation::new(self.kind, self.byte_order, self.scale, self.decimals)
             .without(self.invalid.clone())
             .meaning(self.meaning.clone())

@@ -7,11 +7,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use fieldgate::adapter::Payload;
 use fieldgate::config;
-use fieldgate::mqtt::{Packet, Publish};
-use serde_json::Value as Json;
+use fieldgate::mqtt::{Message, Packet, Publish, QoS};
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use crate::client::Client;
+use crate::client::{Client, message};
 use crate::{Running, program, text};
 
 /// A simulation in a process of its own, killed when dropped.
@@ -84,10 +84,16 @@ fn commands(text: &str) -> Vec<String> {
 
 /// A gateway that runs with the copy, and a client that hears all it publishes.
 fn run(folder: &Path, copy: &str) -> (Running, Client) {
+    run_with(folder, copy, "")
+}
+
+/// The same with more to say of the broker.
+fn run_with(folder: &Path, copy: &str, broker: &str) -> (Running, Client) {
     let copy = folder.join(copy);
     let mut text = std::fs::read_to_string(&copy).unwrap();
     // Port 1883 is somebody's.
-    text.push_str("broker: {listeners: [{name: local, bind: '127.0.0.1:0', anonymous: true}]}\n");
+    let listeners = "listeners: [{name: local, bind: '127.0.0.1:0', anonymous: true}]";
+    text.push_str(&format!("broker: {{{listeners}{broker}}}\n"));
     std::fs::write(&copy, text).unwrap();
     let mut gateway = Running::start(&copy);
     let line = gateway.until("listening").unwrap();
@@ -169,6 +175,51 @@ fn the_meters_run_without_hardware() {
 #[test]
 fn the_plc_runs_without_hardware() {
     runs_by_its_own_commands("plc.yaml");
+}
+
+#[test]
+fn the_chiller_of_the_plc_stands_as_it_is_set() {
+    let folder = shipped("plc.yaml");
+    let text = std::fs::read_to_string(folder.path().join("config/examples/plc.yaml")).unwrap();
+    let commands = commands(&text);
+    let mut simulation = Simulation::start(&commands[0], folder.path());
+    simulation.next_command();
+    let copy = commands[1].strip_prefix("fieldgate run -c ").unwrap();
+    let rule = text
+        .lines()
+        .find_map(|line| line.strip_prefix("#     access: "));
+    let access = format!(", access: {}", rule.expect("a rule in the head"));
+    let (_gateway, mut client) = run_with(folder.path(), copy, &access);
+    let mut answer = |name: &str, value: &str| -> Json {
+        let topic = format!("press-line-3/chiller/set/{name}");
+        let command = Message {
+            qos: QoS::AtMostOnce,
+            ..message(&topic, value)
+        };
+        client.send(Packet::Publish(command.into_publish(None)));
+        loop {
+            let publish = publish(&mut client);
+            if self::topic(&publish) == format!("{topic}/result") {
+                let mut json: Json = serde_json::from_slice(&publish.payload).unwrap();
+                json.as_object_mut().unwrap().remove("ts");
+                return json;
+            }
+        }
+    };
+    let ok = |value: Json| json!({"ok": true, "value": value, "read_back": value});
+    assert_eq!(answer("setpoint", "7.5"), ok(json!(7.5)));
+    assert_eq!(answer("mode", "cool"), ok(json!("cool")));
+    assert_eq!(answer("run", "true"), ok(json!(true)));
+    let refused = json!({"ok": false, "error": "out_of_range"});
+    assert_eq!(answer("setpoint", "18.1"), refused);
+    loop {
+        let publish = publish(&mut client);
+        let json: Json = serde_json::from_slice(&publish.payload).unwrap_or_default();
+        if json["values"]["setpoint"] == 7.5 {
+            assert_eq!(json["values"]["mode"], "cool");
+            break;
+        }
+    }
 }
 
 #[test]

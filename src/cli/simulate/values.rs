@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::adapter::plan::{PlanError, plan};
-use crate::adapter::{DeviceOptions, GroupOptions, Table, TagOptions, TagType};
+use crate::adapter::{DeviceOptions, GroupOptions, Table, TagOptions, TagType, WriteOptions};
 use crate::simulator::{DeviceMap, Motion, Number, Signal, SimulatedTable};
-use crate::value::{Meaning, Value};
+use crate::value::{Meaning, Value, Wanted};
 
 /// How long a name or a bit stays.
 const STEP: Duration = Duration::from_secs(10);
@@ -64,6 +64,9 @@ fn simulated(table: Table) -> SimulatedTable {
 }
 
 fn signal(group: &GroupOptions, tag: &TagOptions) -> Signal {
+    if let Some(write) = &tag.write {
+        return Signal::Words(setpoint(tag, write));
+    }
     if let TagType::Text(registers) = tag.kind {
         return Signal::Words(text(&tag.name, registers, tag));
     }
@@ -87,6 +90,22 @@ fn signal(group: &GroupOptions, tag: &TagOptions) -> Signal {
         byte_order: tag.byte_order,
         motion,
     })
+}
+
+/// What can be written stands still until somebody writes it: at its least value or first name, else at 0.
+fn setpoint(tag: &TagOptions, write: &WriteOptions) -> Vec<u16> {
+    let wanted = match &tag.meaning {
+        Meaning::Names(names) => names.values().next().cloned().map(Wanted::Text),
+        Meaning::Bits(_) => None,
+        Meaning::Number => {
+            let least = write.min.unwrap_or(0.0);
+            Some(Wanted::Number(
+                write.max.map_or(least, |max| least.min(max)),
+            ))
+        }
+    };
+    let words = wanted.and_then(|wanted| tag.interpretation().words(&wanted).ok());
+    words.unwrap_or_else(|| vec![0; length(tag)])
 }
 
 /// The name of the tag, as far as it fits.
