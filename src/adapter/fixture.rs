@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::options::{
-    DeviceOptions, GroupOptions, Payload, ProbeBackoff, PublishOptions, Table, TagOptions, UnitId,
+    ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, PublishOptions, Table,
+    TagOptions, UnitId,
 };
+use super::wire_options::{TcpOptions, WireOptions};
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
 use crate::value::{ByteOrder, Meaning, TagType};
@@ -63,6 +65,21 @@ pub(super) fn device(name: &str, unit: u8, groups: Vec<GroupOptions>) -> DeviceO
         status_topic: topic(&format!("g/{name}/$status")),
         set_topic: topic(&format!("g/{name}/set")),
         groups,
+    }
+}
+
+/// Modbus TCP, to nowhere.
+pub(super) fn connection(devices: Vec<DeviceOptions>) -> ConnectionOptions {
+    ConnectionOptions {
+        name: "line".to_owned(),
+        wire: WireOptions::ModbusTcp(TcpOptions {
+            host: "localhost".to_owned(),
+            port: 502,
+            connect_timeout: Duration::from_secs(1),
+            tls: None,
+        }),
+        devices,
+        splits_file: None,
     }
 }
 

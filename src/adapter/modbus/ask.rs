@@ -52,14 +52,14 @@ impl Ask<'_> {
     }
 
     /// The read of the same registers.
-    pub(super) fn as_read(self) -> Cow<'static, ReadRequest> {
-        Cow::Owned(match self {
+    pub(super) fn as_read(self) -> ReadRequest {
+        match self {
             Self::Read(request) => ReadRequest {
                 tags: Vec::new(),
                 ..*request
             },
             Self::Write(request) => request.read_back(),
-        })
+        }
     }
 
     pub(super) fn function(self) -> Request<'static> {

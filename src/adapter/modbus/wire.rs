@@ -27,6 +27,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const SERIAL_BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Longer than devices take to start.
 const LINE_RESET_AFTER: Duration = Duration::from_secs(10);
+/// Devices and converters close connections that were idle for longer.
+const IDLE_AFTER: Duration = Duration::from_secs(5);
 /// A busy device (exception 06) is asked again so often, so far apart.
 const BUSY_RETRIES: u32 = 3;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -122,6 +124,9 @@ impl Wire {
         if self.down_until(clock::now()).is_some() {
             return Err(self.down.reason);
         }
+        if attempt.request.is_write() {
+            self.wake(attempt, health).await?;
+        }
         loop {
             let was_idle = self.link.is_open() && self.fruitful;
             let reason = match self.once(attempt, health).await {
@@ -135,7 +140,7 @@ impl Wire {
                     tokio::time::sleep(BUSY_PAUSE).await;
                 }
                 // Devices close connections that were idle for long and say so only now. A write is made once at most,
-                // and nobody knows whether it was made.
+                // and nobody knows whether it was made; see `wake`.
                 Reason::ConnectionClosed
                     if was_idle && !reopened && !attempt.request.is_write() =>
                 {
@@ -145,6 +150,27 @@ impl Wire {
                     self.settle(reason, Some(attempt.unit));
                     return Err(reason);
                 }
+            }
+        }
+    }
+
+    /// A read of what is to be written, where nothing was heard for so long that the peer may have closed the connection,
+    /// which shows only when it is used: better then than at the write.
+    async fn wake(&mut self, attempt: Attempt<'_>, health: &mut Health) -> Result<(), Reason> {
+        if !self.link.is_open() || clock::now() < self.answered_at + IDLE_AFTER {
+            return Ok(());
+        }
+        let read = attempt.request.as_read();
+        let first = Attempt {
+            request: Ask::Read(&read),
+            ..attempt
+        };
+        match self.once(first, health).await {
+            // Closed: the write goes over a new one. Not to be read: alive all the same.
+            Ok(_) | Err(Reason::ConnectionClosed | Reason::Exception(_)) => Ok(()),
+            Err(reason) => {
+                self.settle(reason, Some(attempt.unit));
+                Err(reason)
             }
         }
     }
@@ -291,7 +317,85 @@ fn backoff(failures: u32, longest: Duration, jitter: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::sync::mpsc;
+
+    use super::super::super::data::Data;
+    use super::super::super::fixture;
+    use super::super::super::write::{WriteData, WriteRequest};
     use super::*;
+
+    /// A wire, and the other ends of its connections.
+    fn wire() -> (Wire, mpsc::UnboundedReceiver<DuplexStream>, Health) {
+        let (sender, ends) = mpsc::unbounded_channel();
+        let sender = Mutex::new(sender);
+        let give = move || {
+            let (ours, theirs) = tokio::io::duplex(1024);
+            sender.lock().unwrap().send(theirs).unwrap();
+            Ok(ours)
+        };
+        let device = fixture::device("d", 1, Vec::new());
+        let health = Health::new(&device);
+        let options = fixture::connection(vec![device]);
+        let wire = Wire::new(&options, Opener::Memory(Arc::new(give)), clock::now());
+        (wire, ends, health)
+    }
+
+    /// Answers the next request, or says that the connection was closed.
+    async fn asked(end: &mut DuplexStream) -> u8 {
+        let mut frame = [0; 12];
+        end.read_exact(&mut frame).await.unwrap();
+        let [t0, t1, .., h, l, v0, v1] = frame;
+        let reply = match frame[7] {
+            6 => vec![t0, t1, 0, 0, 0, 6, 1, 6, h, l, v0, v1],
+            function => vec![t0, t1, 0, 0, 0, 5, 1, function, 2, 0, 7],
+        };
+        end.write_all(&reply).await.unwrap();
+        frame[7]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_closed_while_it_was_idle_costs_no_write() {
+        let (mut wire, mut ends, mut health) = wire();
+        let write = WriteRequest {
+            address: 30,
+            data: WriteData::Register(5),
+        };
+        let read = write.read_back();
+        let attempt = |request| Attempt {
+            unit: UnitId(1),
+            request,
+            timeout: Duration::from_secs(1),
+            delay: Duration::ZERO,
+            retries: 0,
+        };
+        let device = async {
+            let mut first = ends.recv().await.unwrap();
+            assert_eq!(asked(&mut first).await, 3);
+            drop(first);
+            let mut second = ends.recv().await.unwrap();
+            assert_eq!(
+                asked(&mut second).await,
+                6,
+                "the write, on a new connection"
+            );
+            assert_eq!(asked(&mut second).await, 3, "a read first, after a while");
+            assert_eq!(asked(&mut second).await, 6);
+        };
+        let asking = async {
+            wire.ask(attempt(Ask::Read(&read)), &mut health)
+                .await
+                .unwrap();
+            for _ in 0..2 {
+                tokio::time::sleep(IDLE_AFTER).await;
+                let written = wire.ask(attempt(Ask::Write(&write)), &mut health).await;
+                assert_eq!(written.unwrap().data, Data::Written);
+            }
+        };
+        tokio::join!(device, asking);
+    }
 
     #[test]
     fn waits_double_to_the_limit_and_keep_half() {
