@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fieldgate::adapter::serial::{InstrumentConnection, InstrumentOptions};
-use fieldgate::adapter::{Adapter, NoCommands, Parity, SerialOptions, Sink};
-use fieldgate::broker::LinkClosed;
-use fieldgate::mqtt::Message;
+use fieldgate::adapter::{Adapter, CommandSource, NoCommands, Parity, SerialOptions, Sink};
+use fieldgate::broker::{LinkClosed, Publisher};
+use fieldgate::mqtt::{Message, QoS};
 use fieldgate::shutdown::Shutdown;
 use fieldgate::simulator::Terminal;
+use fieldgate::topic::TopicName;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,4 +100,67 @@ async fn an_instrument_is_found_each_time_its_adapter_is_plugged_in() {
         scale.abort();
         scale.await.unwrap_err();
     }
+}
+
+/// What comes to the set topics.
+struct Asked(mpsc::Receiver<Message>);
+
+impl CommandSource for Asked {
+    async fn receive(&mut self) -> Result<(Message, Option<Publisher>), LinkClosed> {
+        let message = self.0.recv().await.ok_or(LinkClosed)?;
+        Ok((message, None))
+    }
+}
+
+#[tokio::test]
+async fn an_instrument_does_what_comes_to_its_set_topics_and_the_answer_tells_it() {
+    let folder = TempDir::new().unwrap();
+    let name = folder.path().join("adapter");
+    let mut terminal = Terminal::plug_in(&name).unwrap();
+    let (sender, mut messages) = mpsc::channel(1);
+    let (commands, asked) = mpsc::channel(1);
+    let shutdown = Shutdown::default();
+    let _adapter = Adapter::start_instrument(
+        connection(&name, asked_scale()),
+        Channel(sender),
+        Asked(asked),
+        shutdown.stop(),
+    );
+    let scale = tokio::spawn(async move {
+        let mut line = Vec::new();
+        loop {
+            line.push(terminal.read_u8().await.unwrap());
+            let answer = match &line[..] {
+                b"SI\r\n" => "S S     5.5 g\r\n",
+                b"T\r\n" => "T S     5.5 g\r\n",
+                _ => continue,
+            };
+            line.clear();
+            terminal.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    reading(&mut messages, |json| json["bad"].is_null()).await;
+    for (command, payload, answer) in [
+        ("tare", "", json!({"ok": true})),
+        ("tare", r#"{"id": 7}"#, json!({"id": 7, "ok": true})),
+        ("tare", "false", json!({"ok": false, "error": "bad_value"})),
+        ("melt", "", json!({"ok": false, "error": "unknown"})),
+    ] {
+        let topic = TopicName::try_from(format!("g/scale1/set/{command}")).unwrap();
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        let message = Message::new(topic.clone(), payload, QoS::AtLeastOnce, false);
+        commands.send(message).await.unwrap();
+        let told = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let message = messages.recv().await.unwrap();
+                if message.topic.as_str() == format!("{topic}/result") {
+                    return message.payload;
+                }
+            }
+        });
+        let mut told: Value = serde_json::from_slice(&told.await.unwrap()).unwrap();
+        told.as_object_mut().unwrap().remove("ts");
+        assert_eq!(told, answer, "{command}");
+    }
+    scale.abort();
 }
