@@ -121,3 +121,61 @@ fn values(out: &mut String, key: &str, write: &Write, data: &Data) {
     }
     out.push('}');
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::book::Settable;
+    use super::*;
+    use crate::adapter::fixture;
+    use crate::adapter::options::{Table, TagOptions, WriteOptions};
+    use crate::adapter::reason::Reason;
+    use crate::adapter::write::{WriteData, WriteRequest};
+    use crate::value::TagType;
+
+    const PAGE: &str = include_str!("../../../config/docs/topics.md");
+    const AT: WallTime = WallTime(1_800_000_000_456);
+
+    fn setpoint() -> Arc<Settable> {
+        let tag = TagOptions {
+            scale: 0.1,
+            write: Some(WriteOptions::default()),
+            ..fixture::tag("setpoint", Table::HoldingRegisters, 12, TagType::Int16)
+        };
+        Arc::new(Settable::new(&tag).unwrap())
+    }
+
+    #[test]
+    fn the_page_of_topics_shows_the_answers_and_explains_every_error() {
+        let write = Write {
+            request: WriteRequest {
+                address: 12,
+                data: WriteData::Register(75),
+            },
+            verify: true,
+            tags: vec![(setpoint(), 0)],
+            bits: None,
+            is_group: false,
+        };
+        let id = Json::from("abc");
+        let read_back = Some(Data::Registers(vec![75]));
+        let done = Ok(Done::Written { write, read_back });
+        let refused = Err(CommandError::OutOfRange);
+        for answer in [json(Some(&id), &done, AT), json(Some(&id), &refused, AT)] {
+            assert!(PAGE.lines().any(|line| line == answer), "{answer}");
+        }
+        let (_, table) = PAGE.split_once("| error |").unwrap();
+        let rows = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let rows: Vec<_> = rows
+            .map(|(word, _)| word)
+            .take_while(|word| *word != "timeout")
+            .collect();
+        let failed = CommandError::Failed(Reason::Exception(4));
+        assert_eq!(failed.to_string(), "exception_04");
+        let words = CommandError::NAMED.map(|error| error.to_string());
+        assert_eq!(rows, [&words[..], &["exception_NN".to_owned()]].concat());
+    }
+}

@@ -278,7 +278,7 @@ impl Encoded {
 }
 
 impl Settable {
-    fn new(tag: &TagOptions) -> Option<Self> {
+    pub(super) fn new(tag: &TagOptions) -> Option<Self> {
         Some(Self {
             write: tag.write.clone()?,
             interpretation: tag.interpretation(),

@@ -52,3 +52,21 @@ impl From<Unwritable> for CommandError {
         }
     }
 }
+
+#[cfg(test)]
+impl CommandError {
+    /// All that have a word of their own, in the order of the page of topics.
+    pub(super) const NAMED: [Self; 11] = [
+        Self::Unknown,
+        Self::ReadOnly,
+        Self::BadValue,
+        Self::OutOfRange,
+        Self::Retained,
+        Self::SentAgain,
+        Self::Expired,
+        Self::Busy,
+        Self::Offline,
+        Self::VerifyFailed,
+        Self::UnexpectedReply,
+    ];
+}
