@@ -345,6 +345,44 @@ async fn a_command_goes_between_questions() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_late_confirms_no_other_command() {
+    let mut bench = Bench::new(scale(poll(3_600_000, 300)));
+    bench.asked("SI\r\n").await;
+    bench.say("S S     100.00 g\r\n").await;
+    let tare = bench.command("tare").await;
+    bench.asked("T\r\n").await;
+    let timeout = Err(CommandError::Failed(Reason::Timeout));
+    assert_eq!(tare.await.unwrap(), timeout);
+    let again = bench.command("tare").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    bench.say("T S     100.00 g\r\n").await;
+    bench.asked("T\r\n").await;
+    assert_eq!(again.await.unwrap(), timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_before_a_command_does_not_confirm_it() {
+    let mut bench = Bench::new(scale(listen(10_000)));
+    tokio::time::sleep(Duration::from_millis(400)).await; // what is asked before it is at work is refused
+    bench.say("T S     100.00 g\r\n").await;
+    let tare = bench.command("tare").await;
+    bench.asked("T\r\n").await;
+    let timeout = Err(CommandError::Failed(Reason::Timeout));
+    assert_eq!(tare.await.unwrap(), timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_whose_port_goes_meanwhile_may_have_been_carried_out() {
+    let mut bench = Bench::new(scale(listen(10_000)));
+    tokio::time::sleep(Duration::from_millis(400)).await; // what is asked before it is at work is refused
+    let tare = bench.command("tare").await;
+    bench.asked("T\r\n").await;
+    bench.cable = None;
+    let lost = Err(CommandError::Failed(Reason::ConnectionClosed));
+    assert_eq!(tare.await.unwrap(), lost);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_command_is_not_carried_out_later() {
     let (mut instrument, commands) = Instrument::new(scale(listen(10_000)), 0, drop::<Message>);
     let give = |name: &str| {

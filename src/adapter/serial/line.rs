@@ -71,6 +71,21 @@ impl<P: AsyncRead + AsyncWrite + Unpin> Line<P> {
         }
     }
 
+    /// The frames that have come already.
+    pub(super) async fn frames_so_far(&mut self) -> io::Result<Vec<Said>> {
+        let mut bytes = [0; READ_BYTES];
+        for _ in 0..DISCARDED_READS_MAX {
+            match tokio::time::timeout(Duration::ZERO, self.port.read(&mut bytes)).await {
+                Ok(read) => {
+                    let count = some(read?)?;
+                    self.take(bytes.get(..count).unwrap_or_default());
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(self.frames.drain(..).collect())
+    }
+
     /// Sends, within `limit`.
     pub(super) async fn send(&mut self, bytes: &[u8], limit: Duration) -> io::Result<()> {
         let send = async {

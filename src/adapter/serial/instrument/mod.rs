@@ -5,6 +5,8 @@
 //! silence is told as a reason; commands go before questions, and one that had to wait for a port, or that nobody waits
 //! for any more, is not carried out.
 
+mod commands;
+
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,10 +15,9 @@ use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::line::{Line, Said};
-use super::options::{CommandOptions, InstrumentOptions, Mode};
+use super::options::{InstrumentOptions, Mode};
 use super::parse::{FieldReading, Parser};
 use super::publish;
-use crate::adapter::command::CommandError;
 use crate::adapter::health::{DeviceStatus, Health};
 use crate::adapter::publish::status_message;
 use crate::adapter::reason::Reason;
@@ -251,14 +252,11 @@ impl<A: Audience> Instrument<A> {
         let Mode::Poll { send, timeout, .. } = &self.options.dialect.mode else {
             return Ok(Err(Reason::Offline));
         };
-        if std::mem::take(&mut self.unanswered) {
-            let latest = clock::now() + *timeout * SETTLE_TIMEOUTS_MAX;
-            line.settle(*timeout, latest).await?;
-        }
-        line.discard().await?;
+        let (send, timeout) = (send.clone(), *timeout);
+        self.settle(line, timeout).await?;
         let before = line.stats();
-        line.send(send, SEND_LIMIT).await?;
-        let until = clock::now() + *timeout;
+        line.send(&send, SEND_LIMIT).await?;
+        let until = clock::now() + timeout;
         while let Some(said) = line.frame(until).await? {
             if let Some(readings) = self.parser.parse(&said.payload) {
                 return Ok(Ok((readings, said.at)));
@@ -278,67 +276,17 @@ impl<A: Audience> Instrument<A> {
         Ok(Err(reason))
     }
 
-    /// Commands act on the world as it was when they were given.
-    fn refuse_commands(&mut self) {
-        while let Ok(command) = self.commands.try_recv() {
-            self.answer(command, Err(CommandError::Offline));
-        }
-    }
-
-    fn answer(&self, command: Command, result: Result<(), CommandError>) {
-        if command.answer.send(result).is_err() {
-            tracing::debug!(device = %self.options.name, command = command.name, "nobody waits for what became of it");
-        }
-    }
-
-    async fn command<P: AsyncRead + AsyncWrite + Unpin>(
+    /// Nothing that was to come is left on the line.
+    async fn settle<P: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         line: &mut Line<P>,
-        command: Command,
+        timeout: Duration,
     ) -> io::Result<()> {
-        let mut known = self.options.dialect.commands.iter();
-        let options = known.find(|known| known.name == command.name).cloned();
-        let result = match options {
-            _ if command.answer.is_closed() || self.health.is_offline() => {
-                Err(CommandError::Offline)
-            }
-            _ if command.until <= clock::now() => Err(CommandError::Expired),
-            Some(options) => self.carry_out(line, &options).await?,
-            None => Err(CommandError::Unknown),
-        };
-        self.answer(command, result);
-        Ok(())
-    }
-
-    /// Sends a command. What an instrument says meanwhile of its own accord is a reading as always.
-    async fn carry_out<P: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        line: &mut Line<P>,
-        options: &CommandOptions,
-    ) -> io::Result<Result<(), CommandError>> {
-        if matches!(self.options.dialect.mode, Mode::Poll { .. }) {
-            line.discard().await?;
+        if std::mem::take(&mut self.unanswered) {
+            let latest = clock::now() + timeout * SETTLE_TIMEOUTS_MAX;
+            line.settle(timeout, latest).await?;
         }
-        line.send(&options.send, SEND_LIMIT).await?;
-        let Some(expect) = &options.expect else {
-            return Ok(Ok(()));
-        };
-        let until = clock::now() + options.timeout;
-        let mut other = false;
-        while let Some(said) = line.frame(until).await? {
-            if expect.finds(&said.payload) {
-                return Ok(Ok(()));
-            }
-            other = true;
-            self.overheard(&said);
-        }
-        self.unanswered = true;
-        let listening = matches!(self.options.dialect.mode, Mode::Listen { .. });
-        Ok(Err(if other && !listening {
-            CommandError::UnexpectedReply
-        } else {
-            CommandError::Failed(Reason::Timeout)
-        }))
+        line.discard().await
     }
 
     /// The instrument has spoken.
