@@ -241,7 +241,8 @@ impl Core {
             topic: Some(here),
             qos,
             packet_id: publish.packet_id.filter(|_| qos > QoS::AtMostOnce),
-            dup: publish.dup && qos > QoS::AtMostOnce,
+            // Also where it comes as QoS 0 now: a command that is sent again is told by it.
+            dup: publish.dup,
             retain: publish.retain && route.retain == RetainPolicy::Keep,
             subscription_ids: Vec::new(),
             properties: Some(properties),

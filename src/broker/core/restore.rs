@@ -206,6 +206,7 @@ impl Core {
                 will: Box::new(will),
                 origin: Origin::Client,
                 due: now.checked_add(will_in).unwrap_or(now),
+                is_restored: true,
                 published: None,
             })
         });

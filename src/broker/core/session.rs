@@ -85,6 +85,8 @@ pub(super) struct DelayedWill {
     pub(super) will: Box<Will>,
     pub(super) origin: Origin,
     pub(super) due: Instant,
+    /// From before a restart: it may have been published then.
+    pub(super) is_restored: bool,
     /// It was published; what must be covered before the session's row may forget it.
     pub(super) published: Option<Tickets>,
 }

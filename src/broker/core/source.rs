@@ -1,10 +1,12 @@
 //! Who publishes a message, and what is known of its copies.
 
+use std::sync::Arc;
+
 use bytestring::ByteString;
 
 use super::session::Session;
 use super::{LogId, Origin};
-use crate::auth::Principal;
+use crate::auth::{Principal, Rights};
 use crate::mqtt::{Message, PacketId, Publish};
 use crate::store::Mark;
 
@@ -20,7 +22,7 @@ pub(super) struct Source {
     pub(super) marked: Vec<LogId>,
     /// It will be answered, so it was asked for before whether anything is full. What is not passes a full backlog by.
     pub(super) is_answered: bool,
-    /// It has sent this before and knows of no answer (DUP).
+    /// It has sent this before and knows of no answer (DUP); or a will that may have been published before a restart.
     pub(super) sends_again: bool,
 }
 
@@ -34,6 +36,18 @@ impl Source {
             marked: Vec::new(),
             is_answered: false,
             sends_again: false,
+        }
+    }
+
+    /// Of a will. Nobody is there any more who could be answered elsewhere than usual, so it has no rights.
+    pub(super) fn of_will(origin: Origin, client_id: ByteString, may_be_again: bool) -> Self {
+        Self {
+            principal: Principal {
+                rights: Some(Arc::new(Rights::new(Vec::new(), false))),
+                ..Principal::default()
+            },
+            sends_again: may_be_again,
+            ..Self::new(origin, client_id)
         }
     }
 

@@ -26,10 +26,13 @@ impl Core {
         client_id: ByteString,
         will: &Will,
     ) -> Tickets {
-        let source = Source::new(origin, client_id);
+        self.distribute_will(now, &Source::of_will(origin, client_id, false), will)
+    }
+
+    fn distribute_will(&mut self, now: Instant, source: &Source, will: &Will) -> Tickets {
         let mut message = will.message.clone();
         message.retain &= self.limits.retained_messages > 0;
-        self.distribute(now, &source, message).tickets
+        self.distribute(now, source, message).tickets
     }
 
     /// Keeps the will of a client that is away for its Will Delay Interval.
@@ -53,6 +56,7 @@ impl Core {
             will,
             origin,
             due,
+            is_restored: false,
             published: None,
         }));
         self.timeouts.set(due, Timeout::WillDelay(key));
@@ -68,13 +72,15 @@ impl Core {
             return false;
         }
         let (will, origin, due) = (delayed.will.clone(), delayed.origin, delayed.due);
+        let may_be_again = delayed.is_restored;
         self.timeouts.cancel(due, Timeout::WillDelay(key));
         let mut tickets = Tickets::None;
         if self.may_leave_will(now, key, &will)
             && let Some(session) = self.sessions.get(key.0)
         {
             let client_id = session.client_id.clone();
-            tickets = self.publish_will(now, origin, client_id, &will);
+            let source = Source::of_will(origin, client_id, may_be_again);
+            tickets = self.distribute_will(now, &source, &will);
         }
         if let Some(delayed) = self.delayed_will(key) {
             delayed.published = Some(tickets);
