@@ -163,12 +163,12 @@ impl Cycle {
         }
     }
 
-    /// The request that comes next; `None` where all have been made.
     /// The requests of it, to be remembered and recalled.
     pub(super) fn requests(&mut self) -> &mut Requests {
         &mut self.requests
     }
 
+    /// The request that comes next; `None` where all have been made.
     pub(super) fn request(&self) -> Option<&Arc<ReadRequest>> {
         self.requests.next()
     }

@@ -234,13 +234,18 @@ impl Worker {
 /// Whether an answer to a command on `asked` may go to this response topic: anybody may name any there, also one that
 /// it could not publish to by itself.
 fn may_answer(topic: &TopicName, asked: &TopicName, publisher: Option<&Publisher>) -> bool {
-    let is_of = |at: usize, level: &str| topic.levels().nth(at) == Some(level);
-    let gateway = asked.levels().next().unwrap_or_default();
-    let is_set = is_of(0, gateway) && is_of(2, "set");
-    let is_own = topic.levels().any(|level| level.starts_with('$'));
-    let rights = publisher.and_then(|publisher| publisher.principal.rights.as_ref());
-    let result = topic.as_str().strip_prefix(asked.as_str()) == Some("/result");
-    result || !is_set && !is_own && rights.is_none_or(|rights| rights.may_read(topic))
+    if topic.as_str().strip_prefix(asked.as_str()) == Some("/result") {
+        return true;
+    }
+    // What stands below the gateway's id would look like a reading; below another's it may be a command.
+    let is_own = topic.levels().next() == asked.levels().next();
+    let is_set = topic.levels().nth(2) == Some("set");
+    let is_special = topic.levels().any(|level| level.starts_with('$'));
+    let may_read = |publisher: &Publisher| {
+        let rights = publisher.principal.rights.as_ref();
+        rights.is_none_or(|rights| rights.may_read(topic))
+    };
+    !is_own && !is_set && !is_special && publisher.is_some_and(may_read)
 }
 
 #[cfg(test)]
@@ -271,8 +276,16 @@ mod tests {
         assert!(may("replies/plc7"));
         assert!(may("gw/chiller/set/mode/result"));
         assert!(!may("secrets/plc7"));
-        let anybody = |text: &str| may_answer(&topic(text), &asked, None);
-        assert!(anybody("anything") && anybody("gw2/chiller/set/mode"));
+        assert!(
+            !may_answer(&topic("replies/plc7"), &asked, None),
+            "of nobody known"
+        );
+        let publisher = Publisher {
+            principal: Principal::default(),
+            ..publisher.clone()
+        };
+        let anybody = |text: &str| may_answer(&topic(text), &asked, Some(&publisher));
+        assert!(anybody("anything") && anybody("gw2/chiller/answers"));
         for never in [
             "gw/chiller/set/run",
             "gw/other/set/x/y",

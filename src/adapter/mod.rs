@@ -53,4 +53,6 @@ pub use reason::Reason;
 pub use start::{Adapter, AdapterStatus, NamedStatus};
 pub use wire_options::{Parity, Rs485Options, RtuOptions, SerialOptions, TcpOptions, WireOptions};
 
+pub use write::WRITTEN_REGISTERS_MAX;
+
 pub use crate::value::TagType;

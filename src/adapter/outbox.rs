@@ -165,7 +165,9 @@ impl Queue {
 }
 
 fn size(message: &Message) -> usize {
-    message.topic.as_str().len() + message.payload.len()
+    let properties = message.properties.as_deref();
+    let correlation = properties.and_then(|properties| properties.correlation_data.as_ref());
+    message.topic.as_str().len() + message.payload.len() + correlation.map_or(0, bytes::Bytes::len)
 }
 
 #[cfg(test)]

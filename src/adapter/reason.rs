@@ -31,6 +31,8 @@ use crate::value::Unfit;
 /// Why a reading is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// A write that had to wait until it was too old; never of a reading.
+    Expired,
     /// No whole reply in time.
     Timeout,
     /// Not asked, because it was silent before.
@@ -118,7 +120,8 @@ impl Reason {
     /// Whether a write that ended so may have been made all the same. Most exceptions are refusals.
     pub(super) fn leaves_in_doubt(self) -> bool {
         match self {
-            Self::Offline | Self::ConnectFailed => false,
+            // An echo is heard of the read that comes before.
+            Self::Expired | Self::Offline | Self::ConnectFailed | Self::Echo => false,
             Self::Exception(code) => {
                 matches!(code, DEVICE_FAILURE | ACKNOWLEDGE | GATEWAY_TARGET_FAILED)
             }
@@ -157,6 +160,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self {
             Self::Exception(code) => return write!(formatter, "exception_{code:02X}"),
+            Self::Expired => "expired",
             Self::Timeout => "timeout",
             Self::Offline => "offline",
             Self::ConnectFailed => "connect_failed",
@@ -220,7 +224,7 @@ mod tests {
             Reason::NotInEnum => Reason::Invalid,
             Reason::Invalid => Reason::NoMatch,
             Reason::NoMatch => Reason::OtherUnit,
-            Reason::OtherUnit => return None,
+            Reason::OtherUnit | Reason::Expired => return None,
         })
     }
 

@@ -9,7 +9,7 @@ use super::plan::ReadRequest;
 /// Most coils in one write, by the Modbus specification (section 6.11).
 pub const COILS_MAX: usize = 1968;
 /// Most registers in one write, by the Modbus specification (section 6.12).
-pub const REGISTERS_MAX: usize = 123;
+pub const WRITTEN_REGISTERS_MAX: usize = 123;
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]

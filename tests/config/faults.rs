@@ -581,6 +581,10 @@ fn what_cannot_be_written_so_is_said() {
             "FG018 AT.write.function: bits are written by function 22, whatever `function` says (remove it)",
         ),
         (
+            "register: holding, address: 1, type: string, length: 124, write: {}",
+            "FG040 AT.write: one request writes 123 registers, and the value has 124 (remove `write`, or shorten the value)",
+        ),
+        (
             "register: holding, address: 1, type: uint16, write: { max_age: 1ms }",
             "FG015 AT.write.max_age: `max_age` is 1ms, outside its range (write 100ms to 1d)",
         ),
@@ -591,6 +595,16 @@ fn what_cannot_be_written_so_is_said() {
             "{keys}"
         );
     }
+}
+
+#[test]
+fn nobody_on_a_line_has_the_address_of_everybody() {
+    let text = "connections: [{ name: a, modbus_rtu: { port: /dev/ttyS0, baud_rate: 9600 } }]\n\
+        devices: [{ name: d, connection: a, unit_id: 0, groups: [{ name: g, tags: [{ name: t, register: coil, address: 1 }] }] }]\n";
+    one(
+        text,
+        "2:46 FG015 devices[0].unit_id: on a serial line 0 is everybody's address: all units obey and none answers (write the device's own address, 1 to 247)",
+    );
 }
 
 #[test]

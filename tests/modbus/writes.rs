@@ -445,7 +445,10 @@ async fn a_write_without_an_answer_is_not_repeated_and_its_late_answer_confirms_
     let first = wire.until_written(7).await;
     assert_eq!(first[1..6], [6, 0, 30, 0, 1]);
     let told = bench.told("chiller/set/level/result").await;
-    assert_eq!(told, json!({"ok": false, "error": "timeout"}));
+    assert_eq!(
+        told,
+        json!({"ok": false, "error": "timeout", "in_doubt": true})
+    );
     bench.send(message("chiller/set/level", "2")).await;
     // A read comes before the second write; the answer to the first comes with its answer, and is known.
     loop {
@@ -485,12 +488,12 @@ async fn what_does_not_read_as_it_was_written_is_told() {
                 wire.say(&[1, answer, 4]).await;
             }
         });
-        let error = if answer == 6 {
-            "verify_failed"
+        let expected = if answer == 6 {
+            json!({"ok": false, "error": "verify_failed"})
         } else {
-            "exception_04"
+            json!({"ok": false, "error": "exception_04", "in_doubt": true})
         };
-        assert_eq!(told, json!({"ok": false, "error": error}));
+        assert_eq!(told, expected);
     }
 }
 
@@ -501,5 +504,25 @@ async fn a_device_that_confirms_something_else_is_not_believed() {
     wire.until_written(7).await;
     wire.say(&[1, 6, 0, 30, 0, 2]).await;
     let told = bench.told("chiller/set/level/result").await;
-    assert_eq!(told, json!({"ok": false, "error": "wrong_reply"}));
+    assert_eq!(
+        told,
+        json!({"ok": false, "error": "wrong_reply", "in_doubt": true})
+    );
+}
+
+#[tokio::test]
+async fn what_was_confirmed_and_cannot_be_read_back_is_not_called_undone() {
+    let verified = WriteOptions {
+        verify: true,
+        ..WriteOptions::default()
+    };
+    let (mut bench, mut wire) = Wire::with(meter(verified)).await;
+    bench.send(message("chiller/set/level", "1")).await;
+    let asked = wire.until_written(7).await;
+    let (told, ()) = tokio::join!(bench.told("chiller/set/level/result"), async {
+        wire.say(&asked[..6]).await;
+        let asked = wire.asked().await;
+        wire.say(&[asked[0], 0x83, 2]).await;
+    });
+    assert_eq!(told, json!({"ok": false, "error": "unverified"}));
 }

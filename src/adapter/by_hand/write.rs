@@ -10,7 +10,7 @@ use crate::adapter::command::{Body, Book, CommandError, Encoded, Part, Place, Wh
 use crate::adapter::data::Data;
 use crate::adapter::modbus::{Ask, Attempt};
 use crate::adapter::options::{DeviceOptions, Table, TagOptions, UnitId, WriteFunction};
-use crate::adapter::write::{REGISTERS_MAX, WriteData, WriteRequest};
+use crate::adapter::write::{WRITTEN_REGISTERS_MAX, WriteData, WriteRequest};
 use crate::value::{ByteOrder, Interpretation, TagType, Value, Wanted};
 
 /// One write, decided on. Its text is what goes out: `40F0 0000 by function 16`.
@@ -37,7 +37,7 @@ impl Writing {
         let interpretation = Interpretation::new(kind, order, 1.0, None);
         let wanted = Wanted::Text(typed.to_owned());
         let data = Encoded::new(&interpretation, table, &wanted)?.data(function);
-        if matches!(&data, WriteData::Registers(words) if words.len() > REGISTERS_MAX) {
+        if matches!(&data, WriteData::Registers(words) if words.len() > WRITTEN_REGISTERS_MAX) {
             return Err(CommandError::OutOfRange);
         }
         Ok(Self {
@@ -153,7 +153,7 @@ impl ByHand {
     ) -> Result<(), Unanswered> {
         let attempt = Attempt {
             unit,
-            request: Ask::Write(&writing.request),
+            request: Ask::Write(&writing.request, None),
             timeout,
             delay: self.delay(),
             retries: 0,

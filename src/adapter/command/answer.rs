@@ -70,10 +70,15 @@ fn json(id: Option<&Json>, result: &Result<Done, CommandError>, at: WallTime) ->
         push(&mut out, format_args!(",\"id\":{id}"));
     }
     match result {
-        Err(error) => push(
-            &mut out,
-            format_args!(",\"ok\":false,\"error\":\"{error}\""),
-        ),
+        Err(error) => {
+            push(
+                &mut out,
+                format_args!(",\"ok\":false,\"error\":\"{error}\""),
+            );
+            if error.leaves_in_doubt() {
+                out.push_str(",\"in_doubt\":true");
+            }
+        }
         Ok(_) => out.push_str(",\"ok\":true"),
     }
     if let Ok(Done::Written { write, read_back }) = result {

@@ -66,11 +66,20 @@ impl Asked {
                 let asked = Self::of_object(&object, id.clone());
                 (id, asked)
             }
+            // `1.10` and `12E4` may be text, which must stay as it is; as a number it reads the same.
+            Ok(Json::Number(number)) if number.to_string() != text.trim() => {
+                let value = Wanted::Text(text.trim().to_owned());
+                (None, Ok(bare(Body::One(Part::Value(value)))))
+            }
             Ok(json) => {
                 let part = part(&json).ok_or(CommandError::BadValue);
                 (None, part.map(|part| bare(Body::One(part))))
             }
             Err(_) if text.trim().is_empty() => (None, Ok(bare(Body::Nothing))),
+            // Half an object is no text.
+            Err(_) if text.trim_start().starts_with(['{', '[']) => {
+                (None, Err(CommandError::BadValue))
+            }
             Err(_) => {
                 let value = Wanted::Text(text.to_owned());
                 (None, Ok(bare(Body::One(Part::Value(value)))))
@@ -206,6 +215,16 @@ mod tests {
         assert_eq!(one(r#"{"id":1}"#), Ok(Body::Nothing));
         let max = i128::from(u64::MAX);
         assert_eq!(one("18446744073709551615"), value(Wanted::Integer(max)));
+    }
+
+    #[test]
+    fn text_that_looks_like_a_number_stays_as_it_is() {
+        for text in ["1.10", "12E4", "123456789012345678901", "007"] {
+            assert_eq!(one(text), value(Wanted::Text(text.to_owned())));
+        }
+        for half in [r#"{"value":7"#, "[1"] {
+            assert_eq!(one(half), Err(CommandError::BadValue), "{half}");
+        }
     }
 
     #[test]

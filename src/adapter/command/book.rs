@@ -10,7 +10,7 @@ use crate::adapter::data::Data;
 use crate::adapter::options::{
     ConnectionOptions, DeviceOptions, Table, TagOptions, WriteFunction, WriteOptions,
 };
-use crate::adapter::write::{COILS_MAX, REGISTERS_MAX, WriteData, WriteRequest};
+use crate::adapter::write::{COILS_MAX, WRITTEN_REGISTERS_MAX, WriteData, WriteRequest};
 use crate::topic::TopicName;
 use crate::value::{Interpretation, Meaning, Unwritable, Value, Wanted};
 
@@ -166,15 +166,17 @@ impl Device {
     fn new(options: &DeviceOptions) -> Self {
         let tags = options.groups.iter().flat_map(|group| &group.tags);
         let tags = tags.map(|tag| (tag.name.clone(), Settable::new(tag).map(Arc::new)));
-        let names = |tags: &[TagOptions]| tags.iter().map(|tag| tag.name.clone()).collect();
-        let groups = options.groups.iter();
+        // Tags with settings of their own make a part of their group, under its name.
+        let mut groups = BTreeMap::<_, Vec<_>>::new();
+        for group in &options.groups {
+            let names = group.tags.iter().map(|tag| tag.name.clone());
+            groups.entry(group.name.clone()).or_default().extend(names);
+        }
         Self {
             name: options.name.clone(),
             topic: options.set_topic.clone(),
             tags: tags.collect(),
-            groups: groups
-                .map(|group| (group.name.clone(), names(&group.tags)))
-                .collect(),
+            groups,
             commands: BTreeMap::new(),
         }
     }
@@ -218,13 +220,17 @@ impl Device {
             verify |= tag.write.verify;
             placed.push((tag, offset));
         }
-        if coils.len() > COILS_MAX || words.len() > REGISTERS_MAX {
+        if coils.len() > COILS_MAX || words.len() > WRITTEN_REGISTERS_MAX {
             return Err(CommandError::BadValue);
         }
-        let data = if coils.is_empty() {
-            WriteData::Registers(words)
-        } else {
-            WriteData::Coils(coils)
+        let is_single =
+            |(tag, _): &(Arc<Settable>, usize)| tag.write.function == WriteFunction::Single;
+        let data = match (&placed[..], &coils[..]) {
+            ([(tag, _)], [coil]) => Encoded::Coil(*coil).data(tag.write.function),
+            ([(tag, _)], _) => Encoded::Words(words).data(tag.write.function),
+            _ if placed.iter().any(is_single) => return Err(CommandError::BadValue),
+            (_, []) => WriteData::Registers(words),
+            _ => WriteData::Coils(coils),
         };
         Ok(Action {
             what: What::Write(Write {
@@ -484,6 +490,37 @@ mod tests {
             let refused = data(&book, "status", apart);
             assert_eq!(refused, Err(CommandError::BadValue), "{apart}");
         }
+    }
+
+    #[test]
+    fn a_group_is_one_whatever_settings_its_tags_have() {
+        let of =
+            |name: &str, address| writable(name, Table::HoldingRegisters, address, TagType::Uint16);
+        let parts = [("a", 10, 500), ("b", 11, 60_000)];
+        let parts =
+            parts.map(|(name, at, every)| fixture::group("status", every, vec![of(name, at)]));
+        let device = fixture::device("chiller", 1, parts.into());
+        let book = Book(vec![Device::new(&device)]);
+        assert_eq!(
+            data(&book, "status", r#"{"values":{"a":7,"b":8}}"#),
+            Ok((10, WriteData::Registers(vec![7, 8])))
+        );
+    }
+
+    #[test]
+    fn a_device_that_knows_single_writes_only_is_written_one_tag_at_a_time() {
+        let mut tags = vec![
+            writable("a", Table::HoldingRegisters, 10, TagType::Uint16),
+            writable("b", Table::HoldingRegisters, 11, TagType::Uint16),
+        ];
+        for tag in &mut tags {
+            tag.write.as_mut().unwrap().function = WriteFunction::Single;
+        }
+        let book = book(tags);
+        let one = data(&book, "status", r#"{"values":{"a":7}}"#);
+        assert_eq!(one, Ok((10, WriteData::Register(7))));
+        let both = data(&book, "status", r#"{"values":{"a":7,"b":8}}"#);
+        assert_eq!(both, Err(CommandError::BadValue));
     }
 
     #[test]

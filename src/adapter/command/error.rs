@@ -36,12 +36,22 @@ pub enum CommandError {
     /// It was written, and reads as something else.
     #[error("verify_failed")]
     VerifyFailed,
+    /// It was written and confirmed, and cannot be read back.
+    #[error("unverified")]
+    Unverified,
     /// The instrument gave other answers than the expected one.
     #[error("unexpected_reply")]
     UnexpectedReply,
     /// The device refused it (`exception_NN`), or nothing usable came back: then it may have been carried out.
     #[error("{0}")]
     Failed(Reason),
+}
+
+impl CommandError {
+    /// Whether it may have been carried out all the same.
+    pub(crate) fn leaves_in_doubt(self) -> bool {
+        matches!(self, Self::Failed(reason) if reason.leaves_in_doubt())
+    }
 }
 
 impl From<Unwritable> for CommandError {
@@ -56,7 +66,7 @@ impl From<Unwritable> for CommandError {
 #[cfg(test)]
 impl CommandError {
     /// All that have a word of their own, in the order of the page of topics.
-    pub(super) const NAMED: [Self; 11] = [
+    pub(super) const NAMED: [Self; 12] = [
         Self::Unknown,
         Self::ReadOnly,
         Self::BadValue,
@@ -67,6 +77,7 @@ impl CommandError {
         Self::Busy,
         Self::Offline,
         Self::VerifyFailed,
+        Self::Unverified,
         Self::UnexpectedReply,
     ];
 }

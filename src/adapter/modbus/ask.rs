@@ -2,6 +2,7 @@
 //! No I/O.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use tokio_modbus::{Request, Response};
 
@@ -27,8 +28,8 @@ const REQUEST_BYTES: usize = 8;
 pub(crate) enum Ask<'a> {
     /// A read.
     Read(&'a ReadRequest),
-    /// A write.
-    Write(&'a WriteRequest),
+    /// A write, which is not to be sent later than then.
+    Write(&'a WriteRequest, Option<Instant>),
 }
 
 /// A checked reply.
@@ -48,7 +49,12 @@ impl<'a> From<&'a ReadRequest> for Ask<'a> {
 
 impl Ask<'_> {
     pub(super) fn is_write(self) -> bool {
-        matches!(self, Self::Write(_))
+        matches!(self, Self::Write(..))
+    }
+
+    /// Whether it is too late to send it.
+    pub(super) fn is_late(self, now: Instant) -> bool {
+        matches!(self, Self::Write(_, Some(until)) if until <= now)
     }
 
     /// The read of the same registers.
@@ -58,13 +64,13 @@ impl Ask<'_> {
                 tags: Vec::new(),
                 ..*request
             },
-            Self::Write(request) => request.read_back(),
+            Self::Write(request, _) => request.read_back(),
         }
     }
 
     pub(super) fn function(self) -> Request<'static> {
         let request = match self {
-            Self::Write(request) => request,
+            Self::Write(request, _) => request,
             Self::Read(request) => {
                 let (address, quantity) = (request.address, request.quantity);
                 return match request.table {
@@ -93,11 +99,14 @@ impl Ask<'_> {
     pub(super) fn reply_bytes(self) -> usize {
         match self {
             Self::Read(request) => READ_HEAD_BYTES + data_bytes(request),
-            Self::Write(WriteRequest {
-                data: WriteData::Bits { .. },
-                ..
-            }) => MASKED_BYTES,
-            Self::Write(_) => WRITTEN_BYTES,
+            Self::Write(
+                WriteRequest {
+                    data: WriteData::Bits { .. },
+                    ..
+                },
+                _,
+            ) => MASKED_BYTES,
+            Self::Write(..) => WRITTEN_BYTES,
         }
     }
 
@@ -105,7 +114,7 @@ impl Ask<'_> {
     pub(super) fn frame_bytes(self) -> usize {
         let data = match self {
             Self::Read(_) => 0,
-            Self::Write(request) => match &request.data {
+            Self::Write(request, _) => match &request.data {
                 WriteData::Coil(_) | WriteData::Register(_) => 0,
                 WriteData::Coils(coils) => 1 + coils.len().div_ceil(8),
                 WriteData::Registers(words) => 1 + 2 * words.len(),
@@ -119,7 +128,7 @@ impl Ask<'_> {
     pub(super) fn shape(self) -> Shape {
         let function = match self {
             Self::Read(request) => request.table.read_function(),
-            Self::Write(request) => request.function(),
+            Self::Write(request, _) => request.function(),
         };
         Shape::of(function, self.reply_bytes())
     }
@@ -128,7 +137,7 @@ impl Ask<'_> {
     pub(super) fn data(self, response: Response) -> Result<Data, Reason> {
         match self {
             Self::Read(request) => read(request, response),
-            Self::Write(request) => written(request, &response),
+            Self::Write(request, _) => written(request, &response),
         }
     }
 }

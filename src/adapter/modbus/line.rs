@@ -108,6 +108,8 @@ impl Line {
                 }
             };
             match next {
+                // It had to wait for the line, or for what settles a doubt.
+                Next::Wanted if ask.is_late(clock::now()) => return Err(Reason::Expired),
                 Next::Wanted => {
                     let result = self.transact(unit, ask, limit).await;
                     return self.settle(result);
@@ -151,6 +153,7 @@ impl Line {
         let (now, at) = (clock::now(), clock::wall());
         let mut traffic = self.lock();
         let doubts = traffic.doubts.of(unit);
+        let result = result.and_then(|response| ask.data(response));
         match &result {
             Ok(_) => doubts.answered(),
             Err(Reason::Exception(_)) => doubts.refused(shape, now),
@@ -159,8 +162,7 @@ impl Line {
         drop(traffic);
         // An echo is no reply to a read: a line that has brought one has none.
         self.is_echo_free |= !ask.is_write() && answered;
-        let data = ask.data(result?)?;
-        Ok(Reply { data, at })
+        Ok(Reply { data: result?, at })
     }
 
     async fn call(

@@ -134,6 +134,7 @@ impl Wire {
                 Err(reason) => reason,
             };
             match reason {
+                Reason::Expired => return Err(reason),
                 Reason::Timeout if retries < attempt.retries => retries += 1,
                 Reason::Exception(DEVICE_BUSY) if busy < BUSY_RETRIES => {
                     busy += 1;
@@ -227,6 +228,9 @@ impl Wire {
         }
         if !attempt.delay.is_zero() {
             tokio::time::sleep(attempt.delay).await;
+        }
+        if attempt.request.is_late(clock::now()) {
+            return Err(Reason::Expired);
         }
         let result = self
             .link
@@ -390,11 +394,35 @@ mod tests {
                 .unwrap();
             for _ in 0..2 {
                 tokio::time::sleep(IDLE_AFTER).await;
-                let written = wire.ask(attempt(Ask::Write(&write)), &mut health).await;
+                let written = wire
+                    .ask(attempt(Ask::Write(&write, None)), &mut health)
+                    .await;
                 assert_eq!(written.unwrap().data, Data::Written);
             }
         };
         tokio::join!(device, asking);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_became_too_old_on_its_way_is_not_sent() {
+        let (mut wire, mut ends, mut health) = wire();
+        let write = WriteRequest {
+            address: 30,
+            data: WriteData::Register(5),
+        };
+        let until = clock::now() + Duration::from_secs(1);
+        let attempt = Attempt {
+            unit: UnitId(1),
+            request: Ask::Write(&write, Some(until)),
+            timeout: Duration::from_secs(1),
+            delay: Duration::from_secs(2),
+            retries: 0,
+        };
+        let written = wire.ask(attempt, &mut health).await;
+        assert_eq!(written.map(|reply| reply.data), Err(Reason::Expired));
+        let mut end = ends.recv().await.unwrap();
+        drop(wire);
+        assert_eq!(end.read(&mut [0; 1]).await.unwrap(), 0, "nothing was sent");
     }
 
     #[test]

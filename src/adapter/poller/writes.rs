@@ -33,11 +33,12 @@ impl Poller {
             return Err(CommandError::Offline);
         }
         let failed = |reason| match reason {
+            Reason::Expired => CommandError::Expired,
             Reason::Offline | Reason::ConnectFailed => CommandError::Offline,
             reason => CommandError::Failed(reason),
         };
         let written = self
-            .request(device, Ask::Write(&order.request), false)
+            .request(device, Ask::Write(&order.request, Some(order.until)), false)
             .await;
         written.map_err(failed)?;
         if !order.verify {
@@ -46,7 +47,8 @@ impl Poller {
         let read_back = order.request.read_back();
         for _ in 0..VERIFY_TRIES {
             let reply = self.request(device, Ask::Read(&read_back), true).await;
-            let data = reply.map_err(failed)?.data;
+            // It was confirmed, so nobody is to take it for not done.
+            let data = reply.map_err(|_| CommandError::Unverified)?.data;
             if order.request.is(&data) {
                 return Ok(Some(data));
             }

@@ -43,7 +43,7 @@ pub(super) fn check(
                 command.topic
             );
             let place = root.key("bridges").index(number).key("receive").index(at);
-            let remedy = "write `undated: refuse` there, so that commands have to carry `ts` or a Message Expiry \
+            let remedy = "write `undated: refuse` in the `write` of that tag, or in that command of the instrument, so that commands have to carry `ts` or a Message Expiry \
                           Interval, or a `session_expiry` of the bridge that is no longer than `max_age`";
             context.warning(Code::StaleCommand, &place, message, remedy);
         }

@@ -13,7 +13,7 @@ use super::template::Templates;
 use super::topics::Writers;
 use super::{Names, below, dangling, each, name, qos, time, wait};
 use crate::adapter::serial::InstrumentConnection;
-use crate::adapter::{ConnectionOptions, DeviceOptions, ProbeBackoff, UnitId};
+use crate::adapter::{ConnectionOptions, DeviceOptions, ProbeBackoff, UnitId, WireOptions};
 use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::excerpt::quoted;
@@ -141,6 +141,11 @@ fn check_unit(
     wire: &ConnectionOptions,
     device: &DeviceOptions,
 ) {
+    if device.unit_id.0 == 0 && !matches!(wire.wire, WireOptions::ModbusTcp(_)) {
+        let message = "on a serial line 0 is everybody's address: all units obey and none answers";
+        let remedy = "write the device's own address, 1 to 247";
+        context.error(Code::OutOfRange, &section.at("unit_id"), message, remedy);
+    }
     if let Some(first) = wire
         .devices
         .iter()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{below, time};
-use crate::adapter::{Table, WriteFunction, WriteOptions};
+use crate::adapter::{Table, WRITTEN_REGISTERS_MAX, WriteFunction, WriteOptions};
 use crate::config::context::Context;
 use crate::config::error::Code;
 use crate::config::excerpt::quoted;
@@ -39,6 +39,14 @@ pub(super) fn write(
         let message =
             "a tag with `scale_from` cannot be written: its factor is the device's and may change";
         context.error_at_key(Code::Contradiction, &section.place, message, "remove one");
+    }
+    if usize::from(kind.registers()) > WRITTEN_REGISTERS_MAX {
+        let message = format!(
+            "one request writes {WRITTEN_REGISTERS_MAX} registers, and the value has {}",
+            kind.registers()
+        );
+        let remedy = "remove `write`, or shorten the value";
+        context.error_at_key(Code::BadRegister, &section.place, message, remedy);
     }
     check_meaning(context, tag, &section, kind, meaning);
     check_limits(context, &section, kind, meaning);
