@@ -3,7 +3,7 @@
 //!
 //! Invariants: nothing here waits for the wire or the broker; as many commands as the wire may do at once wait for it, and
 //! more are refused as `busy`; each command that is done, or was to be, is in the log with who asked; an answer goes only
-//! where who asked may read, and never to a set topic or one of the gateway's own.
+//! where who asked may read, below the gateway's id only where it may publish too, and never to a set topic or one with `$`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -237,15 +237,17 @@ fn may_answer(topic: &TopicName, asked: &TopicName, publisher: Option<&Publisher
     if topic.as_str().strip_prefix(asked.as_str()) == Some("/result") {
         return true;
     }
-    // What stands below the gateway's id would look like a reading; below another's it may be a command.
+    // Below the gateway's id it would look like a reading; a set topic may also be another gateway's.
     let is_own = topic.levels().next() == asked.levels().next();
     let is_set = topic.levels().nth(2) == Some("set");
     let is_special = topic.levels().any(|level| level.starts_with('$'));
-    let may_read = |publisher: &Publisher| {
-        let rights = publisher.principal.rights.as_ref();
-        rights.is_none_or(|rights| rights.may_read(topic))
-    };
-    !is_own && !is_set && !is_special && publisher.is_some_and(may_read)
+    let may =
+        |publisher: &Publisher| {
+            publisher.principal.rights.as_ref().is_none_or(|rights| {
+                rights.may_read(topic) && (!is_own || rights.may_publish(topic))
+            })
+        };
+    !is_set && !is_special && publisher.is_some_and(may)
 }
 
 #[cfg(test)]
@@ -263,11 +265,12 @@ mod tests {
     #[test]
     fn an_answer_never_becomes_a_command_and_tells_nobody_what_it_may_not_read() {
         let asked = topic("gw/chiller/set/mode");
-        let only = TopicFilter::try_from("replies/#").unwrap();
+        let only = ["replies/#", "gw/#"].map(|filter| TopicFilter::try_from(filter).unwrap());
+        let publish = [TopicFilter::try_from("gw/replies/#").unwrap()];
         let publisher = Publisher {
             client_id: ByteString::from_static("plc7"),
             principal: Principal {
-                rights: Some(Arc::new(Rights::allowing(&[], &[only]))),
+                rights: Some(Arc::new(Rights::allowing(&publish, &only))),
                 ..Principal::default()
             },
             sends_again: false,
@@ -276,6 +279,8 @@ mod tests {
         assert!(may("replies/plc7"));
         assert!(may("gw/chiller/set/mode/result"));
         assert!(!may("secrets/plc7"));
+        assert!(may("gw/replies/plc7"));
+        assert!(!may("gw/meter1/power"), "it may not say that by itself");
         assert!(
             !may_answer(&topic("replies/plc7"), &asked, None),
             "of nobody known"
