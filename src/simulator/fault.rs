@@ -15,13 +15,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::reply::{Pieces, Request};
 
-/// Connections served at a time; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 64;
 /// Requests of a connection that may wait for their replies; more are not read.
 const WAITING_MAX: usize = 64;
 /// From an echo, which comes as the request is sent, to the reply.
@@ -330,28 +328,9 @@ async fn answer(
 }
 
 async fn accept(listener: TcpListener, framing: Framing, shared: Arc<Shared>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    // Owned here, so that the connections end with the device.
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "the faulty device cannot accept");
-                return;
-            }
-        };
+    let serve = |stream| {
         let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "socket option refused");
-            }
-            shared.serve(stream, framing).await;
-            drop(slot);
-        });
-    }
+        async move { shared.serve(stream, framing).await }
+    };
+    super::accept::accept(listener, serve).await;
 }

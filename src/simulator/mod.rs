@@ -5,6 +5,7 @@
 //! Invariants: at most [`CONNECTIONS_MAX`] connections; a register that was not mapped is refused with exception 02; a
 //! unit that is not there is refused with 0B over TCP, as a gateway would, and on a line says nothing.
 
+mod accept;
 mod answer;
 mod fault;
 mod frame;
@@ -17,10 +18,11 @@ mod silence;
 mod terminal;
 mod trouble;
 
+pub use accept::CONNECTIONS_MAX;
 pub use fault::{Asked, Fault, FaultyDevice, Framing, Script};
 pub use instrument::{Manner, SimulatedInstrument};
 pub use map::{DeviceMap, Signal, SimulatedTable};
 pub use number::{Motion, Number};
-pub use server::{CONNECTIONS_MAX, Simulator, SimulatorHandle};
+pub use server::{Simulator, SimulatorHandle};
 pub use terminal::Terminal;
 pub use trouble::Trouble;

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use super::answer::{answer, refusal};
 use super::fault::Framing;
@@ -19,10 +18,6 @@ use super::silence::Silence;
 use super::trouble::{Trouble, Troubles};
 use crate::clock;
 
-/// Connections served at a time; more wait to be accepted.
-pub const CONNECTIONS_MAX: usize = 64;
-/// Pause before accepting again after the system refused to (no file descriptors).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// What a gateway says where the unit behind it does not answer.
 const NO_SUCH_UNIT: u8 = 0x0B;
 /// What comes in place of an answer.
@@ -180,33 +175,15 @@ impl Shared {
 }
 
 async fn accept(listener: TcpListener, framing: Framing, shared: Arc<Shared>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    // Owned here, so that the connections end with the devices.
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "the simulator cannot accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+    let serve = |stream| {
         let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "socket option refused");
-            }
+        async move {
             if let Err(error) = serve(stream, framing, &shared).await {
                 tracing::debug!(%error, "a connection to the simulator ended");
             }
-            drop(slot);
-        });
-    }
+        }
+    };
+    super::accept::accept(listener, serve).await;
 }
 
 async fn serve(
