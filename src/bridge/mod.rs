@@ -122,7 +122,29 @@ impl PreparedBridge {
         local: Option<Local>,
         stop: Stop,
     ) -> BridgeHandle {
-        let logs = logs.into();
+        self.spawn(logs.into(), latest, local, stop, |task| task)
+    }
+
+    /// The same, on logs that another bridge was working on, which has ended: what that has sent, the logs know.
+    #[must_use]
+    pub fn go_on(
+        self,
+        logs: impl Into<Lanes>,
+        latest: Arc<Latest>,
+        local: Option<Local>,
+        stop: Stop,
+    ) -> BridgeHandle {
+        self.spawn(logs.into(), latest, local, stop, Task::taking_over)
+    }
+
+    fn spawn(
+        self,
+        logs: Lanes,
+        latest: Arc<Latest>,
+        local: Option<Local>,
+        stop: Stop,
+        begin: impl FnOnce(Task) -> Task,
+    ) -> BridgeHandle {
         let letters = DeadLetters::new(self.options.dead_letter.clone());
         let dead_letters = letters.log();
         let (report, status) = Report::new(logs.clone(), dead_letters.clone());
@@ -144,7 +166,7 @@ impl PreparedBridge {
         );
         BridgeHandle {
             status,
-            task: tokio::spawn(supervise::run(task)),
+            task: tokio::spawn(supervise::run(begin(task))),
             dead_letters,
             asked,
         }

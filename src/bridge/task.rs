@@ -139,13 +139,23 @@ impl Task {
 
     /// After a panic in [`Self::run`]: begins with a new core, which learns from the log all that was under way.
     pub(super) fn begin_anew(&mut self, panic: &str) {
+        self.take_over();
+        let why = format!("the bridge failed and is started again; please report this: {panic}");
+        tracing::error!(bridge = self.options.name, "{why}");
+        self.report.failed(&self.core, why);
+    }
+
+    /// The same on logs that another was working on.
+    pub(super) fn taking_over(mut self) -> Self {
+        self.take_over();
+        self
+    }
+
+    fn take_over(&mut self) {
         self.logs.link(clock::now(), LinkHealth::Down);
         let appended = |log: &Log| log.progress().borrow().appended;
         let live = self.logs.live.as_ref().map(appended);
         self.core = self.core.anew(appended(&self.logs.backlog), live);
-        let why = format!("the bridge failed and is started again; please report this: {panic}");
-        tracing::error!(bridge = self.options.name, "{why}");
-        self.report.failed(&self.core, why);
     }
 
     /// Waits before the next start, longer after each failure; false: the bridge is to stop.

@@ -24,7 +24,8 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// The stores of a broker, and what waits in them.
 pub(super) struct Keeping {
-    pub(super) bridges: Vec<Kept<Attachment>>,
+    /// By the numbers of their logs; one that was attached stays.
+    bridges: RefCell<Vec<Rc<Kept<Attachment>>>>,
     pub(super) sessions: Option<Kept<SessionStore>>,
     /// What is to be read for sessions; at most one entry for each.
     fetches: RefCell<VecDeque<(SessionNumber, Seq)>>,
@@ -51,23 +52,37 @@ enum Committed {
 impl Keeping {
     pub(super) fn new(stores: Stores) -> Self {
         Self {
-            bridges: stores.bridges.into_iter().map(Kept::new).collect(),
+            bridges: RefCell::new(
+                stores
+                    .bridges
+                    .into_iter()
+                    .map(Kept::new)
+                    .map(Rc::new)
+                    .collect(),
+            ),
             sessions: stores.sessions.map(Kept::new),
             fetches: RefCell::default(),
             to_fetch: Notify::new(),
         }
     }
 
-    pub(super) fn bridge(&self, log: LogId) -> Option<&Kept<Attachment>> {
+    pub(super) fn bridge(&self, log: LogId) -> Option<Rc<Kept<Attachment>>> {
         match log {
-            LogId::Bridge(number) => self.bridges.get(number),
+            LogId::Bridge(number) => self.bridges.borrow().get(number).cloned(),
             LogId::Sessions | LogId::State => None,
         }
     }
 
+    /// Takes one more in, under the next number.
+    pub(super) fn add_bridge(&self, attachment: Attachment) -> LogId {
+        let mut bridges = self.bridges.borrow_mut();
+        bridges.push(Rc::new(Kept::new(attachment)));
+        LogId::Bridge(bridges.len() - 1)
+    }
+
     /// Every log that there is.
     pub(super) fn logs(&self) -> impl Iterator<Item = LogId> {
-        let bridges = (0..self.bridges.len()).map(LogId::Bridge);
+        let bridges = (0..self.bridges.borrow().len()).map(LogId::Bridge);
         let sessions = self.sessions.iter();
         bridges.chain(sessions.flat_map(|_| [LogId::Sessions, LogId::State]))
     }
@@ -82,11 +97,13 @@ impl Keeping {
     }
 
     /// For the log.
-    fn name(&self, log: LogId) -> &str {
+    fn name(&self, log: LogId) -> String {
         match log {
-            LogId::Bridge(_) => self.bridge(log).map_or("", |kept| &kept.store.name),
-            LogId::Sessions => "sessions",
-            LogId::State => "state",
+            LogId::Bridge(_) => self
+                .bridge(log)
+                .map_or_else(String::new, |kept| kept.store.name.clone()),
+            LogId::Sessions => "sessions".to_owned(),
+            LogId::State => "state".to_owned(),
         }
     }
 
@@ -224,7 +241,7 @@ impl Shell {
         let what = Committed::Unmarked(mark);
         if let Some(kept) = self.keeping.bridge(log) {
             let commit = kept.store.log.unmark(at.now, mark);
-            self.tell_after(log, kept, commit, what, at);
+            self.tell_after(log, &kept, commit, what, at);
         } else if let Some(kept) = &self.keeping.sessions {
             let commit = kept.store.log.unmark(at.now, mark);
             self.tell_after(log, kept, commit, what, at);

@@ -17,6 +17,7 @@
 //! written to once a round, never inside the routing loop; only `covered` releases an acknowledgement; TLS handshakes,
 //! password hashes and disks run elsewhere.
 
+mod attach;
 mod carry_out;
 mod connection;
 pub mod core;

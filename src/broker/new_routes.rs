@@ -15,8 +15,7 @@ use crate::mqtt::QoS;
 use crate::store::{Log, Seq};
 
 /// Appends what the new routes of a bridge take, as its log has room; ends when the log knows its routes.
-pub(super) async fn send_retained(shell: Rc<Shell>, bridge: usize) {
-    let id = LogId::Bridge(bridge);
+pub(super) async fn send_retained(shell: Rc<Shell>, id: LogId) {
     // Without the state nobody knows what is retained; with it there is another start.
     let Some(kept) = shell
         .keeping
@@ -25,7 +24,8 @@ pub(super) async fn send_retained(shell: Rc<Shell>, bridge: usize) {
     else {
         return;
     };
-    let (log, routes) = (&kept.store.log, &kept.store.routes);
+    let log = &kept.store.log;
+    let routes = shell.core.borrow().routes_of(id);
     let known = log.routes();
     let now: Vec<u32> = routes.iter().map(|route| route.fingerprint()).collect();
     if known == now {
@@ -64,6 +64,8 @@ pub(super) async fn send_retained(shell: Rc<Shell>, bridge: usize) {
         });
         match is_more {
             Some(true) => yield_now().await,
+            // Whoever gave it other routes has begun with those.
+            Some(false) if !shell.core.borrow().has_routes(&new) => return,
             Some(false) => break,
             None => return,
         }
@@ -73,7 +75,9 @@ pub(super) async fn send_retained(shell: Rc<Shell>, bridge: usize) {
             return;
         }
     }
-    log.keep_routes(clock::now(), now);
+    if shell.core.borrow().has_routes(&new) {
+        log.keep_routes(clock::now(), now);
+    }
 }
 
 /// Waits until the log takes something and `has_space`; false where it ends before.

@@ -1,10 +1,11 @@
 //! What others ask of the running broker: its sessions as a table, to close a client, to take new users and rules, to give
-//! back memory.
+//! back memory; and of bridges, see `attach`.
 //!
 //! Asked through the handle, answered on the broker's thread: in steps of [`AT_ONCE`] sessions, between which everybody else has
 //! a turn. One request after the other.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -15,7 +16,7 @@ use super::core::SessionRow;
 use super::handle::Arrival;
 use super::peer::Side;
 use super::shell::Shell;
-use super::{BrokerHandle, LinkClosed};
+use super::{Attachment, BrokerHandle, ForwardRoute, LinkClosed, attach};
 use crate::auth::{Credentials, Revision};
 
 /// Sessions looked at in one step, and so the most on a page.
@@ -61,6 +62,15 @@ pub(super) enum Request {
         answer: oneshot::Sender<()>,
     },
     Shrink {
+        answer: oneshot::Sender<()>,
+    },
+    Attach {
+        attachment: Box<Attachment>,
+        answer: oneshot::Sender<usize>,
+    },
+    Reroute {
+        bridge: usize,
+        routes: Vec<ForwardRoute>,
         answer: oneshot::Sender<()>,
     },
 }
@@ -116,7 +126,7 @@ impl BrokerHandle {
         self.ask(|answer| Request::Shrink { answer }).await
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, LinkClosed> {
@@ -128,7 +138,7 @@ impl BrokerHandle {
 }
 
 /// Does what is asked.
-pub(super) async fn answer(shell: &Shell, request: Request) {
+pub(super) async fn answer(shell: &Rc<Shell>, request: Request) {
     let now = shell.moment().now;
     match request {
         Request::Sessions { from, answer } => {
@@ -158,10 +168,21 @@ pub(super) async fn answer(shell: &Shell, request: Request) {
             shell.guarded(|| shell.core.borrow_mut().shrink());
             tell(answer, ());
         }
+        Request::Attach { attachment, answer } => {
+            tell(answer, attach::attach(shell, *attachment));
+        }
+        Request::Reroute {
+            bridge,
+            routes,
+            answer,
+        } => {
+            attach::reroute(shell, bridge, routes);
+            tell(answer, ());
+        }
     }
 }
 
-fn tell<T>(to: oneshot::Sender<T>, answer: T) {
+pub(super) fn tell<T>(to: oneshot::Sender<T>, answer: T) {
     if to.send(answer).is_err() {
         tracing::debug!("who asked the broker did not wait for the answer");
     }

@@ -87,6 +87,12 @@ impl Latest {
             .collect()
     }
 
+    /// Forgets all: other routes take these topics, or none.
+    pub fn clear(&self) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.clear();
+    }
+
     /// Waits until something changed. Cancel safe.
     pub async fn changed(&self) {
         self.changed.notified().await;

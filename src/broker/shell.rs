@@ -120,9 +120,9 @@ impl Shell {
         for (log, live) in lanes {
             core.attach_live_lane(log, live);
         }
-        for (number, routes) in
-            (stores.bridges.len()..).zip(std::mem::take(&mut stores.missing.bridges))
-        {
+        // From the top: the numbers behind those that are there are given to logs that are attached later.
+        let missing = std::mem::take(&mut stores.missing.bridges);
+        for (number, routes) in (0..usize::MAX).rev().zip(missing) {
             core.lack_log(LogId::Bridge(number), routes);
         }
         if stores.missing.sessions {

@@ -108,6 +108,19 @@ impl SessionStore {
     }
 }
 
+impl Attachment {
+    /// Its live lane, as an attachment without routes.
+    pub(super) fn lane(&self, live: Log) -> Self {
+        Self {
+            name: format!("{}, live", self.name),
+            log: live,
+            routes: Vec::new(),
+            latest: Arc::clone(&self.latest),
+            live: None,
+        }
+    }
+}
+
 impl Stores {
     /// Makes attachments without routes of the live lanes, behind all others; gives which belongs to which.
     pub(super) fn spread_lanes(&mut self) -> Vec<(LogId, LogId)> {
@@ -119,13 +132,7 @@ impl Stores {
             let Some(live) = bridge.live.clone() else {
                 continue;
             };
-            let lane = Attachment {
-                name: format!("{}, live", bridge.name),
-                log: live,
-                routes: Vec::new(),
-                latest: Arc::clone(&bridge.latest),
-                live: None,
-            };
+            let lane = bridge.lane(live);
             lanes.push((LogId::Bridge(number), LogId::Bridge(self.bridges.len())));
             self.bridges.push(lane);
         }

@@ -97,7 +97,7 @@ use self::timeouts::Timeouts;
 use super::{BrokerOptions, Durability, ForwardRoute, Limits, Origin, WhenQueueFull};
 use crate::clock::WallTime;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
-use crate::store::{Seq, SessionNumber};
+use crate::store::SessionNumber;
 
 /// The broker's state machine.
 #[derive(Debug)]
@@ -193,12 +193,6 @@ impl Core {
             groups: Vec::new(),
             receivers: Vec::new(),
         }
-    }
-
-    /// Adds a bridge's log: from now on messages that match `routes` are appended, the first at `next_seq`.
-    pub fn attach_log(&mut self, log: LogId, next_seq: Seq, routes: Vec<ForwardRoute>) {
-        self.lanes.forget();
-        self.logs.push(AttachedLog::new(log, next_seq, routes));
     }
 
     /// Tells the time. Needed only before the first event that carries no wall time ([`Self::connect`],

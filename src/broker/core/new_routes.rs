@@ -26,6 +26,8 @@ const STEP_SEEN: usize = 1024;
 #[derive(Debug)]
 pub struct NewRoutes {
     log: LogId,
+    /// Of the routes that these are places in.
+    edition: u32,
     /// Their places among the routes of the log; the last one is under way.
     routes: Vec<usize>,
     cursor: Cursor,
@@ -49,8 +51,10 @@ impl Core {
     /// Begins with the routes of `log` at these places. `inlet`: the ClientId as which its bridge publishes here.
     #[must_use]
     pub fn new_routes(&self, log: LogId, routes: Vec<usize>, inlet: ByteString) -> NewRoutes {
+        let known = self.logs.iter().find(|known| known.id == log);
         NewRoutes {
             log,
+            edition: known.map_or(0, |known| known.edition),
             routes,
             cursor: Cursor::start(),
             since: self.retained.changes(),
@@ -59,8 +63,19 @@ impl Core {
         }
     }
 
-    /// Appends a step of what is retained and goes up by `new`, nothing while its log is full; false: that was the last one.
+    /// Whether the log still has the routes that `new` is about.
+    #[must_use]
+    pub fn has_routes(&self, new: &NewRoutes) -> bool {
+        let mut logs = self.logs.iter();
+        logs.any(|log| log.id == new.log && log.edition == new.edition)
+    }
+
+    /// Appends a step of what is retained and goes up by `new`, nothing while its log is full; false: that was the last one, or
+    /// the log has other routes by now.
     pub fn append_retained(&mut self, now: Instant, new: &mut NewRoutes) -> bool {
+        if !self.has_routes(new) {
+            return false;
+        }
         let stamped = self.wall(now);
         let place_of = |id: LogId| self.logs.iter().position(|log| log.id == id);
         let Some(index) = place_of(new.log) else {

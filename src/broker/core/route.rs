@@ -1,7 +1,10 @@
 //! A bridge's log as the core sees it: what goes in, and as what.
 
+use std::time::Instant;
+
 use bytestring::ByteString;
 
+use super::refuse::Obstacle;
 use super::watermark::Watermark;
 use super::{Core, ForwardRoute, LogId};
 use crate::broker::{LATE_PROPERTY, Origin, RetainPolicy};
@@ -28,6 +31,8 @@ pub(super) struct AttachedLog {
     pub(super) is_full: bool,
     /// A message that a route could not map was logged; the others are only counted.
     pub(super) told_unmapped: bool,
+    /// Counts how often the routes were replaced.
+    pub(super) edition: u32,
 }
 
 impl AttachedLog {
@@ -42,7 +47,14 @@ impl AttachedLog {
             is_passed_by: false,
             is_full: false,
             told_unmapped: false,
+            edition: 0,
         }
+    }
+
+    pub(super) fn reroute(&mut self, routes: Vec<ForwardRoute>) {
+        self.routes = routes;
+        self.edition = self.edition.wrapping_add(1);
+        self.told_unmapped = false;
     }
 
     /// One that could not be opened.
@@ -91,6 +103,30 @@ impl AttachedLog {
 }
 
 impl Core {
+    /// Adds a bridge's log: from now on messages that match `routes` are appended, the first at `next_seq`.
+    pub fn attach_log(&mut self, log: LogId, next_seq: Seq, routes: Vec<ForwardRoute>) {
+        self.lanes.forget();
+        self.logs.push(AttachedLog::new(log, next_seq, routes));
+    }
+
+    /// From now on messages that match `routes` go into this log, and no others; without routes none do. Who waits for room
+    /// in it is decided about anew. What is in the log stays there.
+    pub fn reroute(&mut self, now: Instant, log: LogId, routes: Vec<ForwardRoute>) {
+        let Some(known) = self.logs.iter_mut().find(|known| known.id == log) else {
+            return;
+        };
+        known.reroute(routes);
+        self.lanes.forget();
+        self.retry_parked(now, Obstacle::Log(log));
+    }
+
+    /// What goes into this log.
+    #[must_use]
+    pub fn routes_of(&self, log: LogId) -> Vec<ForwardRoute> {
+        let known = self.logs.iter().find(|known| known.id == log);
+        known.map_or_else(Vec::new, |known| known.routes.clone())
+    }
+
     /// A route of the log at this place among the logs takes the message and has no topic for it.
     pub(super) fn note_unmapped(&mut self, place: usize, message: &Message, error: &TemplateError) {
         self.stats.unmapped += 1;
