@@ -1,54 +1,57 @@
 //! A running gateway.
 
 use std::io;
-use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::absent::{Absent, RegainWait};
-use super::control::{self, Backlog};
+use super::bridges::Bridges;
+use super::control::{self, Desk, ReloadRequest};
+use super::observe::{self, Fixed, Observer, Parts, SeenConnection, SeenListener};
 use super::report::StoreHealth;
+use super::running::{Running, stop_all};
 use super::stores::{Found, Opened};
-use super::{Prepared, memory, report, sys};
-use crate::adapter::serial::InstrumentConnection;
-use crate::adapter::{Adapter, ConnectionOptions, Opener, PlanError};
+use super::{Prepared, memory, report, sys, wires};
+use crate::adapter::PlanError;
 use crate::auth::Authenticator;
-use crate::bridge::{BridgeHandle, Lanes, Local, PreparedBridge};
-use crate::broker::{Attachment, Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
+use crate::bridge::BridgeHandle;
+use crate::broker::{Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
 use crate::clock;
 use crate::config;
 use crate::listener::{Listener, PreparedListener};
-use crate::mqtt::QoS;
-use crate::net::TlsTime;
+use crate::net::{Expiry, TlsTime};
 use crate::shutdown::Shutdown;
-use crate::status::BridgeStatus;
 use crate::store::StoreError;
-use crate::topic::{TopicError, TopicFilter, TopicName};
+use crate::topic::{TopicError, TopicName};
 
 /// The parts of a running gateway, and what stops them.
 #[derive(Debug)]
 pub struct Gateway {
-    broker: BrokerHandle,
-    listeners: Vec<Listener>,
-    bridges: Vec<(String, BridgeHandle)>,
-    /// Those whose logs could not be opened.
-    absent_bridges: Vec<(String, watch::Receiver<BridgeStatus>)>,
-    stores: Opened,
+    pub(super) broker: BrokerHandle,
+    pub(super) listeners: Vec<Running<RunningListener>>,
+    pub(super) connections: Vec<Running<SeenConnection>>,
+    pub(super) bridges: Bridges,
+    pub(super) stores: Opened,
+    observer: Observer,
     absent: Absent,
     tls_time: TlsTime,
     reports: JoinSet<()>,
-    stops: Stops,
+    reloads: (mpsc::Sender<ReloadRequest>, Option<ReloadRequests>),
+    stop_reports: Shutdown,
+    stop_broker: Shutdown,
 }
 
-/// One for each step of stopping, in order.
-#[derive(Debug, Default)]
-struct Stops {
-    listeners: Shutdown,
-    adapters: Shutdown,
-    reports: Shutdown,
-    broker: Shutdown,
-    bridges: Shutdown,
+/// Requests to read the configuration again.
+pub type ReloadRequests = mpsc::Receiver<ReloadRequest>;
+
+/// Requests to reload that wait for one that is under way.
+const RELOADS: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct RunningListener {
+    pub(super) listener: Listener,
+    pub(super) expiry: Option<Expiry>,
 }
 
 /// Why a gateway did not start. Each names what is at fault.
@@ -77,110 +80,147 @@ impl Gateway {
     ///
     /// # Errors
     /// Names the part and what to do.
-    pub async fn start(prepared: Prepared) -> Result<Self, StartError> {
-        let stops = Stops::default();
+    pub async fn start(mut prepared: Prepared) -> Result<Self, StartError> {
+        let stop_broker = Shutdown::default();
+        let bridges = std::mem::take(&mut prepared.bridges);
         let Found {
             opened,
             stores,
             bridges,
             absent,
-        } = Found::open(prepared.sessions, prepared.bridges).await?;
+        } = Found::open(prepared.sessions.clone(), bridges).await?;
         if let Some(time) = stores.sessions.as_ref().and_then(|store| store.clock_was) {
             prepared.tls_time.know(time);
         }
         let attachments = stores.bridges.clone();
         let broker = Broker::start(
-            prepared.broker,
+            prepared.broker.clone(),
             stores,
-            Authenticator::new(prepared.credentials),
-            stops.broker.stop(),
+            Authenticator::new(std::mem::take(&mut prepared.credentials)),
+            stop_broker.stop(),
         )
         .map_err(StartError::Broker)?;
-        let mut gateway = Self {
-            broker,
-            listeners: Vec::new(),
-            bridges: Vec::new(),
-            absent_bridges: Vec::new(),
-            stores: opened,
-            absent,
-            tls_time: prepared.tls_time,
-            reports: JoinSet::new(),
-            stops,
+        let health = StoreHealth {
+            stores: opened.clone(),
+            absent: absent.error(),
         };
-        let config::Gateway {
-            id,
-            tells_status,
-            control_socket,
-            ..
-        } = prepared.gateway;
+        let fixed = Fixed {
+            gateway: prepared.gateway.id.clone(),
+            data_dir: prepared.gateway.data_dir.clone(),
+            free_space_minimum: prepared.free_space_minimum,
+            started: clock::now(),
+            broker: broker.clone(),
+            tls_time: prepared.tls_time.clone(),
+        };
+        let (reloads, requests) = mpsc::channel(RELOADS);
+        let mut gateway = Self {
+            listeners: Vec::new(),
+            connections: Vec::new(),
+            bridges: Bridges::new(&prepared.gateway.id, broker.clone()),
+            stores: opened,
+            observer: Observer::new(fixed, health),
+            absent,
+            tls_time: prepared.tls_time.clone(),
+            reports: JoinSet::new(),
+            reloads: (reloads, Some(requests)),
+            stop_reports: Shutdown::default(),
+            stop_broker,
+            broker,
+        };
         for (number, (bridge, attachment)) in bridges.into_iter().zip(attachments).enumerate() {
-            gateway
-                .start_bridge(&id, number, bridge, attachment)
-                .await?;
+            gateway.bridges.start(bridge, attachment, number).await?;
         }
-        gateway.tell_absent_bridges(&id).await?;
-        gateway
-            .start_adapters(prepared.connections, prepared.instruments)
-            .await?;
-        for listener in prepared.listeners {
-            let stop = gateway.stops.listeners.stop();
-            let listener = listener.start(gateway.broker.clone(), stop);
-            gateway.listeners.push(listener);
+        for (name, error) in gateway.absent.bridges() {
+            gateway.bridges.tell_absent(name, error.to_owned()).await?;
         }
-        if tells_status {
-            gateway.start_status(&id).await?;
-        }
-        let link = gateway.link("sys", Origin::Gateway).await?;
-        let (broker, stop) = (gateway.broker.clone(), gateway.stops.reports.stop());
-        gateway.reports.spawn(sys::publish(link, broker, stop));
-        let (broker, stop) = (gateway.broker.clone(), gateway.stops.reports.stop());
-        gateway.reports.spawn(memory::give_back(broker, stop));
-        if let Some(socket) = control::open(&control_socket) {
-            let (backlogs, stop) = (gateway.backlogs(), gateway.stops.reports.stop());
-            gateway
-                .reports
-                .spawn(control::serve(socket, backlogs, stop));
-        }
-        tracing::info!(gateway = id, "running");
+        gateway.start_connections(&mut prepared, |_| true).await?;
+        gateway.start_listeners(prepared.listeners, |_| true);
+        gateway.show();
+        gateway.start_reports(&prepared.gateway).await?;
+        tracing::info!(gateway = prepared.gateway.id, "running");
         Ok(gateway)
     }
 
-    async fn start_adapters(
-        &self,
-        connections: Vec<Arc<ConnectionOptions>>,
-        instruments: Vec<InstrumentConnection>,
+    /// Starts the connections of `prepared` that are `wanted` by their names.
+    pub(super) async fn start_connections(
+        &mut self,
+        prepared: &mut Prepared,
+        wanted: impl Fn(&str) -> bool,
     ) -> Result<(), StartError> {
-        for connection in connections {
-            let link = self.link(&connection.name, Origin::Device).await?;
-            let topics = connection.devices.iter().map(|device| &device.set_topic);
-            let commands = self.commands(&connection.name, topics).await?;
-            let opener = Opener::Machine(self.tls_time.clone());
-            let stop = self.stops.adapters.stop();
-            Adapter::start_over(opener, connection, link, commands, stop)?;
+        for options in std::mem::take(&mut prepared.connections) {
+            if wanted(&options.name) {
+                let expiry = prepared.expiry(&options.name);
+                let started =
+                    wires::start_devices(&self.broker, &self.tls_time, options, expiry).await?;
+                self.connections.push(started);
+            }
         }
-        for instrument in instruments {
-            let link = self.link(&instrument.name, Origin::Device).await?;
-            let topic = &instrument.instrument.set_topic;
-            let commands = self.commands(&instrument.name, [topic].into_iter()).await?;
-            Adapter::start_instrument(instrument, link, commands, self.stops.adapters.stop());
+        for options in std::mem::take(&mut prepared.instruments) {
+            if wanted(&options.name) {
+                let started = wires::start_instrument(&self.broker, options).await?;
+                self.connections.push(started);
+            }
         }
         Ok(())
     }
 
-    /// Where what is sent to these set topics comes out. At QoS 0 and in no lasting session: a command runs once at most,
-    /// and none is kept for later.
-    async fn commands(
-        &self,
-        connection: &str,
-        topics: impl Iterator<Item = &TopicName>,
-    ) -> Result<Link, StartError> {
-        let name = format!("{connection}/set");
-        let mut link = self.link(&name, Origin::Device).await?;
-        for topic in topics {
-            let filter = TopicFilter::try_from(format!("{topic}/+").as_str())?;
-            link.subscribe(filter, QoS::AtMostOnce).await?;
+    /// Starts the listeners that are `wanted` by their names.
+    pub(super) fn start_listeners(
+        &mut self,
+        listeners: Vec<PreparedListener>,
+        wanted: impl Fn(&str) -> bool,
+    ) {
+        for prepared in listeners {
+            let name = prepared.name().to_owned();
+            if wanted(&name) {
+                let broker = self.broker.clone();
+                self.listeners
+                    .push(Running::start(&name, |stop| RunningListener {
+                        expiry: prepared.expiry().cloned(),
+                        listener: prepared.start(broker, stop),
+                    }));
+            }
         }
-        Ok(link)
+    }
+
+    async fn start_reports(&mut self, options: &config::Gateway) -> Result<(), StartError> {
+        let stop = || self.stop_reports.stop();
+        if options.tells_status {
+            let link = self.link("status").await?;
+            let topic = TopicName::try_from(format!("{}/$status", options.id))?;
+            let (observer, started) = (self.observer.clone(), clock::wall());
+            self.reports
+                .spawn(report::gateway(link, topic, started, observer, stop()));
+        }
+        let link = self.link("sys").await?;
+        self.reports
+            .spawn(sys::publish(link, self.broker.clone(), stop()));
+        self.reports
+            .spawn(memory::give_back(self.broker.clone(), stop()));
+        self.reports
+            .spawn(observe::measure(self.observer.clone(), stop()));
+        if let Some(socket) = control::open(&options.control_socket) {
+            let desk = Desk {
+                observer: self.observer.clone(),
+                reloads: self.reloads.0.clone(),
+            };
+            self.reports.spawn(control::serve(socket, desk, stop()));
+        }
+        Ok(())
+    }
+
+    /// Shows who looks which parts there are now.
+    pub(super) fn show(&self) {
+        let listeners = self.listeners.iter().map(|running| SeenListener {
+            status: running.part.listener.status.clone(),
+            expiry: running.part.expiry.clone(),
+        });
+        let connections = self.connections.iter();
+        self.observer.show(Parts {
+            listeners: listeners.collect(),
+            connections: connections.map(|running| running.part.clone()).collect(),
+            bridges: self.bridges.seen(),
+        });
     }
 
     /// The local broker.
@@ -189,38 +229,32 @@ impl Gateway {
         &self.broker
     }
 
-    /// The listeners, in the order of the configuration.
-    #[must_use]
-    pub fn listeners(&self) -> &[Listener] {
-        &self.listeners
+    /// The listeners.
+    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        let running = self.listeners.iter();
+        running.map(|running| &running.part.listener)
     }
 
     /// The bridges and their names.
+    pub fn bridges(&self) -> impl Iterator<Item = (&str, &BridgeHandle)> {
+        self.bridges.handles()
+    }
+
+    /// Sees how all of it stands.
     #[must_use]
-    pub fn bridges(&self) -> &[(String, BridgeHandle)] {
-        &self.bridges
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Where requests to read the configuration again come out; the first time only. Dropped, who asks is told that it is
+    /// not possible.
+    pub fn reload_requests(&mut self) -> Option<ReloadRequests> {
+        self.reloads.1.take()
     }
 
     /// By which all of it judges certificates.
     pub(super) fn tls_time(&self) -> &TlsTime {
         &self.tls_time
-    }
-
-    /// The next handshakes of listeners that are configured as before are answered with the files of these, and bridges
-    /// look at theirs.
-    pub(super) fn renew_certificates(&self, listeners: &[PreparedListener]) {
-        for (listener, new) in self.listeners.iter().zip(listeners) {
-            if listener.renew(new) {
-                let listener = new.name();
-                tracing::info!(
-                    listener,
-                    "reload: new connections get the certificate files as they are now"
-                );
-            }
-        }
-        for (_, bridge) in &self.bridges {
-            bridge.renew_certificates();
-        }
     }
 
     /// Whether a part of the store could not be opened at the start.
@@ -237,129 +271,32 @@ impl Gateway {
 
     /// The first step of [`Self::stop`] by itself: nothing new comes in, what came goes on its way.
     pub async fn stop_sources(&self) {
-        self.stops.listeners.request();
-        self.stops.listeners.finished().await;
-        self.stops.adapters.request();
-        self.stops.adapters.finished().await;
+        stop_all(&self.listeners).await;
+        stop_all(&self.connections).await;
     }
 
     /// Stops every part in the order that leaves nothing behind; returns when all is on stable storage.
     pub async fn stop(mut self) {
         self.stop_sources().await;
-        self.stops.reports.request();
+        self.stop_reports.request();
         while let Some(ended) = self.reports.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a status report failed");
             }
         }
-        for step in [&self.stops.broker, &self.stops.bridges] {
-            step.request();
-            step.finished().await;
-        }
+        self.bridges.stop_reports().await;
+        self.stop_broker.request();
+        self.stop_broker.finished().await;
+        self.bridges.stop().await;
         self.stores.close().await;
         tracing::info!("stopped");
     }
 
-    async fn start_status(&mut self, gateway: &str) -> Result<(), StartError> {
-        let listeners = self.listeners.iter();
-        let listeners = listeners.map(|listener| listener.status.clone()).collect();
-        let link = self.link("status", Origin::Gateway).await?;
-        let topic = TopicName::try_from(format!("{gateway}/$status"))?;
-        self.reports.spawn(report::gateway(
-            link,
-            topic,
-            clock::wall(),
-            listeners,
-            StoreHealth {
-                stores: self.stores.clone(),
-                absent: self.absent.error(),
-            },
-            self.stops.reports.stop(),
-        ));
-        Ok(())
-    }
-
-    /// A bridge without its log says so and does nothing else.
-    async fn tell_absent_bridges(&mut self, gateway: &str) -> Result<(), StartError> {
-        let absent = self.absent.bridges();
-        let absent: Vec<_> = absent
-            .map(|(name, error)| (name.to_owned(), error.to_owned()))
-            .collect();
-        for (name, error) in absent {
-            let topic = TopicName::try_from(format!("{gateway}/$bridge/{name}"))?;
-            let link = self
-                .link(&format!("bridge-{name}"), Origin::Gateway)
-                .await?;
-            let status = BridgeStatus {
-                store_error: Some(error),
-                since: clock::wall(),
-                ..BridgeStatus::default()
-            };
-            let (teller, status) = watch::channel(status);
-            let stop = self.stops.reports.stop();
-            let told = status.clone();
-            self.reports.spawn(async move {
-                report::bridge(link, topic, told, stop).await;
-                drop(teller);
-            });
-            self.absent_bridges.push((name, status));
-        }
-        Ok(())
-    }
-
-    async fn start_bridge(
-        &mut self,
-        gateway: &str,
-        number: usize,
-        bridge: PreparedBridge,
-        attachment: Attachment,
-    ) -> Result<(), StartError> {
-        let name = attachment.name;
-        let topic = TopicName::try_from(format!("{gateway}/$bridge/{name}"))?;
-        let link = self
-            .link(&format!("bridge-{name}"), Origin::Gateway)
-            .await?;
-        let stop = self.stops.bridges.stop();
-        let broker = self.broker.clone();
-        let local = Some(Local { broker, number });
-        let logs = Lanes {
-            backlog: attachment.log,
-            live: attachment.live,
+    pub(super) async fn link(&self, name: &str) -> Result<Link, LinkClosed> {
+        let options = LinkOptions {
+            client_id: format!("$fieldgate/{name}").into(),
+            origin: Origin::Gateway,
         };
-        let bridge = bridge.start(logs, attachment.latest, local, stop);
-        self.reports.spawn(report::bridge(
-            link,
-            topic,
-            bridge.status.clone(),
-            self.stops.reports.stop(),
-        ));
-        self.bridges.push((name, bridge));
-        Ok(())
-    }
-
-    fn backlogs(&self) -> Vec<Backlog> {
-        let running = self.bridges.iter().zip(self.stores.logs());
-        let running = running.map(|((bridge, handle), logs)| Backlog {
-            bridge: bridge.clone(),
-            status: handle.status.clone(),
-            logs: Some(logs.clone()),
-            dead_letters: Some(handle.dead_letters.clone()),
-        });
-        let absent = self.absent_bridges.iter().map(|(bridge, status)| Backlog {
-            bridge: bridge.clone(),
-            status: status.clone(),
-            logs: None,
-            dead_letters: None,
-        });
-        running.chain(absent).collect()
-    }
-
-    async fn link(&self, name: &str, origin: Origin) -> Result<Link, LinkClosed> {
-        self.broker
-            .link(LinkOptions {
-                client_id: format!("$fieldgate/{name}").into(),
-                origin,
-            })
-            .await
+        self.broker.link(options).await
     }
 }

@@ -5,19 +5,28 @@
 //! (clients are told), bridges (what is in flight gets its acknowledgement), stores (everything left is committed).
 
 mod absent;
+mod apply;
+mod bridges;
 mod control;
+mod difference;
 mod export;
 mod gateway;
 pub mod logging;
 mod memory;
+mod observe;
 mod prepare;
 mod reload;
 mod report;
+mod running;
 mod stores;
 mod sys;
+mod wires;
 
 pub use absent::RegainWait;
+pub use apply::Applied;
+pub use control::ReloadRequest;
 pub use export::Export;
-pub use gateway::{Gateway, StartError};
+pub use gateway::{Gateway, ReloadRequests, StartError};
+pub use observe::Observer;
 pub use prepare::{FileFaults, Prepared};
-pub use reload::Reload;
+pub use reload::{Outcome, Reload};

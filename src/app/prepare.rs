@@ -29,6 +29,7 @@ pub struct Prepared {
     expiries: Vec<(String, Expiry)>,
     pub(super) instruments: Vec<InstrumentConnection>,
     pub(super) sessions: SessionStoreOptions,
+    pub(super) free_space_minimum: u64,
     pub(super) bridges: Vec<(PreparedBridge, LogOptions)>,
 }
 
@@ -110,10 +111,18 @@ impl Prepared {
                 expiries,
                 instruments: config.instruments,
                 sessions: config.sessions,
+                free_space_minimum: config.store.free_space_minimum,
                 bridges,
             }),
             _ => Err(FileFaults(faults)),
         }
+    }
+
+    /// When our certificate of this connection ends.
+    pub(super) fn expiry(&self, connection: &str) -> Option<Expiry> {
+        let mut expiries = self.expiries.iter();
+        let found = expiries.find(|(name, _)| name == connection);
+        found.map(|(_, expiry)| expiry.clone())
     }
 
     /// Its bridges, which are not started.

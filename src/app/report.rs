@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::observe::{Observer, Parts};
 use super::stores::Opened;
 use crate::broker::{Link, LinkClosed};
 use crate::clock::{self, WallTime};
@@ -38,7 +39,7 @@ pub(super) struct StoreHealth {
 }
 
 impl StoreHealth {
-    fn error(&self) -> Option<String> {
+    pub(super) fn error(&self) -> Option<String> {
         self.absent.clone().or_else(|| self.stores.error())
     }
 
@@ -56,10 +57,12 @@ pub(super) async fn gateway(
     mut link: Link,
     topic: TopicName,
     started: WallTime,
-    mut listeners: Vec<watch::Receiver<ListenerStatus>>,
-    store: StoreHealth,
+    observer: Observer,
     mut stop: Stop,
 ) {
+    let store = observer.store();
+    let mut parts = observer.parts();
+    let mut listeners = listeners_of(&mut parts);
     let mut tick = tokio::time::interval(FIGURES_AT_EASE);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut store_error = store.error();
@@ -69,6 +72,7 @@ pub(super) async fn gateway(
             _ = tick.tick() => {}
             () = store.changed(store_error.as_deref()) => {}
             () = any_changed(&mut listeners) => {}
+            Ok(()) = parts.changed() => listeners = listeners_of(&mut parts),
         }
         let now: Vec<_> = listeners
             .iter_mut()
@@ -90,6 +94,12 @@ pub(super) async fn gateway(
     if publish(&mut link, &topic, &body).await.is_err() {
         tracing::debug!("the broker ended before it could be told that the gateway stops");
     }
+}
+
+fn listeners_of(parts: &mut watch::Receiver<Parts>) -> Vec<watch::Receiver<ListenerStatus>> {
+    let parts = parts.borrow_and_update();
+    let listeners = parts.listeners.iter();
+    listeners.map(|seen| seen.status.clone()).collect()
 }
 
 /// Waits until one of them has changed. Cancel safe.

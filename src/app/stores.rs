@@ -95,9 +95,14 @@ impl Opened {
         sessions.error().or_else(|| state.error())
     }
 
-    /// The bridges' logs, in their order.
-    pub(super) fn logs(&self) -> &[Lanes] {
-        &self.logs
+    /// With one more bridge's.
+    pub(super) fn extend(&mut self, logs: Option<Lanes>) {
+        self.logs.extend(logs);
+    }
+
+    /// With the bridges' logs of another.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.logs.extend(other.logs);
     }
 
     /// Commits what is left. Once everything that writes has ended. The state comes last: what it says of a session, the log

@@ -55,7 +55,7 @@ async fn serve(mut prepared: Prepared, reload: &mut Reload) -> ExitCode {
     };
     let mut wait = RegainWait::default();
     loop {
-        let gateway = match Gateway::start(prepared).await {
+        let mut gateway = match Gateway::start(prepared).await {
             Ok(gateway) => gateway,
             Err(error) => {
                 eprintln!("fieldgate: {error}");
@@ -65,7 +65,9 @@ async fn serve(mut prepared: Prepared, reload: &mut Reload) -> ExitCode {
         if !gateway.lacks_stores() {
             wait = RegainWait::default();
         }
-        let again = run_until_stopped(&gateway, reload, &mut signals, &mut hangup, &mut wait).await;
+        reload.show(&gateway);
+        let again =
+            run_until_stopped(&mut gateway, reload, &mut signals, &mut hangup, &mut wait).await;
         tokio::select! {
             () = gateway.stop() => {}
             () = signals.asked() => {
@@ -82,12 +84,15 @@ async fn serve(mut prepared: Prepared, reload: &mut Reload) -> ExitCode {
 
 /// Runs until a signal asks to stop, or the gateway shall start anew: then with what is given.
 async fn run_until_stopped(
-    gateway: &Gateway,
+    gateway: &mut Gateway,
     reload: &mut Reload,
     signals: &mut StopSignals,
     hangup: &mut Signal,
     wait: &mut RegainWait,
 ) -> Option<Prepared> {
+    let Some(mut requests) = gateway.reload_requests() else {
+        return None;
+    };
     loop {
         tokio::select! {
             () = signals.asked() => return None,
@@ -95,6 +100,7 @@ async fn run_until_stopped(
                 tracing::info!("SIGHUP: reading the configuration again");
                 reload.run(gateway).await;
             }
+            Some(request) = requests.recv() => request.answer(reload.run(gateway).await),
             () = gateway.regained(wait) => match reload.prepare_again(gateway).await {
                 Ok(again) => {
                     tracing::info!("starting anew, with what could not be opened before");

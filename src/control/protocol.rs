@@ -29,6 +29,10 @@ pub enum Request {
         /// Messages that are older than this go.
         older_ms: u64,
     },
+    /// Read the configuration again. One item: what became of it.
+    Reload,
+    /// How all of it stands. One item.
+    State,
 }
 
 /// A line of an answer.

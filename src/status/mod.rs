@@ -1,15 +1,25 @@
-//! Snapshots of themselves that rooms publish, for whoever shows them: the status topics, the demo, later the console.
+//! Snapshots of themselves that rooms publish, for whoever shows them: the status topics, the commands, the web endpoints.
 //!
-//! Plain data in a `watch` channel: the newest one counts, and nobody waits for a reader.
+//! Plain data in a `watch` channel: the newest one counts, and nobody waits for a reader. `gateway` is the whole at one
+//! moment, put together by `app`; `problems` says what of it needs attention.
+
+mod gateway;
+mod problems;
+
+pub use gateway::{
+    BridgeState, BrokerState, CertificateState, ConfigState, ConnectionState, DeviceState,
+    GatewayState, Health, StoreState,
+};
+pub use problems::{Problem, Severity};
 
 use std::fmt::Display;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::WallTime;
 
 /// How a bridge stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BridgeStatus {
     /// The link.
     pub link: LinkState,
@@ -69,7 +79,7 @@ pub struct BridgeStatus {
 }
 
 /// How fast a backlog grows and drains, smoothed over about half a minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flow {
     /// Messages a second that come.
     pub messages_in: f64,
@@ -82,7 +92,7 @@ pub struct Flow {
 }
 
 /// How a listener stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerStatus {
     /// Its name.
     pub name: String,
@@ -120,7 +130,7 @@ impl ListenerStatus {
 }
 
 /// Stages of a link to the upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
     /// Waiting before the next attempt.

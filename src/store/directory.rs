@@ -93,6 +93,15 @@ impl Folder {
         Self { path }
     }
 
+    /// Bytes that are free on the disk of a folder.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn free_space(path: &Path) -> io::Result<u64> {
+        let told = rustix::fs::statvfs(path)?;
+        Ok(told.f_bavail.saturating_mul(told.f_frsize))
+    }
+
     /// Makes the folder if it is absent.
     ///
     /// # Errors
@@ -157,8 +166,7 @@ impl Directory for Folder {
     }
 
     fn free_space(&self) -> io::Result<u64> {
-        let told = rustix::fs::statvfs(&self.path)?;
-        Ok(told.f_bavail.saturating_mul(told.f_frsize))
+        Self::free_space(&self.path)
     }
 }
 

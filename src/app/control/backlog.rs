@@ -1,82 +1,19 @@
-//! What the control socket is answered.
+//! What is answered about backlogs: how they stand, their messages, and that old ones are gone.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 
-use super::export::Export;
-use super::report::bridge_body;
-use crate::bridge::{DeadLetterLog, Lanes};
+use super::super::export::Export;
+use super::super::observe::SeenBridge;
+use super::super::report::bridge_body;
+use crate::bridge::Lanes;
 use crate::clock;
-use crate::control::{Asked, ControlSocket, Line, Request};
-use crate::shutdown::Stop;
-use crate::status::BridgeStatus;
+use crate::control::Line;
 
-/// Requests that wait to be looked at.
-const REQUESTS: usize = 8;
-
-/// A bridge as the control socket shows it.
-#[derive(Clone, Debug)]
-pub(super) struct Backlog {
-    pub(super) bridge: String,
-    pub(super) status: watch::Receiver<BridgeStatus>,
-    /// `None`: it could not be opened.
-    pub(super) logs: Option<Lanes>,
-    /// `None`: the bridge does not run.
-    pub(super) dead_letters: Option<DeadLetterLog>,
-}
-
-/// Listens at `path`. Where it cannot, the gateway runs without, and says so.
-pub(super) fn open(path: &Path) -> Option<ControlSocket> {
-    ControlSocket::open(path)
-        .inspect_err(
-            |error| tracing::warn!(%error, "no control socket: commands cannot ask this gateway"),
-        )
-        .ok()
-}
-
-/// Answers until `stop`.
-pub(super) async fn serve(socket: ControlSocket, backlogs: Vec<Backlog>, stop: Stop) {
-    let (sender, requests) = mpsc::channel(REQUESTS);
-    tokio::join!(socket.serve(sender, stop), answer_all(requests, &backlogs));
-}
-
-/// Ends when nobody can ask any more.
-async fn answer_all(mut requests: mpsc::Receiver<Asked>, backlogs: &[Backlog]) {
-    // As many as the socket has connections.
-    let mut answers = JoinSet::new();
-    while let Some(asked) = requests.recv().await {
-        let Asked {
-            request,
-            user,
-            answer,
-        } = asked;
-        let backlogs = backlogs.to_vec();
-        answers.spawn(async move {
-            let last = match request {
-                Request::Backlog { bridge } => standings(&backlogs, bridge, &answer).await,
-                Request::Export {
-                    bridge,
-                    dead_letter,
-                } => messages(&backlogs, &bridge, dead_letter, &answer).await,
-                Request::Purge { bridge, older_ms } => {
-                    let age = Duration::from_millis(older_ms);
-                    purge(&backlogs, &bridge, age, user, &answer).await
-                }
-            };
-            // The peer may have gone; then nobody misses it.
-            let told = answer.send(last.unwrap_or_else(Line::Fault)).await;
-            tracing::trace!(told = told.is_ok(), "a command was answered");
-        });
-        while answers.try_join_next().is_some() {}
-    }
-}
-
-async fn standings(
-    backlogs: &[Backlog],
+pub(super) async fn standings(
+    backlogs: &[SeenBridge],
     bridge: Option<String>,
     answer: &mpsc::Sender<Line>,
 ) -> Result<Line, String> {
@@ -93,16 +30,16 @@ async fn standings(
     Ok(Line::End)
 }
 
-fn standing(backlog: &Backlog) -> Value {
+fn standing(backlog: &SeenBridge) -> Value {
     let mut body = bridge_body(&backlog.status.borrow());
     if let Some(fields) = body.as_object_mut() {
-        fields.insert("bridge".to_owned(), json!(backlog.bridge));
+        fields.insert("bridge".to_owned(), json!(backlog.name));
     }
     body
 }
 
-async fn messages(
-    backlogs: &[Backlog],
+pub(super) async fn messages(
+    backlogs: &[SeenBridge],
     bridge: &str,
     dead_letter: bool,
     answer: &mpsc::Sender<Line>,
@@ -132,8 +69,8 @@ async fn print(mut export: Export, answer: &mpsc::Sender<Line>) -> Result<Line, 
 }
 
 /// Tells who did what in the log, since what is gone cannot tell.
-async fn purge(
-    backlogs: &[Backlog],
+pub(super) async fn purge(
+    backlogs: &[SeenBridge],
     bridge: &str,
     age: Duration,
     user: u32,
@@ -176,7 +113,7 @@ async fn purge(
     Ok(Line::End)
 }
 
-fn find_logs(backlogs: &[Backlog], bridge: &str) -> Result<Lanes, String> {
+fn find_logs(backlogs: &[SeenBridge], bridge: &str) -> Result<Lanes, String> {
     let backlog = find(backlogs, bridge)?;
     backlog.logs.clone().ok_or_else(|| {
         let error = backlog.status.borrow().store_error.clone();
@@ -187,10 +124,10 @@ fn find_logs(backlogs: &[Backlog], bridge: &str) -> Result<Lanes, String> {
     })
 }
 
-fn find<'a>(backlogs: &'a [Backlog], bridge: &str) -> Result<&'a Backlog, String> {
-    let found = backlogs.iter().find(|backlog| backlog.bridge == bridge);
+fn find<'a>(backlogs: &'a [SeenBridge], bridge: &str) -> Result<&'a SeenBridge, String> {
+    let found = backlogs.iter().find(|backlog| backlog.name == bridge);
     found.ok_or_else(|| {
-        let names = backlogs.iter().map(|backlog| backlog.bridge.as_str());
+        let names = backlogs.iter().map(|backlog| backlog.name.as_str());
         let names = names.collect::<Vec<_>>().join(", ");
         format!("there is no bridge `{bridge}`; there are: {names}")
     })
@@ -200,9 +137,12 @@ fn find<'a>(backlogs: &'a [Backlog], bridge: &str) -> Result<&'a Backlog, String
 mod tests {
     use bytes::Bytes;
 
+    use tokio::sync::watch;
+
     use super::*;
     use crate::clock::WallTime;
     use crate::mqtt::{Message, QoS};
+    use crate::status::BridgeStatus;
     use crate::store::{Log, LogOptions, Record};
     use crate::topic::TopicName;
 
@@ -245,8 +185,10 @@ mod tests {
             append(log, "new", Duration::ZERO);
         }
         let (_teller, status) = watch::channel(BridgeStatus::default());
-        let backlogs = [Backlog {
-            bridge: "cloud".to_owned(),
+        let backlogs = [SeenBridge {
+            name: "cloud".to_owned(),
+            to: String::new(),
+            certificate: None,
             status,
             logs: Some(logs.clone()),
             dead_letters: None,

@@ -123,11 +123,12 @@ impl Stage {
             .map_err(DemoError::Relay)?;
         let file = write_config(folder.path(), &devices, relay.address(), &certificates, qos)?;
         let loaded = config::load(&file).map_err(DemoError::Config)?;
-        let gateway = Gateway::start(Prepared::new(
+        let mut gateway = Gateway::start(Prepared::new(
             loaded.config,
             crate::net::TlsTime::default(),
         )?)
         .await?;
+        drop(gateway.reload_requests()); // nobody reloads a demo
         let options = LinkOptions {
             client_id: "$demo/watcher".into(),
             origin: Origin::Gateway,
@@ -168,7 +169,7 @@ impl Stage {
 
     /// Where the gateway's own broker listens.
     fn local(&self) -> Option<SocketAddr> {
-        self.gateway.listeners().first()?.local_addr()
+        self.gateway.listeners().next()?.local_addr()
     }
 
     /// Lets messages flow for the time asked for, with the cut in the middle. True: ended early by Ctrl-C.
@@ -240,7 +241,7 @@ impl Stage {
     fn status(&self) -> BridgeStatus {
         self.gateway
             .bridges()
-            .first()
+            .next()
             .map(|(_, bridge)| bridge.status.borrow().clone())
             .unwrap_or_default()
     }
@@ -262,7 +263,7 @@ impl Stage {
 }
 
 fn addresses(gateway: &Gateway) -> String {
-    let listeners = gateway.listeners().iter();
+    let listeners = gateway.listeners();
     listeners
         .map(|listener| listener.status.borrow().address.clone())
         .collect::<Vec<_>>()

@@ -1,0 +1,246 @@
+//! Carrying out what a reload found different: only the parts that differ are stopped and started.
+//!
+//! Who is not concerned notices nothing. Who is: clients of a listener that changed or went are closed, since its terms were
+//! theirs; a wire with one changed device makes a new connection, and its other devices miss at most a reading; a bridge that
+//! changed goes on upon its log and its session.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::difference::{Changes, Difference};
+use super::running::{Running, stop_all, take};
+use super::stores::Opened;
+use super::{Gateway, Prepared, StartError};
+use crate::broker::LinkClosed;
+use crate::listener::PreparedListener;
+use crate::mqtt::{Message, QoS};
+use crate::topic::TopicName;
+
+/// What a reload did, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// What was stopped, started or read again.
+    pub done: Vec<String>,
+    /// What was left alone.
+    pub kept: Vec<String>,
+    /// What was changed and counts from the next start on.
+    pub needs_restart: Vec<String>,
+    /// What is probably not meant so, as `check` prints it.
+    pub warnings: Vec<String>,
+}
+
+/// Why nothing, or not all, was applied.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApplyError {
+    /// Before anything was changed.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Broken(#[from] StartError),
+}
+
+impl From<LinkClosed> for ApplyError {
+    fn from(closed: LinkClosed) -> Self {
+        Self::Broken(closed.into())
+    }
+}
+
+impl Gateway {
+    /// Does what `difference` says, with the parts of `prepared`.
+    pub(super) async fn apply(
+        &mut self,
+        mut prepared: Prepared,
+        difference: &Difference,
+    ) -> Result<Applied, ApplyError> {
+        let order = Order::of(&prepared);
+        // Whatever can fail comes first.
+        let bridges = self
+            .open_bridges(&mut prepared, &difference.bridges)
+            .await?;
+        let mut done = Vec::new();
+        let ended = take(&mut self.listeners, &difference.listeners.ending());
+        stop_all(&ended).await;
+        let ending = difference.connections.ending();
+        stop_all(&take(&mut self.connections, &ending)).await;
+        let credentials = std::mem::take(&mut prepared.credentials);
+        self.broker.replace_credentials(credentials).await?;
+        let closed = self.close_clients(&ended).await?;
+        for (topic, device) in &difference.gone {
+            self.clear(device, topic).await?;
+        }
+        self.replace_bridges(bridges, &difference.bridges).await?;
+        let beginning = difference.connections.beginning();
+        self.start_connections(&mut prepared, |name| beginning.iter().any(|it| it == name))
+            .await?;
+        self.renew_certificates(&prepared.listeners, &mut done);
+        let beginning = difference.listeners.beginning();
+        self.start_listeners(prepared.listeners, |name| {
+            beginning.iter().any(|it| it == name)
+        });
+        order.sort(&mut self.listeners, &order.listeners);
+        order.sort(&mut self.connections, &order.connections);
+        self.show();
+        told("listener", &difference.listeners, &mut done);
+        if closed > 0 {
+            done.push(format!("{closed} clients of those listeners were closed"));
+        }
+        told("connection", &difference.connections, &mut done);
+        if !difference.devices.is_empty() {
+            done.push(format!(
+                "devices that differ: {}",
+                difference.devices.join(", ")
+            ));
+        }
+        told("bridge", &difference.bridges, &mut done);
+        done.push("users and access rules count from now on".to_owned());
+        Ok(Applied {
+            done,
+            kept: vec![
+                kept("listener", difference.listeners.kept),
+                kept("connection", difference.connections.kept),
+                kept("bridge", difference.bridges.kept),
+                format!("{} clients connected", self.broker.stats().clients),
+            ],
+            needs_restart: difference.needs_restart.clone(),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Those that are new or other than before, the new ones with their logs.
+    async fn open_bridges(
+        &mut self,
+        prepared: &mut Prepared,
+        changes: &Changes,
+    ) -> Result<Vec<Replacement>, ApplyError> {
+        if changes.added.is_empty() && changes.changed.is_empty() && changes.removed.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.bridges.are_some_absent() {
+            let why =
+                "bridges cannot be changed while the backlog of one cannot be opened: restart";
+            return Err(ApplyError::Refused(why.to_owned()));
+        }
+        let mut found = Vec::new();
+        let mut opened = Opened::default();
+        for (bridge, options) in std::mem::take(&mut prepared.bridges) {
+            let name = &bridge.options().name;
+            if changes.changed.contains(name) {
+                found.push(Replacement::Changed(bridge));
+            } else if changes.added.contains(name) {
+                match self.bridges.open(&bridge, options).await {
+                    Ok(logs) => {
+                        opened.extend(logs.clone());
+                        found.push(Replacement::Added(bridge, logs));
+                    }
+                    Err(why) => {
+                        opened.close().await;
+                        return Err(ApplyError::Refused(why));
+                    }
+                }
+            }
+        }
+        self.stores.absorb(opened);
+        Ok(found)
+    }
+
+    async fn replace_bridges(
+        &mut self,
+        bridges: Vec<Replacement>,
+        changes: &Changes,
+    ) -> Result<(), StartError> {
+        self.bridges.remove(&changes.removed).await?;
+        for bridge in bridges {
+            match bridge {
+                Replacement::Added(bridge, logs) => self.bridges.add(bridge, logs).await?,
+                Replacement::Changed(bridge) => self.bridges.change(bridge).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the clients that came in by these listeners. How many.
+    async fn close_clients<T>(&self, listeners: &[Running<T>]) -> Result<usize, LinkClosed> {
+        let (mut closed, mut page) = (0, (!listeners.is_empty()).then_some(0));
+        while let Some(at) = page {
+            let found = self.broker.sessions(at).await?;
+            for listed in found.sessions {
+                let by = listed.listener.as_deref();
+                if by.is_some_and(|by| listeners.iter().any(|ended| ended.name == by))
+                    && self.broker.kick(&listed.session.client_id).await?
+                {
+                    closed += 1;
+                }
+            }
+            page = found.next;
+        }
+        Ok(closed)
+    }
+
+    /// The retained status of a device that is no more would speak for it for ever.
+    async fn clear(&self, device: &str, topic: &TopicName) -> Result<(), StartError> {
+        let mut link = self.link(&format!("gone-{device}")).await?;
+        let gone = Message::new(topic.clone(), Bytes::new(), QoS::AtLeastOnce, true);
+        Ok(link.publish(gone).await?)
+    }
+
+    /// The next handshakes of listeners that are configured as before are answered with the files of these, and bridges
+    /// look at theirs.
+    fn renew_certificates(&mut self, listeners: &[PreparedListener], done: &mut Vec<String>) {
+        for running in &mut self.listeners {
+            let new = listeners.iter().find(|new| new.name() == running.name);
+            if let Some(new) = new
+                && running.part.listener.renew(new)
+            {
+                running.part.expiry = new.expiry().cloned();
+                let name = &running.name;
+                done.push(format!(
+                    "listener {name}: new connections get the certificate files as they are now"
+                ));
+            }
+        }
+        self.bridges.renew_certificates();
+    }
+}
+
+enum Replacement {
+    Added(crate::bridge::PreparedBridge, Option<crate::bridge::Lanes>),
+    Changed(crate::bridge::PreparedBridge),
+}
+
+/// Names in the order of the configuration.
+struct Order {
+    listeners: Vec<String>,
+    connections: Vec<String>,
+}
+
+impl Order {
+    fn of(prepared: &Prepared) -> Self {
+        let listeners = prepared.listeners.iter().map(|it| it.name().to_owned());
+        let devices = prepared.connections.iter().map(|it| it.name.clone());
+        let instruments = prepared.instruments.iter().map(|it| it.name.clone());
+        Self {
+            listeners: listeners.collect(),
+            connections: devices.chain(instruments).collect(),
+        }
+    }
+
+    fn sort<T>(&self, parts: &mut [Running<T>], by: &[String]) {
+        parts.sort_by_key(|part| by.iter().position(|name| *name == part.name));
+    }
+}
+
+fn told(kind: &str, changes: &Changes, done: &mut Vec<String>) {
+    let all = [
+        (&changes.changed, "started anew"),
+        (&changes.added, "added"),
+        (&changes.removed, "removed"),
+    ];
+    for (names, what) in all {
+        done.extend(names.iter().map(|name| format!("{kind} {name}: {what}")));
+    }
+}
+
+fn kept(kind: &str, count: usize) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {kind}{plural}")
+}

@@ -1,0 +1,217 @@
+//! The whole gateway at one moment. Plain data, the same for `fieldgate status`, the state as JSON, the metrics and the
+//! support bundle: what one of them shows, the others show too.
+//!
+//! Names of fields are part of the contract with whoever reads the JSON; fields may be added. No secrets, no topics, no
+//! client ids. Counters count since the start of the program.
+
+use serde::{Deserialize, Serialize};
+
+use super::problems::{Problem, problems};
+use super::{BridgeStatus, ListenerStatus};
+use crate::clock::WallTime;
+
+/// The gateway at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GatewayState {
+    /// Its id.
+    pub gateway: String,
+    /// Of the program.
+    pub version: String,
+    /// When this was put together, by the wall clock.
+    pub at: WallTime,
+    /// Since the start of the program.
+    pub uptime_s: u64,
+    /// Whether the wall clock was set; a box without a battery starts in 1970.
+    pub clock_is_set: bool,
+    /// What it runs on.
+    pub config: ConfigState,
+    /// In the order of the configuration, like all lists here.
+    pub listeners: Vec<ListenerStatus>,
+    /// The local broker.
+    pub broker: BrokerState,
+    /// What is kept.
+    pub store: StoreState,
+    /// The wires and what is on them.
+    pub connections: Vec<ConnectionState>,
+    /// The ways up.
+    pub bridges: Vec<BridgeState>,
+    /// The gateway's own certificates.
+    pub certificates: Vec<CertificateState>,
+    /// What needs attention, the worst first.
+    pub problems: Vec<Problem>,
+}
+
+/// The configuration that runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigState {
+    /// The file.
+    pub file: String,
+    /// When it was last taken up.
+    pub loaded: WallTime,
+    /// The file has faults, and the last good configuration runs instead: what `check` says of it.
+    pub faults: Option<String>,
+    /// Sections that were changed and count only from the next start on.
+    pub needs_restart: Vec<String>,
+}
+
+/// The local broker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BrokerState {
+    /// MQTT clients that are connected.
+    pub clients: u64,
+    /// Most of them at a time.
+    pub clients_maximum: u64,
+    /// Sessions, connected or away.
+    pub sessions: u64,
+    /// Subscriptions of all sessions.
+    pub subscriptions: u64,
+    /// Retained messages.
+    pub retained_messages: u64,
+    /// Their bytes.
+    pub retained_bytes: u64,
+    /// Messages taken from clients, devices and upstreams.
+    pub received: u64,
+    /// Messages handed to receivers.
+    pub sent: u64,
+    /// Messages taken per second, over the last seconds.
+    pub received_per_s: f64,
+    /// Messages handed out per second, over the last seconds.
+    pub sent_per_s: f64,
+    /// Deliveries dropped by a declared policy.
+    pub dropped: u64,
+    /// Messages whose expiry passed while they waited.
+    pub expired: u64,
+    /// Messages that a forward route matched and has no topic for.
+    pub unmapped: u64,
+    /// Panics that were caught.
+    pub panics: u64,
+    /// Bytes from clients.
+    pub bytes_received: u64,
+    /// Bytes to clients.
+    pub bytes_sent: u64,
+}
+
+/// What is kept on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoreState {
+    /// The folder.
+    pub data_dir: String,
+    /// Why something that should be kept cannot be; `None`: all is well.
+    pub error: Option<String>,
+    /// Free bytes of its disk; `None` where the system does not say.
+    pub free_bytes: Option<u64>,
+    /// So many stay free.
+    pub free_bytes_minimum: u64,
+}
+
+/// A wire and its devices.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionState {
+    /// Its name.
+    pub name: String,
+    /// `modbus_tcp`, `modbus_rtu`, `modbus_rtu_over_tcp` or `serial`.
+    pub kind: String,
+    /// The port or the host.
+    pub to: String,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// Connections made.
+    pub connects: u64,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    /// Messages that the broker took.
+    pub published: u64,
+    /// Messages dropped because the broker did not take them in time.
+    pub dropped: u64,
+    /// Times that it was started again after a panic.
+    pub restarts: u64,
+    /// What is on it.
+    pub devices: Vec<DeviceState>,
+}
+
+/// A device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceState {
+    /// Its name.
+    pub name: String,
+    /// Its unit on the wire; an instrument has none.
+    pub unit_id: Option<u8>,
+    /// How it stands.
+    pub state: Health,
+    /// When it came to that.
+    pub since: WallTime,
+    /// When the last whole reply arrived.
+    pub last_ok: Option<WallTime>,
+    /// The word for why it is not online: `timeout`, `exception_02`, ...
+    pub error: Option<String>,
+    /// Requests sent.
+    pub requests: u64,
+    /// Requests without a whole reply in time.
+    pub timeouts: u64,
+    /// Frames with a wrong checksum.
+    pub crc_errors: u64,
+    /// Replies to another request.
+    pub late_replies: u64,
+    /// Replies that were none to what was asked.
+    pub invalid_replies: u64,
+    /// Exception replies.
+    pub exceptions: u64,
+    /// Deadlines that passed without a reading.
+    pub overruns: u64,
+}
+
+/// How a device stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Not asked yet.
+    #[default]
+    Unknown,
+    /// Every group came in whole the last time.
+    Online,
+    /// Some reading failed the last time.
+    Degraded,
+    /// Silent; only probed.
+    Offline,
+}
+
+/// A bridge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BridgeState {
+    /// Its name.
+    pub name: String,
+    /// Its first address.
+    pub to: String,
+    /// How it stands.
+    pub status: BridgeStatus,
+}
+
+/// A certificate that the gateway shows to others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CertificateState {
+    /// `listener plant`, `connection line2`, `bridge cloud`.
+    pub used_by: String,
+    /// Its file.
+    pub file: String,
+    /// When it ends.
+    pub expires: WallTime,
+    /// What somebody should do about it.
+    pub warning: Option<String>,
+}
+
+impl GatewayState {
+    /// The same, with what needs attention.
+    #[must_use]
+    pub fn judged(mut self) -> Self {
+        self.problems = problems(&self);
+        self
+    }
+
+    /// Whether nothing is wrong; what is only warned of is not wrong yet.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.problems
+            .iter()
+            .all(|problem| problem.severity != super::Severity::Error)
+    }
+}
