@@ -228,9 +228,16 @@ where
     A: Future<Output = ()> + Send + 'static,
 {
     async fn run(self, drain: JoinHandle<Result<(), LinkClosed>>, mut stop: Stop) {
+        let mut actor = None;
         tokio::select! {
             () = stop.requested() => {}
-            () = self.poll_for_ever() => {}
+            () = self.poll_for_ever(&mut actor) => {}
+        }
+        if let Some(mut task) = actor {
+            // A port is free for whoever comes next only when its task is gone.
+            task.0.abort();
+            let ended = (&mut task.0).await;
+            tracing::trace!(?ended, connection = %self.name, "no longer polling");
         }
         self.outbox.close();
         let mut drain = Aborting(drain);
@@ -250,10 +257,10 @@ where
         drop(stop);
     }
 
-    async fn poll_for_ever(&self) {
+    async fn poll_for_ever(&self, running: &mut Option<Aborting<()>>) {
         loop {
             let actor = (self.actor)(self.outbox.clone(), self.status.clone());
-            let mut task = Aborting(tokio::spawn(actor));
+            let task = running.insert(Aborting(tokio::spawn(actor)));
             if let Err(error) = (&mut task.0).await {
                 tracing::error!(connection = %self.name, %error, "the adapter failed and is started again");
             }
