@@ -31,6 +31,9 @@ pub(super) fn check(file: &Path, strict: bool, probe: bool) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    for file in config::conf_d(file) {
+        say(format_args!("with {}", file.display()));
+    }
     let mut others = absent_addresses(&loaded.config);
     others.extend(prepared.warnings());
     for warning in &others {

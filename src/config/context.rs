@@ -1,19 +1,21 @@
 //! What reading needs and makes: the surroundings of the file, and the list that faults are noted in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
-use super::document::Document;
+use super::document::{self, Allowance, Document};
 use super::environment::{Environment, SUBSTITUTE_BYTES_MAX};
 use super::error::{Code, Fault, Severity};
 use super::excerpt::quoted;
 use super::locate::Spot;
+use super::origins::Origins;
 use super::place::Place;
-use super::{later, wording};
+use super::{FILE_BYTES_MAX, later, placed, wording};
 
 /// A fault whose line and column are not known yet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,13 +26,18 @@ pub(super) struct Noted {
     pub(super) severity: Severity,
     pub(super) message: String,
     pub(super) remedy: String,
+    /// Where what is given twice was given first.
+    pub(super) first: Option<(Place, Spot)>,
 }
 
 /// What reading needs and makes: the surroundings of the file and the faults so far.
 pub(super) struct Context<'a> {
     pub(super) environment: &'a dyn Environment,
-    /// Relative paths are relative to it.
+    /// The folder of the file itself.
     pub(super) folder: PathBuf,
+    /// Which parts of the whole come from other files.
+    pub(super) origins: Origins,
+    allowance: Allowance,
     noted: BTreeSet<Noted>,
     others: Others,
 }
@@ -49,32 +56,102 @@ impl<'a> Context<'a> {
         Self {
             environment,
             folder,
+            origins: Origins::default(),
+            allowance: Allowance::default(),
             noted: BTreeSet::new(),
             others: Others::default(),
         }
     }
 
-    /// Notes what a document says in vain.
-    pub(super) fn note_document(&mut self, document: &Document) {
+    /// The tree of the file itself.
+    pub(super) fn main_document(&mut self, text: &str) -> Result<Value, serde_yaml::Error> {
+        let document = document::parse_within(text, Place::default(), &mut self.allowance)?;
+        Ok(self.root_of(document))
+    }
+
+    /// The tree of another file, whose faults are to be shown in it; `None`: it is no YAML, which is noted.
+    pub(super) fn document(&mut self, file: Rc<Path>, text: String, root: Place) -> Option<Value> {
+        let root = match document::parse_within(&text, root, &mut self.allowance) {
+            Ok(document) => Some(self.root_of(document)),
+            Err(error) => {
+                self.fault(placed::no_yaml(&text, &file, &error));
+                None
+            }
+        };
+        self.others.texts.insert(file, text);
+        root
+    }
+
+    /// The tree, after what it says in vain was noted.
+    fn root_of(&mut self, document: Document) -> Value {
         for place in &document.repeated {
-            let message = "this key was given already";
-            let remedy = "remove one of the two; the first counts until then";
-            self.error_at_key(Code::DuplicateKey, place, message, remedy);
+            let (Some(mapping), Some(name)) = (place.parent(), place.last_key()) else {
+                continue;
+            };
+            let message = format!("`{}` is given already", quoted(name));
+            let remedy = "remove one of the two";
+            let first = mapping.key(name);
+            self.error_again(Code::DuplicateKey, place, &first, message, remedy);
         }
         for place in &document.tagged {
             let message = "YAML tags (`!name`) mean nothing here";
             let remedy = "remove the tag, or use quotes";
             self.error(Code::WrongType, place, message, remedy);
         }
+        document.root
     }
 
-    /// Adds a file whose faults are to be shown in it.
-    pub(super) fn add_file(&mut self, file: Rc<Path>, text: String) {
-        self.others.texts.insert(file, text);
+    /// The texts of the files `*.yaml` of a folder, by name. What cannot be read is noted, and `*.yml`, which is not read.
+    pub(super) fn yaml_files(&mut self, folder: &Path, most: usize) -> Vec<(Rc<Path>, String)> {
+        let files = match self.environment.yaml_files(folder, most) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                self.unreadable(folder, "it is not a folder", "make it one, or remove it");
+                return Vec::new();
+            }
+            Err(error) => {
+                self.fault(placed::unreadable(folder, &error));
+                return Vec::new();
+            }
+        };
+        if files.len() > most {
+            let message = format!("there are more than {most} files in this folder");
+            self.unreadable(folder, message, "put several into one");
+        }
+        let mut texts = Vec::new();
+        for file in files.into_iter().take(most) {
+            if file.extension().is_none_or(|extension| extension != "yaml") {
+                let message = "this file is not read, because its name does not end in `.yaml`";
+                self.fault(Fault {
+                    severity: Severity::Warning,
+                    ..placed::whole(&file, Code::NoEffect, message, "rename or remove it")
+                });
+                continue;
+            }
+            match self.environment.read(&file, FILE_BYTES_MAX) {
+                Ok(text) => texts.push((file.into(), text)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let message = "this is a link to a file that is not there";
+                    self.unreadable(&file, message, "correct the link, or remove it");
+                }
+                Err(error) => self.fault(placed::unreadable(&file, &error)),
+            }
+        }
+        texts
+    }
+
+    /// Notes that a file cannot be used at all.
+    pub(super) fn unreadable(
+        &mut self,
+        file: &Path,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.fault(placed::whole(file, Code::Unreadable, message, remedy));
     }
 
     /// Notes a fault of another file, that is placed already.
-    pub(super) fn fault(&mut self, fault: Fault) {
+    fn fault(&mut self, fault: Fault) {
         self.others.faults.push(fault);
     }
 
@@ -86,14 +163,8 @@ impl<'a> Context<'a> {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.note(
-            Severity::Error,
-            code,
-            place,
-            Spot::Value,
-            message.into(),
-            remedy.into(),
-        );
+        let at = (place, Spot::Value);
+        self.note(Severity::Error, code, at, message.into(), remedy.into());
     }
 
     /// Notes an error at the key of `place`, or at its beginning where it is an element of a list.
@@ -104,19 +175,8 @@ impl<'a> Context<'a> {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let spot = if place.has_key() {
-            Spot::Key
-        } else {
-            Spot::Value
-        };
-        self.note(
-            Severity::Error,
-            code,
-            place,
-            spot,
-            message.into(),
-            remedy.into(),
-        );
+        let at = (place, beginning(place));
+        self.note(Severity::Error, code, at, message.into(), remedy.into());
     }
 
     /// Notes a warning at the value of `place`.
@@ -127,32 +187,51 @@ impl<'a> Context<'a> {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.note(
-            Severity::Warning,
+        let at = (place, Spot::Value);
+        self.note(Severity::Warning, code, at, message.into(), remedy.into());
+    }
+
+    /// Notes that what stands at `place` was given at `first` already. The message will end with file and line of that.
+    pub(super) fn error_again(
+        &mut self,
+        code: Code,
+        place: &Place,
+        first: &Place,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        // A name is a value; what is given twice itself is a key.
+        let spot = |place| match code {
+            Code::DuplicateKey => beginning(place),
+            _ => Spot::Value,
+        };
+        self.noted.insert(Noted {
+            place: self.origins.of(place),
+            spot: spot(place),
             code,
-            place,
-            Spot::Value,
-            message.into(),
-            remedy.into(),
-        );
+            severity: Severity::Error,
+            message: message.into(),
+            remedy: remedy.into(),
+            first: Some((self.origins.of(first), spot(first))),
+        });
     }
 
     fn note(
         &mut self,
         severity: Severity,
         code: Code,
-        place: &Place,
-        spot: Spot,
+        (place, spot): (&Place, Spot),
         message: String,
         remedy: String,
     ) {
         self.noted.insert(Noted {
-            place: place.clone(),
+            place: self.origins.of(place),
             spot,
             code,
             severity,
             message,
             remedy,
+            first: None,
         });
     }
 
@@ -171,14 +250,16 @@ impl<'a> Context<'a> {
             .map(|(_, read)| read)
     }
 
-    /// A path as the file means it: relative ones are relative to its folder.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+    /// The path that `name` at `place` means: a relative one is relative to the file that says it.
+    pub(super) fn path(&self, name: &str, place: &Place) -> PathBuf {
+        let place = self.origins.of(place);
+        let folder = place.file().map(|file| file.parent());
+        folder.flatten().unwrap_or(&self.folder).join(name)
     }
 
     /// The path of a file named at `place`, which must be there.
     pub(super) fn file(&mut self, name: &str, place: &Place) -> PathBuf {
-        let path = self.folder.join(name);
+        let path = self.path(name, place);
         if !self.environment.is_file(&path) {
             let message = format!("there is no file {}", quoted(&path.display().to_string()));
             let remedy =
@@ -217,7 +298,7 @@ impl<'a> Context<'a> {
                 }
             };
         };
-        let text = match self.substitute(reference) {
+        let text = match self.substitute(reference, place) {
             Ok(text) => text,
             Err((code, message, remedy)) => {
                 self.error(code, place, message, remedy);
@@ -243,7 +324,7 @@ impl<'a> Context<'a> {
     }
 
     /// What `${env:NAME}` or `${file:PATH}` stands for; else code, message and remedy.
-    fn substitute(&self, text: &str) -> Result<String, (Code, String, String)> {
+    fn substitute(&self, text: &str, place: &Place) -> Result<String, (Code, String, String)> {
         const FORMS: &str = "write `${env:NAME}` or `${file:path}` as the whole value";
         let fault =
             |message: String, remedy: &str| (Code::Substitution, message, remedy.to_owned());
@@ -261,7 +342,7 @@ impl<'a> Context<'a> {
                 let message = format!("the environment variable `{}` is not set", quoted(name));
                 fault(message, "set it where fieldgate is started (systemd: `Environment=` or `EnvironmentFile=`)")
             }),
-            "file" => match self.environment.read(&self.folder.join(name), SUBSTITUTE_BYTES_MAX) {
+            "file" => match self.environment.read(&self.path(name, place), SUBSTITUTE_BYTES_MAX) {
                 Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
                     let message = format!("the file `{}` cannot be read: {error}", quoted(name));
@@ -275,5 +356,14 @@ impl<'a> Context<'a> {
             )),
             _ => Err(fault(format!("`{}` is no source of values", quoted(kind)), FORMS)),
         }
+    }
+}
+
+/// The key, or of an element of a list its beginning.
+fn beginning(place: &Place) -> Spot {
+    if place.has_key() {
+        Spot::Key
+    } else {
+        Spot::Value
     }
 }

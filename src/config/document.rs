@@ -22,12 +22,27 @@ pub(super) struct Document {
 
 /// Reads `text`, whose root is `root`.
 pub(super) fn parse(text: &str, root: Place) -> Result<Document, serde_yaml::Error> {
-    let mut reading = Reading::default();
+    parse_within(text, root, &mut Allowance::default())
+}
+
+/// The same for one of several texts, which have no more values together than one may have.
+pub(super) fn parse_within(
+    text: &str,
+    root: Place,
+    allowance: &mut Allowance,
+) -> Result<Document, serde_yaml::Error> {
+    let mut reading = Reading {
+        values: allowance.0,
+        repeated: Vec::new(),
+        tagged: Vec::new(),
+    };
     let seed = Node {
         path: root,
         reading: &mut reading,
     };
-    let root = seed.deserialize(serde_yaml::Deserializer::from_str(text))?;
+    let root = seed.deserialize(serde_yaml::Deserializer::from_str(text));
+    allowance.0 = reading.values;
+    let root = root?;
     Ok(Document {
         root,
         repeated: reading.repeated,
@@ -35,10 +50,20 @@ pub(super) fn parse(text: &str, root: Place) -> Result<Document, serde_yaml::Err
     })
 }
 
-#[derive(Default)]
+/// How many values may still be read.
+#[derive(Debug)]
+pub(super) struct Allowance(usize);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(VALUES_MAX)
+    }
+}
+
 struct Reading {
     repeated: Vec<Place>,
     tagged: Vec<Place>,
+    /// How many more there may be.
     values: usize,
 }
 
@@ -51,11 +76,11 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        self.reading.values += 1;
-        if self.reading.values > VALUES_MAX {
-            let message = format!("the document has more than {VALUES_MAX} values");
+        let Some(left) = self.reading.values.checked_sub(1) else {
+            let message = format!("there are more than {VALUES_MAX} values");
             return Err(de::Error::custom(message));
-        }
+        };
+        self.reading.values = left;
         deserializer.deserialize_any(self)
     }
 }

@@ -19,7 +19,8 @@ pub trait Environment {
     /// Where it cannot be read, is longer, or is not UTF-8.
     fn read(&self, path: &Path, bytes_max: u64) -> io::Result<String>;
 
-    /// The files `*.yaml` of a folder by name, at most one more than `most`; none where there is no such folder.
+    /// The entries of a folder whose names end in `.yaml` or `.yml`, by name, at most one more than `most`; those of
+    /// editors, which begin with `.`, left out. None where there is no such folder.
     ///
     /// # Errors
     /// Where the folder cannot be read.
@@ -52,11 +53,11 @@ impl Environment for System {
         };
         let mut files = Vec::new();
         for entry in entries {
-            let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "yaml")
-            {
+            let entry = entry?;
+            let (path, name) = (entry.path(), entry.file_name());
+            let extension = path.extension();
+            let is_yaml = extension.is_some_and(|it| it == "yaml" || it == "yml");
+            if is_yaml && !name.as_encoded_bytes().starts_with(b".") {
                 files.push(path);
             }
             if files.len() > most {

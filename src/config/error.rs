@@ -174,6 +174,21 @@ pub struct Fault {
     pub severity: Severity,
     /// The line, and what in it is meant.
     pub excerpt: Option<Excerpt>,
+    /// Where what is given twice was given first; the message ends with it.
+    pub first: Option<Position>,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The file.
+    pub file: PathBuf,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// Path in the document.
+    pub path: String,
 }
 
 impl fmt::Display for Fault {

@@ -1,7 +1,7 @@
 //! The configuration: `fieldgate.yaml` to the rooms' option structs, or every fault of it at once, each with line, column,
 //! path and remedy. The only room with serde_yaml.
 //!
-//! Three steps. `document` reads the text into a tree of values. `section` reads each section of the tree into a plain
+//! Three steps. `document` reads the text into a tree of values, and `merge` adds those of `conf.d`. `section` reads each section of the tree into a plain
 //! struct of `raw`, each key on its own, so that one typo does not hide the next. `build` applies defaults, inheritance
 //! and every rule that spans keys, and makes the options. Faults are noted by path on the way; `locate` finds line and
 //! column of those few paths at the end.
@@ -9,7 +9,7 @@
 //! Invariants: no input panics; nothing in the file is ignored silently (what this version does not build yet has an error
 //! of its own, in `later`); no value that came from `${env:...}` or `${file:...}` is shown in a fault.
 //!
-//! It reads the file, `templates/*.yaml` beside it, the files that `${file:...}` names, and looks whether named files are there. It opens no socket and
+//! It reads the file, `conf.d/*.yaml` and `templates/*.yaml` beside it, the files that `${file:...}` names, and looks whether named files are there. It opens no socket and
 //! checks no certificate.
 
 mod build;
@@ -20,7 +20,10 @@ mod error;
 mod excerpt;
 mod later;
 mod locate;
+mod merge;
+mod origins;
 mod place;
+mod placed;
 mod raw;
 mod redirect;
 #[cfg(test)]
@@ -33,7 +36,7 @@ mod wording;
 mod words;
 
 pub use environment::{Environment, SUBSTITUTE_BYTES_MAX, System};
-pub use error::{Code, Fault, Faults, Severity};
+pub use error::{Code, Fault, Faults, Position, Severity};
 pub use excerpt::Excerpt;
 pub use redirect::{Lead, redirected};
 pub use shipped::TEMPLATES as SHIPPED_TEMPLATES;
@@ -53,7 +56,7 @@ use crate::bridge::BridgeOptions;
 use crate::broker::{BrokerOptions, Durability};
 use crate::listener::ListenerOptions;
 use crate::store::{LogOptions, SessionLogOptions, StateOptions};
-use context::{Context, Noted};
+use context::Context;
 use place::Place;
 use section::Section;
 
@@ -152,7 +155,7 @@ pub struct Loaded {
     pub warnings: Vec<Fault>,
 }
 
-/// Loads the configuration at `path`. Relative paths in it are relative to its folder. Blocks.
+/// Loads the configuration at `path`, with `conf.d` beside it. Relative paths are relative to the file they stand in. Blocks.
 ///
 /// # Errors
 /// All faults at once, warnings among them.
@@ -160,7 +163,7 @@ pub fn load(path: &Path) -> Result<Loaded, Faults> {
     match environment::read_text(path, FILE_BYTES_MAX) {
         Ok(text) => parse(&text, path, &System),
         Err(error) => Err(Faults {
-            list: vec![unreadable(path, &error)],
+            list: vec![placed::unreadable(path, &error)],
             more: 0,
         }),
     }
@@ -171,8 +174,18 @@ pub fn load(path: &Path) -> Result<Loaded, Faults> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<Loaded, Faults> {
-    let (config, warnings) = read(text, file, environment, build::build)?;
+    let build = |context: &mut Context<'_>, root| {
+        let whole = merge::whole(context, root, text.len());
+        build::build(context, &whole)
+    };
+    let (config, warnings) = read(text, file, environment, build)?;
     Ok(Loaded { config, warnings })
+}
+
+/// The files beside the configuration at `path` that are read as if they stood in it: `conf.d/*.yaml`.
+#[must_use]
+pub fn conf_d(path: &Path) -> Vec<PathBuf> {
+    merge::files(path, &System)
 }
 
 /// Reads how an instrument speaks, the section `serial:` of a device, from a `text` of its own.
@@ -180,8 +193,8 @@ pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<L
 /// # Errors
 /// As [`load`].
 pub fn dialect(text: &str, file: &Path, environment: &dyn Environment) -> Result<Dialect, Faults> {
-    let build = |context: &mut Context<'_>, root: &serde_yaml::Value| {
-        let section = Section::<raw::Serial>::read(context, root, Place::default());
+    let build = |context: &mut Context<'_>, root| {
+        let section = Section::<raw::Serial>::read(context, &root, Place::default());
         build::dialect(context, &section)
     };
     let (dialect, warnings) = read(text, file, environment, build)?;
@@ -197,22 +210,21 @@ fn read<T>(
     text: &str,
     file: &Path,
     environment: &dyn Environment,
-    build: impl FnOnce(&mut Context<'_>, &serde_yaml::Value) -> T,
+    build: impl FnOnce(&mut Context<'_>, serde_yaml::Value) -> T,
 ) -> Result<(T, Vec<Fault>), Faults> {
-    let document = match document::parse(text, Place::default()) {
-        Ok(document) => document,
+    let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut context = Context::new(environment, folder);
+    let root = match context.main_document(text) {
+        Ok(root) => root,
         Err(error) => {
             return Err(Faults {
-                list: vec![no_yaml(text, file, &error)],
+                list: vec![placed::no_yaml(text, file, &error)],
                 more: 0,
             });
         }
     };
-    let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
-    let mut context = Context::new(environment, folder);
-    context.note_document(&document);
-    let built = build(&mut context, &document.root);
-    let faults = placed(text, file, context);
+    let built = build(&mut context, root);
+    let faults = placed::placed(text, file, context);
     if faults.more > 0
         || faults
             .list
@@ -222,96 +234,4 @@ fn read<T>(
         return Err(faults);
     }
     Ok((built, faults.list))
-}
-
-/// Gives each fault its line and column, and sorts by them: those of the file itself first.
-fn placed(text: &str, file: &Path, context: Context<'_>) -> Faults {
-    let (noted, others) = context.into_noted();
-    let mut noted: Vec<Noted> = noted.collect();
-    // Should not all be shown, then errors before warnings.
-    noted.sort_by_key(|noted| noted.severity);
-    let more = noted.len().saturating_sub(FAULTS_MAX);
-    noted.truncate(FAULTS_MAX);
-    let mut list: Vec<Fault> = noted
-        .into_iter()
-        .map(|noted| {
-            let other = noted.place.file();
-            let (file, text) = other
-                .and_then(|other| others.texts.get_key_value(other))
-                .map_or((file, text), |(file, text)| (file, text));
-            let at = locate::position(text, &noted.place, noted.spot);
-            fault(file, text, at, noted)
-        })
-        .collect();
-    list.extend(others.faults);
-    list.sort_by_key(|fault| {
-        let other = (fault.file != file).then(|| fault.file.clone());
-        (other, fault.line, fault.column, fault.code)
-    });
-    Faults { list, more }
-}
-
-fn fault(file: &Path, text: &str, (line, column): (usize, usize), noted: Noted) -> Fault {
-    let text = line
-        .checked_sub(1)
-        .and_then(|index| text.lines().nth(index));
-    Fault {
-        file: file.to_path_buf(),
-        line,
-        column,
-        path: excerpt::quoted_path(&noted.place.path()),
-        message: noted.message,
-        remedy: noted.remedy,
-        code: noted.code,
-        severity: noted.severity,
-        excerpt: text.map(|text| Excerpt::new(text, column)),
-    }
-}
-
-fn no_yaml(text: &str, file: &Path, error: &serde_yaml::Error) -> Fault {
-    let lines: Vec<&str> = text.lines().collect();
-    let (line, column) = error
-        .location()
-        .map_or((1, 1), |location| (location.line(), location.column()));
-    // At the end of the text the parser names a line that is not there.
-    let line = line.clamp(1, lines.len().max(1));
-    let at = |line: usize| lines.get(line.wrapping_sub(1)).copied().unwrap_or_default();
-    let before = (1..line).rev().map(at).find(|line| !line.trim().is_empty());
-    let (message, remedy) =
-        wording::no_yaml(&error.to_string(), at(line), before.unwrap_or_default());
-    let noted = Noted {
-        place: Place::default(),
-        spot: locate::Spot::Value,
-        code: Code::Syntax,
-        severity: Severity::Error,
-        message,
-        remedy,
-    };
-    fault(file, text, (line, column), noted)
-}
-
-fn unreadable(file: &Path, error: &std::io::Error) -> Fault {
-    let (message, remedy) = match error.kind() {
-        std::io::ErrorKind::NotFound => (
-            "there is no such file".to_owned(),
-            "name the file (`check FILE`, `run -c FILE`); /etc/fieldgate/fieldgate.yaml comes first, where it exists",
-        ),
-        std::io::ErrorKind::PermissionDenied => (
-            "it may not be read".to_owned(),
-            "give the user of fieldgate the right",
-        ),
-        std::io::ErrorKind::InvalidData => (error.to_string(), "save the file as UTF-8"),
-        _ => (error.to_string(), "name a text file"),
-    };
-    Fault {
-        file: file.to_path_buf(),
-        line: 0,
-        column: 0,
-        path: String::new(),
-        message,
-        remedy: remedy.to_owned(),
-        code: Code::Unreadable,
-        severity: Severity::Error,
-        excerpt: None,
-    }
 }

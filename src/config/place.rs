@@ -57,6 +57,13 @@ impl Place {
         below
     }
 
+    /// Where `steps` lead from here.
+    pub(super) fn below(&self, steps: &[Step]) -> Self {
+        let mut below = self.clone();
+        below.steps.extend_from_slice(steps);
+        below
+    }
+
     /// One step up; `None` at the root.
     pub(super) fn parent(&self) -> Option<Self> {
         let (_, rest) = self.steps.split_last()?;
@@ -86,7 +93,15 @@ impl Place {
 
     /// Whether the last step leads into a mapping, so that there is a key to point at.
     pub(super) fn has_key(&self) -> bool {
-        matches!(self.steps.last(), Some(Step::Key(..)))
+        self.last_key().is_some()
+    }
+
+    /// The key that the last step takes, if it leads into a mapping.
+    pub(super) fn last_key(&self) -> Option<&str> {
+        match self.steps.last() {
+            Some(Step::Key(name, _)) => Some(name),
+            _ => None,
+        }
     }
 }
 

@@ -63,6 +63,14 @@ pub(super) fn found(value: &Value) -> String {
     }
 }
 
+/// What kind of value it is, without the value: what was named by mistake may be a secret.
+pub(super) fn kind(value: &Value) -> String {
+    match value {
+        Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => found(value),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => "a text".to_owned(),
+    }
+}
+
 fn trap(expected: &str, value: &Value) -> Option<String> {
     let whole = matches!(expected, "u8" | "u16" | "u32" | "u64" | "usize");
     match (expected, value) {
@@ -150,6 +158,12 @@ pub(super) fn no_yaml(message: &str, line: &str, before: &str) -> (String, Strin
         return (
             "too deeply nested, or too many aliases".to_owned(),
             "write it flat; use `templates:` for what repeats".to_owned(),
+        );
+    }
+    if message.contains("values") && message.contains("more than") {
+        return (
+            "too many values".to_owned(),
+            "use `templates:` for what repeats, and no aliases (`*name`)".to_owned(),
         );
     }
     if message.contains("unknown anchor") {

@@ -319,4 +319,12 @@ fn what_cannot_be_simulated_is_said_and_nothing_is_overwritten() {
     told(&["none.yaml"], "no devices");
     let (status, _) = refused(folder.path(), &["absent.yaml"]);
     assert_eq!(status, Some(78));
+    // The copy would have the real devices of this file beside the simulated ones.
+    let conf_d = folder.path().join("config/examples/conf.d");
+    std::fs::create_dir(&conf_d).unwrap();
+    std::fs::write(conf_d.join("more.yaml"), "").unwrap();
+    told(
+        &[file, "--write", "sim.yaml"],
+        "conf.d/more.yaml belongs to the configuration",
+    );
 }

@@ -59,7 +59,7 @@ fieldgate.yaml:4:7: error[FG010]: unknown key `anonymus`
   path: broker.listeners[0].anonymus
   help: did you mean `anonymous`?
 
-fieldgate.yaml:5:13: error[FG052]: 0.0.0.0:1883 is taken already: broker.listeners[0].bind
+fieldgate.yaml:5:13: error[FG052]: 0.0.0.0:1883 is taken already: fieldgate.yaml:3
   |
 5 |     - bind: 0.0.0.0:1883
   |             ^^^^^^^^^^^^
@@ -176,7 +176,7 @@ fn fg010_unknown_keys_are_all_named() {
 fn fg011_a_key_given_twice_is_named_the_second_time() {
     one(
         "gateway:\n  id: a\n  id: b\n",
-        "3:3 FG011 gateway.id: this key was given already (remove one of the two; the first counts until then)",
+        "3:3 FG011 gateway.id: `id` is given already: fieldgate.yaml:2 (remove one of the two)",
     );
 }
 
@@ -825,10 +825,10 @@ devices:
     assert_eq!(
         faults(text),
         [
-            "1:61 FG020 connections[1].name: there is a connection `a` already: connections[0].name (give each connection a name of its own)",
-            "5:73 FG020 devices[0].groups[0].name: there is a group `g` already: templates.t.groups[0].name (give each group a name of its own)",
-            "5:101 FG020 devices[0].groups[0].tags[0].name: there is a tag `x` already: templates.t.groups[0].tags[0].name (give each tag a name of its own)",
-            "6:13 FG020 devices[1].name: there is a device `d` already: devices[0].name (give each device a name of its own)",
+            "1:61 FG020 connections[1].name: there is a connection `a` already: fieldgate.yaml:1 (give each connection a name of its own)",
+            "5:73 FG020 devices[0].groups[0].name: there is a group `g` already: fieldgate.yaml:3 (give each group a name of its own)",
+            "5:101 FG020 devices[0].groups[0].tags[0].name: there is a tag `x` already: fieldgate.yaml:3 (give each tag a name of its own)",
+            "6:13 FG020 devices[1].name: there is a device `d` already: fieldgate.yaml:5 (give each device a name of its own)",
             "6:40 FG020 devices[1].unit_id: unit 1 of `a` is the device `d` already (correct `unit_id`; one device may have several groups)",
         ]
     );

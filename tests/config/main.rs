@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod conf_d;
 mod examples;
 mod faults;
 mod mutations;

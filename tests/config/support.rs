@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fieldgate::config::{self, Environment, Faults, Loaded};
+use tempfile::TempDir;
 
 /// Files and variables that a test says there are.
 #[derive(Debug, Default)]
@@ -70,4 +71,35 @@ pub(crate) fn faults_in(text: &str, surroundings: &Surroundings) -> Vec<String> 
             )
         })
         .collect()
+}
+
+/// Files in a folder of their own.
+pub(crate) fn folder_of(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    folder
+}
+
+/// The faults of the `fieldgate.yaml` in a folder, their first lines as they are printed, without the folder.
+pub(crate) fn faults_in_folder(folder: &Path) -> Vec<String> {
+    let list = match config::load(&folder.join("fieldgate.yaml")) {
+        Ok(loaded) => loaded.warnings,
+        Err(faults) => faults.list,
+    };
+    let within = format!("{}/", folder.display());
+    list.into_iter()
+        .map(|fault| {
+            let told = fault.to_string().replace(&within, "");
+            told.lines().next().unwrap().to_owned()
+        })
+        .collect()
+}
+
+/// The faults of files in a folder of their own, their first lines as they are printed.
+pub(crate) fn faults_of(files: &[(&str, &str)]) -> Vec<String> {
+    faults_in_folder(folder_of(files).path())
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fieldgate::config::{self, Loaded, System};
+use fieldgate::config::{self, Loaded};
 
-use crate::support::{Surroundings, faults, read, read_in};
+use crate::support::{Surroundings, faults, faults_of, read, read_in};
 
 /// A device with `template`, in a file with `more`.
 fn device(template: &str, more: &str) -> String {
@@ -111,28 +111,6 @@ fn a_name_that_nothing_has_names_what_there_is() {
     );
 }
 
-/// The faults of files in a folder of their own, each with the name of its file.
-fn faults_of(files: &[(&str, &str)]) -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("templates")).unwrap();
-    for (name, text) in files {
-        std::fs::write(folder.path().join(name), text).unwrap();
-    }
-    let file = folder.path().join("fieldgate.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let list = match config::parse(&text, &file, &System) {
-        Ok(loaded) => loaded.warnings,
-        Err(faults) => faults.list,
-    };
-    let within = format!("{}/", folder.path().display());
-    list.into_iter()
-        .map(|fault| {
-            let told = fault.to_string().replace(&within, "");
-            told.lines().next().unwrap().to_owned()
-        })
-        .collect()
-}
-
 #[test]
 fn faults_of_a_template_file_are_shown_in_it() {
     let main = device("own", "");
@@ -161,8 +139,8 @@ fn a_name_twice_names_both_files_whichever_they_are() {
     assert_eq!(
         told,
         [
-            "templates/a.yaml:2:8: error[FG020]: there is a template `own` already: templates.own",
-            "templates/b.yaml:2:8: error[FG020]: there is a template `own` already: templates.own",
+            "templates/a.yaml:2:8: error[FG020]: there is a template `own` already: fieldgate.yaml:4",
+            "templates/b.yaml:2:8: error[FG020]: there is a template `own` already: fieldgate.yaml:4",
         ]
     );
     let told = faults_of(&[
@@ -173,7 +151,7 @@ fn a_name_twice_names_both_files_whichever_they_are() {
     assert_eq!(
         told,
         [
-            "templates/b.yaml:2:8: error[FG020]: there is a template `own` already: templates/a.yaml: templates.own"
+            "templates/b.yaml:2:8: error[FG020]: there is a template `own` already: templates/a.yaml:2"
         ]
     );
 }
@@ -186,12 +164,13 @@ fn a_template_file_that_is_no_yaml_is_named_beside_the_faults_of_the_file() {
         ("templates/a.yaml", "templates:\n  own: [\n"),
     ]);
     assert_eq!(told.len(), 2, "{told:?}");
+    // What cannot be read comes first, since what follows may follow from it.
     assert!(
-        told[0].starts_with("fieldgate.yaml:3:11: error[FG010]"),
+        told[0].starts_with("templates/a.yaml:2:1: error[FG002]"),
         "{told:?}"
     );
     assert!(
-        told[1].starts_with("templates/a.yaml:2:1: error[FG002]"),
+        told[1].starts_with("fieldgate.yaml:3:11: error[FG010]"),
         "{told:?}"
     );
 }

@@ -126,6 +126,15 @@ fn copy(arguments: &Arguments) -> Result<Option<PathBuf>, String> {
             arguments.config.display()
         ));
     }
+    if let Some(other) = config::conf_d(&arguments.config).first() {
+        // It would be read with the copy too, and its devices and bridges are the real ones.
+        return Err(format!(
+            "`--write {name}`: {} belongs to the configuration, and a copy beside {} could not be without it; put all \
+             into one file, elsewhere",
+            other.display(),
+            arguments.config.display()
+        ));
+    }
     let copy = arguments.config.with_file_name(name);
     match fs::read_to_string(&copy) {
         Ok(there) if !there.lines().next().is_some_and(|line| line.contains(MARK)) => Err(format!(

@@ -140,7 +140,7 @@ fn listener(
 }
 
 fn socket_path(context: &mut Context<'_>, path: &str, place: &Place) -> Option<PathBuf> {
-    let whole = context.path(path);
+    let whole = context.path(path, place);
     let length = whole.as_os_str().len();
     if path.is_empty() || path.ends_with('/') || length > Bind::PATH_BYTES_MAX {
         let message = format!(
@@ -327,13 +327,9 @@ fn check_overlaps(context: &mut Context<'_>, listeners: &[Placed]) {
         let mut earlier = listeners.iter().take(index);
         let earlier = earlier.find(|(earlier, _)| overlap(bind, &earlier.bind));
         if let Some((_, first)) = earlier {
-            let message = format!("{bind} is taken already: {first}");
-            context.error(
-                Code::ListenerOverlap,
-                place,
-                message,
-                "give each listener an address or a port of its own",
-            );
+            let message = format!("{bind} is taken already");
+            let remedy = "give each listener an address or a port of its own";
+            context.error_again(Code::ListenerOverlap, place, first, message, remedy);
         }
     }
 }

@@ -110,7 +110,7 @@ fn gateway(context: &mut Context<'_>, root: &Section<raw::Root>) -> Gateway {
             );
             PathBuf::new()
         }
-        Some(folder) => context.folder.join(folder),
+        Some(folder) => context.path(folder, &section.at("data_dir")),
         None => {
             folder_of_systemd(context, "STATE_DIRECTORY").unwrap_or_else(|| PathBuf::from("data"))
         }
@@ -307,13 +307,9 @@ impl Names {
     /// Notes `name` as taken, or as taken twice; true where it was free.
     fn take(&mut self, context: &mut Context<'_>, what: &str, name: &str, place: &Place) -> bool {
         if let Some(first) = self.0.get(name) {
-            let message = format!("there is a {what} `{}` already: {first}", quoted(name));
-            context.error(
-                Code::DuplicateName,
-                place,
-                message,
-                format!("give each {what} a name of its own"),
-            );
+            let message = format!("there is a {what} `{}` already", quoted(name));
+            let remedy = format!("give each {what} a name of its own");
+            context.error_again(Code::DuplicateName, place, first, message, remedy);
             return false;
         }
         self.0.insert(name.to_owned(), place.clone());

@@ -5,7 +5,7 @@
 //! the user's are checked, also those that no device uses; a shipped one is read when a device names it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,12 +15,10 @@ use super::asking::{Asking, asking};
 use super::tag::{GroupDraft, Publication, REGISTERS_MAX, Said, groups, publication};
 use super::{Names, below, dangling, qos, time};
 use crate::config::context::Context;
-use crate::config::document;
 use crate::config::place::Place;
 use crate::config::raw;
 use crate::config::section::Section;
 use crate::config::shipped;
-use crate::config::{FILE_BYTES_MAX, no_yaml, unreadable};
 
 /// The folder beside the file.
 const FOLDER: &str = "templates";
@@ -46,44 +44,20 @@ impl Templates {
     pub(super) fn read(context: &mut Context<'_>, root: &Section<raw::Root>) -> Self {
         let mut templates = Self::default();
         templates.add(context, root.raw.templates.as_ref(), &root.at("templates"));
-        let folder = context.path(FOLDER);
-        match context.environment.yaml_files(&folder, FILES_MAX) {
-            Ok(files) => {
-                if files.len() > FILES_MAX {
-                    let error = format!("there are more than {FILES_MAX} files of templates");
-                    context.fault(unreadable(&folder, &std::io::Error::other(error)));
-                }
-                for file in files.into_iter().take(FILES_MAX) {
-                    templates.add_file(context, &folder, file);
-                }
-            }
-            Err(error) => context.fault(unreadable(&folder, &error)),
+        let folder = context.folder.join(FOLDER);
+        for (file, text) in context.yaml_files(&folder, FILES_MAX) {
+            templates.add_text(context, file, text);
         }
         templates
     }
 
-    fn add_file(&mut self, context: &mut Context<'_>, folder: &Path, file: PathBuf) {
-        match context.environment.read(&file, FILE_BYTES_MAX) {
-            Ok(text) => {
-                // What such a file names is relative to it.
-                let outer = std::mem::replace(&mut context.folder, folder.to_path_buf());
-                self.add_text(context, file.into(), text);
-                context.folder = outer;
-            }
-            Err(error) => context.fault(unreadable(&file, &error)),
-        }
-    }
-
     fn add_text(&mut self, context: &mut Context<'_>, file: Rc<Path>, text: String) {
         let root = Place::root_of(Rc::clone(&file));
-        let document = match document::parse(&text, root.clone()) {
-            Ok(document) => document,
-            Err(error) => return context.fault(no_yaml(&text, &file, &error)),
+        let Some(document) = context.document(file, text, root.clone()) else {
+            return;
         };
-        context.add_file(file, text);
-        context.note_document(&document);
-        if document.root != Value::Null {
-            let section = Section::<raw::TemplateFile>::read(context, &document.root, root);
+        if document != Value::Null {
+            let section = Section::<raw::TemplateFile>::read(context, &document, root);
             let place = section.at("templates");
             self.add(context, section.raw.templates.as_ref(), &place);
         }
