@@ -9,13 +9,13 @@ use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
 use super::document::{self, Allowance, Document};
-use super::environment::{Environment, SUBSTITUTE_BYTES_MAX};
+use super::environment::Environment;
 use super::error::{Code, Fault, Severity};
 use super::excerpt::quoted;
 use super::locate::Spot;
 use super::origins::Origins;
 use super::place::Place;
-use super::{FILE_BYTES_MAX, later, placed, wording};
+use super::{FILE_BYTES_MAX, placed, substitute, wording};
 
 /// A fault whose line and column are not known yet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -298,10 +298,11 @@ impl<'a> Context<'a> {
                 }
             };
         };
-        let text = match self.substitute(reference, place) {
+        let path = |name: &str| self.path(name, place);
+        let text = match substitute::resolve(reference, self.environment, path) {
             Ok(text) => text,
-            Err((code, message, remedy)) => {
-                self.error(code, place, message, remedy);
+            Err((message, remedy)) => {
+                self.error(Code::Substitution, place, message, remedy);
                 return None;
             }
         };
@@ -321,41 +322,6 @@ impl<'a> Context<'a> {
         let (message, remedy) = wording::wrong_substitute(&error.to_string(), reference);
         self.error(Code::WrongType, place, message, remedy);
         None
-    }
-
-    /// What `${env:NAME}` or `${file:PATH}` stands for; else code, message and remedy.
-    fn substitute(&self, text: &str, place: &Place) -> Result<String, (Code, String, String)> {
-        const FORMS: &str = "write `${env:NAME}` or `${file:path}` as the whole value";
-        let fault =
-            |message: String, remedy: &str| (Code::Substitution, message, remedy.to_owned());
-        let inner = text
-            .strip_prefix("${")
-            .and_then(|rest| rest.strip_suffix('}'));
-        let Some((kind, name)) = inner.and_then(|inner| inner.split_once(':')) else {
-            return Err(fault(
-                "`${...}` stands for a whole value, not for a part of one".to_owned(),
-                FORMS,
-            ));
-        };
-        match kind {
-            "env" => self.environment.variable(name).ok_or_else(|| {
-                let message = format!("the environment variable `{}` is not set", quoted(name));
-                fault(message, "set it where fieldgate is started (systemd: `Environment=` or `EnvironmentFile=`)")
-            }),
-            "file" => match self.environment.read(&self.path(name, place), SUBSTITUTE_BYTES_MAX) {
-                Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-                Err(error) => {
-                    let message = format!("the file `{}` cannot be read: {error}", quoted(name));
-                    Err(fault(message, "correct the path or its rights; relative paths are relative to this file"))
-                }
-            },
-            "cred" => Err((
-                Code::NotAvailable,
-                later::not_available("${cred:...}"),
-                "write `${file:path}` or `${env:NAME}`".to_owned(),
-            )),
-            _ => Err(fault(format!("`{}` is no source of values", quoted(kind)), FORMS)),
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Faults of a configuration, as `check` prints them: place, code, message, excerpt with caret, path, remedy.
 //!
-//! A fault never carries a resolved `${env:...}` or `${file:...}`, nor the rest of a line that holds a password: faults
+//! A fault never carries a resolved `${env:...}`, `${file:...}` or `${cred:...}`, nor the rest of a line that holds a password: faults
 //! end up in the journal.
 
 use std::fmt;

@@ -7,7 +7,7 @@
 //! column of those few paths at the end.
 //!
 //! Invariants: no input panics; nothing in the file is ignored silently (what this version does not build yet has an error
-//! of its own, in `later`); no value that came from `${env:...}` or `${file:...}` is shown in a fault.
+//! of its own, in `later`); no value that came from `${env:...}`, `${file:...}` or `${cred:...}` is shown in a fault.
 //!
 //! It reads the file, `conf.d/*.yaml` and `templates/*.yaml` beside it, the files that `${file:...}` names, and looks whether named files are there. It opens no socket and
 //! checks no certificate.
@@ -30,6 +30,7 @@ mod redirect;
 mod reference;
 mod section;
 mod shipped;
+mod substitute;
 mod suggest;
 mod units;
 mod wording;

@@ -532,10 +532,6 @@ fn fg016_what_comes_later_says_so() {
         of("console: { bind: 127.0.0.1:8080 }\n"),
         "1:1 FG016 console: `console` is not available in fieldgate 0.1 (remove it, or write what happens anyway: `console: {bind: \"off\"}`)"
     );
-    assert_eq!(
-        of("gateway: { id: \"${cred:x}\" }\n"),
-        "1:16 FG016 gateway.id: `${cred:...}` is not available in fieldgate 0.1 (write `${file:path}` or `${env:NAME}`)"
-    );
     let url = bridge("    url: wss://h\n    forward: [{ filter: a }]\n");
     assert_eq!(
         of(&url),
@@ -737,12 +733,50 @@ fn fg017_references_that_give_nothing() {
     );
     one(
         "gateway: { id: \"x-${env:ID}\" }\n",
-        "1:16 FG017 gateway.id: `${...}` stands for a whole value, not for a part of one (write `${env:NAME}` or `${file:path}` as the whole value)",
+        "1:16 FG017 gateway.id: `${...}` stands for a whole value, not for a part of one (write `${env:NAME}`, `${file:path}` or `${cred:name}` as the whole value)",
     );
     one(
         "gateway: { id: \"${vault:ID}\" }\n",
-        "1:16 FG017 gateway.id: `vault` is no source of values (write `${env:NAME}` or `${file:path}` as the whole value)",
+        "1:16 FG017 gateway.id: `vault` is no source of values (write `${env:NAME}`, `${file:path}` or `${cred:name}` as the whole value)",
     );
+}
+
+#[test]
+fn fg017_credentials_are_those_of_systemd() {
+    one(
+        "gateway: { id: \"${cred:id}\" }\n",
+        "1:16 FG017 gateway.id: there are no credentials here: $CREDENTIALS_DIRECTORY is not set (systemd sets it for a service with `LoadCredential=id:PATH`; to check by hand, set it to a folder with a file `id`)",
+    );
+    let surroundings = Surroundings {
+        variables: [(
+            "CREDENTIALS_DIRECTORY",
+            "/run/credentials/fieldgate.service",
+        )]
+        .into(),
+        texts: [
+            ("/run/credentials/fieldgate.service/id", "box8\n"),
+            ("/run/credentials/other", "box9"),
+        ]
+        .into(),
+        ..Surroundings::default()
+    };
+    let read = |name: &str| {
+        let text = format!("gateway: {{ id: \"${{cred:{name}}}\" }}\n");
+        faults_in(&text, &surroundings)
+    };
+    assert_eq!(read("id"), [""; 0]);
+    assert_eq!(
+        read("password"),
+        [
+            "1:16 FG017 gateway.id: there is no credential `password` (add `LoadCredential=password:PATH` to the service; what is there is read at its start)"
+        ]
+    );
+    for name in ["../other", "/run/credentials/other", "..", ".", ""] {
+        let expected = format!(
+            "1:16 FG017 gateway.id: `{name}` is no name of a credential (write its name alone; for a path there is `${{file:path}}`)"
+        );
+        assert_eq!(read(name), [expected]);
+    }
 }
 
 #[test]
