@@ -87,6 +87,9 @@ fn summary(config: &Config) -> String {
         let ListenerOptions { name, bind, .. } = listener;
         lines.push(format!("listener {name} on {bind}{tls}"));
     }
+    if let Some(console) = config.console {
+        lines.push(format!("console on http://{console}"));
+    }
     lines.push(access_line(&config.access));
     lines.extend(
         config

@@ -45,6 +45,7 @@ pub use words::{
     byte_order, parity, parity_word, reference, referred, table, table_word, tag_type, type_word,
 };
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +99,8 @@ pub struct Config {
     pub instruments: Vec<InstrumentConnection>,
     /// The ways up.
     pub bridges: Vec<Bridge>,
+    /// Where health, metrics and state are served by HTTP; `None`: nowhere.
+    pub console: Option<SocketAddr>,
 }
 
 /// Who we are and where we keep things.

@@ -39,7 +39,7 @@ impl<T: DeserializeOwned + Default> Section<T> {
         let mut sound = Mapping::new();
         for (key, value) in mapping {
             let Some(key) = key.as_str() else { continue };
-            if section.place.steps().is_empty() && value.is_null() && shape.knows(key, value) {
+            if section.place.steps().is_empty() && value.is_null() && shape.fields.contains(&key) {
                 continue; // an empty section of the file, all its keys commented out
             }
             section.given.insert(key.to_owned());
@@ -47,7 +47,7 @@ impl<T: DeserializeOwned + Default> Section<T> {
             if shape.fields.contains(&key) {
                 let value = known::<T>(context, &shape, key, value, &place);
                 sound.extend(value.map(|value| (Value::from(key), value)));
-            } else if let Some(meant) = unknown(context, &shape, key, value, &place) {
+            } else if let Some(meant) = unknown(context, &shape, key, &place) {
                 // What is misspelt is not missing as well.
                 section.given.insert(meant.to_owned());
             }
@@ -84,17 +84,8 @@ fn unknown(
     context: &mut Context<'_>,
     shape: &Shape,
     key: &str,
-    value: &Value,
     place: &Place,
 ) -> Option<&'static str> {
-    match later::key(shape.name, key, value) {
-        Some(Ok(())) => return None,
-        Some(Err((message, remedy))) => {
-            context.error_at_key(Code::NotAvailable, place, message, remedy);
-            return None;
-        }
-        None => {}
-    }
     let meant = suggest::nearest(key, shape.fields.iter().copied());
     let remedy = match meant {
         _ if key == "<<" => {
@@ -181,12 +172,6 @@ impl<T> Section<T> {
 pub(super) struct Shape {
     pub(super) name: &'static str,
     pub(super) fields: &'static [&'static str],
-}
-
-impl Shape {
-    fn knows(self, key: &str, value: &Value) -> bool {
-        self.fields.contains(&key) || later::key(self.name, key, value).is_some()
-    }
 }
 
 /// The shape of `T`, a struct that derives `Deserialize`.

@@ -270,7 +270,7 @@ fn fg014_values_of_another_type() {
     );
     one(
         "- a\n",
-        "1:1 FG014 : expected keys and values, found a list (keys here: gateway, broker, store, defaults, connections, templates, devices, bridges)",
+        "1:1 FG014 : expected keys and values, found a list (keys here: gateway, broker, store, defaults, connections, templates, devices, bridges, console)",
     );
     one(
         "gateway: { id: !x y }\n",
@@ -528,10 +528,6 @@ fn what_is_published_when_must_make_sense() {
 #[test]
 fn fg016_what_comes_later_says_so() {
     let of = |text: &str| faults(text).remove(0);
-    assert_eq!(
-        of("console: { bind: 127.0.0.1:8080 }\n"),
-        "1:1 FG016 console: `console` is not available in fieldgate 0.1 (remove it, or write what happens anyway: `console: {bind: \"off\"}`)"
-    );
     let url = bridge("    url: wss://h\n    forward: [{ filter: a }]\n");
     assert_eq!(
         of(&url),
@@ -1206,6 +1202,48 @@ fn fg051_addresses_that_are_none() {
     );
     assert!(url("mqtt://h:0").contains("`0` is no port"));
     assert!(url("mqtt://").contains("`` is no host"));
+}
+
+#[test]
+fn the_console_is_for_this_machine_unless_the_file_says_otherwise() {
+    let console = |text: &str| {
+        let loaded = read(text).unwrap_or_else(|faults| panic!("{faults}"));
+        (loaded.config.console, loaded.warnings.len())
+    };
+    let address = |text: &str| Some(text.parse().unwrap());
+    assert_eq!(console(""), (address("127.0.0.1:8080"), 0));
+    assert_eq!(console("console: {}\n"), (address("127.0.0.1:8080"), 0));
+    for off in ["off", "\"off\""] {
+        assert_eq!(console(&format!("console: {{ bind: {off} }}\n")), (None, 0));
+    }
+    assert_eq!(
+        console("console: { bind: \"[::1]:9\" }\n"),
+        (address("[::1]:9"), 0)
+    );
+    let open = "console: { bind: 0.0.0.0:8080 }\n";
+    assert_eq!(console(open), (address("0.0.0.0:8080"), 1));
+    one(
+        open,
+        "1:18 FG053 console.bind: anybody who reaches 0.0.0.0:8080 may see the state of the gateway: the console has no login (write `127.0.0.1:8080`, and reach it through SSH or a proxy that asks who it is)",
+    );
+    one(
+        "console: { bind: 8080 }\n",
+        "1:18 FG014 console.bind: expected text, found the number 8080 (put it in quotes, so that YAML keeps it as text)",
+    );
+    one(
+        "console: { bind: localhost:8080 }\n",
+        "1:18 FG051 console.bind: this is no IP address with a port (write `127.0.0.1:8080`)",
+    );
+    let page = "broker: { listeners: [{ bind: 0.0.0.0:8080, anonymous: true, websocket: {} }] }\n";
+    assert_eq!(console(page).0, None);
+    assert_eq!(
+        faults(page)[0],
+        "1:31 FG052 broker.listeners[0].bind: 127.0.0.1:8080 is where the console is by default: there is none now (add `console: { bind: 127.0.0.1:8081 }`, or `console: { bind: off }`)"
+    );
+    assert_eq!(
+        faults(&format!("{page}console: {{ bind: 127.0.0.1:8080 }}\n"))[1],
+        "2:18 FG052 console.bind: 127.0.0.1:8080 is taken already: fieldgate.yaml:1 (give the console an address or a port of its own)"
+    );
 }
 
 #[test]

@@ -586,9 +586,9 @@ fn routes_down_are_built_beside_those_up() {
 }
 
 #[test]
-fn what_later_versions_say_is_accepted_where_it_happens_anyway() {
+fn a_default_may_be_written_down() {
     let text = "\
-console: { bind: \"off\" }
+console: { bind: 127.0.0.1:8080 }
 store: { durability: strict }
 broker: { when_queue_full: drop_oldest }
 bridges:

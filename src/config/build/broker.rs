@@ -1,16 +1,15 @@
 //! `broker:`: its parts, and listeners.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::access::{self, Logins};
 use super::websocket::websocket;
-use super::{Names, below, each, is_name, limits};
+use super::{Names, below, bind, each, is_name, limits};
 use crate::auth::AccessOptions;
 use crate::broker::BrokerOptions;
 use crate::config::context::Context;
 use crate::config::error::Code;
-use crate::config::excerpt::quoted;
 use crate::config::place::Place;
 use crate::config::raw;
 use crate::config::section::Section;
@@ -18,12 +17,12 @@ use crate::listener::{Bind, ListenerOptions};
 use crate::net::{ClientCertificate, ServerTls};
 
 /// A listener with where its address was given.
-type Placed = (ListenerOptions, Place);
+pub(super) type Placed = (ListenerOptions, Place);
 
 /// What `broker:` amounts to.
 pub(super) struct Broker {
     pub(super) options: BrokerOptions,
-    pub(super) listeners: Vec<ListenerOptions>,
+    pub(super) listeners: Vec<Placed>,
     pub(super) users_file: Option<PathBuf>,
     pub(super) access: AccessOptions,
     /// All sessions, on disk; `None`: not said.
@@ -52,9 +51,9 @@ pub(super) fn broker(
     let listeners = if section.has("listeners") {
         listeners(context, &section, section.has("users_file"))
     } else {
-        vec![default_listener()]
+        vec![(default_listener(), section.at("listeners"))]
     };
-    let by_certificate = |listener: &ListenerOptions| listener.user_from_common_name;
+    let by_certificate = |(listener, _): &Placed| listener.user_from_common_name;
     let logins = Logins {
         users_file: users_file.as_deref(),
         certificates: listeners.iter().any(by_certificate),
@@ -85,7 +84,7 @@ fn listeners(
     context: &mut Context<'_>,
     section: &Section<raw::Broker>,
     users: bool,
-) -> Vec<ListenerOptions> {
+) -> Vec<Placed> {
     let mut names = Names::default();
     let mut built: Vec<Placed> = Vec::new();
     for entry in each::<raw::Listener>(
@@ -106,7 +105,7 @@ fn listeners(
         built.push((listener, entry.at("bind")));
     }
     check_overlaps(context, &built);
-    built.into_iter().map(|(listener, _)| listener).collect()
+    built
 }
 
 fn listener(
@@ -114,10 +113,10 @@ fn listener(
     entry: &Section<raw::Listener>,
     tls: Option<(Option<ServerTls>, bool)>,
 ) -> Option<ListenerOptions> {
-    let bind = entry.required(context, "bind", entry.raw.bind.as_ref(), "127.0.0.1:1883")?;
-    let address = match bind.strip_prefix("unix:") {
-        Some(path) => Bind::Unix(socket_path(context, path, &entry.at("bind"))?),
-        None => Bind::Tcp(address(context, bind, &entry.at("bind"))?),
+    let said = entry.required(context, "bind", entry.raw.bind.as_ref(), "127.0.0.1:1883")?;
+    let address = match said.strip_prefix("unix:") {
+        Some(path) => Bind::Unix(bind::socket_path(context, path, &entry.at("bind"))?),
+        None => Bind::Tcp(bind::address(context, said, &entry.at("bind"), 1883)?),
     };
     let (tls, user_from_common_name) = match tls {
         Some((tls, user_from)) => (Some(tls?), user_from),
@@ -130,57 +129,13 @@ fn listener(
         .has("websocket")
         .then(|| websocket(context, entry, by_itself));
     Some(ListenerOptions {
-        name: entry.raw.name.clone().unwrap_or_else(|| bind.clone()),
+        name: entry.raw.name.clone().unwrap_or_else(|| said.clone()),
         bind: address,
         anonymous,
         tls,
         websocket,
         user_from_common_name,
     })
-}
-
-fn socket_path(context: &mut Context<'_>, path: &str, place: &Place) -> Option<PathBuf> {
-    let whole = context.path(path, place);
-    let length = whole.as_os_str().len();
-    if path.is_empty() || path.ends_with('/') || length > Bind::PATH_BYTES_MAX {
-        let message = format!(
-            "a unix socket needs the path of a file, of at most {} bytes",
-            Bind::PATH_BYTES_MAX
-        );
-        let remedy = "write `unix:/run/fieldgate/mqtt.sock`";
-        context.error(Code::BadAddress, place, message, remedy);
-        return None;
-    }
-    Some(whole)
-}
-
-fn address(context: &mut Context<'_>, bind: &str, place: &Place) -> Option<SocketAddr> {
-    if let Ok(address) = bind.parse() {
-        return Some(address);
-    }
-    let remedy = if let Some(port) = bind.strip_prefix("localhost:") {
-        format!("write `127.0.0.1:{}`", quoted(port))
-    } else if let Some(port) = bind.strip_prefix("*:").or_else(|| bind.strip_prefix(':')) {
-        format!(
-            "write `0.0.0.0:{}`, or `127.0.0.1:{}` for this machine only",
-            quoted(port),
-            quoted(port)
-        )
-    } else if bind.parse::<u16>().is_ok() {
-        format!("write `127.0.0.1:{bind}`, or `0.0.0.0:{bind}` for the network")
-    } else if let Ok(ip) = bind.parse::<IpAddr>() {
-        format!("add the port: `{}`", SocketAddr::new(ip, 1883))
-    } else {
-        "write `127.0.0.1:1883` or \"[::1]:1883\": an IP address of this machine and a port"
-            .to_owned()
-    };
-    context.error(
-        Code::BadAddress,
-        place,
-        "this is no IP address with a port",
-        remedy,
-    );
-    None
 }
 
 /// TLS of a listener (`None` where something needed is missing), and whether the common name is the user.
@@ -325,55 +280,11 @@ fn check_overlaps(context: &mut Context<'_>, listeners: &[Placed]) {
     for (index, (listener, place)) in listeners.iter().enumerate() {
         let bind = &listener.bind;
         let mut earlier = listeners.iter().take(index);
-        let earlier = earlier.find(|(earlier, _)| overlap(bind, &earlier.bind));
+        let earlier = earlier.find(|(earlier, _)| bind::overlap(bind, &earlier.bind));
         if let Some((_, first)) = earlier {
             let message = format!("{bind} is taken already");
             let remedy = "give each listener an address or a port of its own";
             context.error_again(Code::ListenerOverlap, place, first, message, remedy);
-        }
-    }
-}
-
-/// Whether both cannot be listened on. `[::]` takes the IPv4 addresses too.
-fn overlap(one: &Bind, other: &Bind) -> bool {
-    let (Bind::Tcp(one), Bind::Tcp(other)) = (one, other) else {
-        return one == other;
-    };
-    let all = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
-    one.port() != 0
-        && one.port() == other.port()
-        && (one.ip() == other.ip() || all(one.ip(), other.ip()) || all(other.ip(), one.ip()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_that_take_each_other_overlap() {
-        let cases = [
-            ("127.0.0.1:1883", "127.0.0.1:1883", true),
-            ("127.0.0.1:1883", "0.0.0.0:1883", true),
-            ("[::]:1883", "10.0.0.1:1883", true),
-            ("0.0.0.0:1883", "[::1]:1883", false),
-            ("127.0.0.1:1883", "127.0.0.2:1883", false),
-            ("127.0.0.1:1883", "127.0.0.1:1884", false),
-            ("127.0.0.1:0", "127.0.0.1:0", false),
-            ("unix:/run/a", "unix:/run/a", true),
-            ("unix:/run/a", "unix:/run/b", false),
-            ("unix:/run/a", "127.0.0.1:1883", false),
-        ];
-        for (one, other, expected) in cases {
-            let bind = |text: &str| match text.strip_prefix("unix:") {
-                Some(path) => Bind::Unix(path.into()),
-                None => Bind::Tcp(text.parse().unwrap()),
-            };
-            let (a, b) = (bind(one), bind(other));
-            assert_eq!(
-                (overlap(&a, &b), overlap(&b, &a)),
-                (expected, expected),
-                "{one} {other}"
-            );
         }
     }
 }

@@ -6,11 +6,13 @@ mod address;
 mod asking;
 mod assembly;
 mod backlog;
+mod bind;
 mod bridge;
 mod broker;
 mod client_tls;
 mod commands;
 mod connection;
+mod console;
 mod dead_letter;
 mod device;
 mod instrument;
@@ -64,6 +66,7 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
     };
     let mut gateway = gateway(context, &root);
     let broker = broker::broker(context, &root, &gateway.id);
+    let console = console::console(context, &root, &broker.listeners);
     let store = store::store(context, &root);
     let (mut connections, instruments) = device::connections(context, &root, &gateway.id);
     for connection in &mut connections {
@@ -83,7 +86,7 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
             durability: store.durability,
             ..broker.options
         },
-        listeners: broker.listeners,
+        listeners: broker.listeners.into_iter().map(|(one, _)| one).collect(),
         users_file: broker.users_file,
         access: broker.access,
         store,
@@ -91,6 +94,7 @@ pub(super) fn build(context: &mut Context<'_>, document: &Value) -> Config {
         connections: connections.into_iter().map(Arc::new).collect(),
         instruments,
         bridges,
+        console,
     }
 }
 

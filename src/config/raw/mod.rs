@@ -40,6 +40,7 @@ pub(super) struct Root {
     pub(super) templates: Option<Mapping>,
     pub(super) devices: Option<Vec<Value>>,
     pub(super) bridges: Option<Vec<Value>>,
+    pub(super) console: Option<Value>,
 }
 
 /// `gateway:`
@@ -48,6 +49,13 @@ pub(super) struct Root {
 pub(super) struct Gateway {
     pub(super) id: Option<String>,
     pub(super) data_dir: Option<String>,
+}
+
+/// `console:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Console {
+    pub(super) bind: Option<String>,
 }
 
 /// Each section's path as the reference writes it, and its keys.
@@ -102,5 +110,6 @@ pub(super) fn sections() -> Vec<(&'static str, Shape)> {
         ("bridges[].backlog", shape::<Backlog>()),
         ("bridges[].rate", shape::<Rate>()),
         ("bridges[].backoff", shape::<Backoff>()),
+        ("console", shape::<Console>()),
     ]
 }
