@@ -50,17 +50,7 @@ enum Command {
         config: Option<PathBuf>,
     },
     /// Tell every fault of a configuration with its place and remedy, and what it would do.
-    Check {
-        /// The configuration; default as for `run`.
-        #[arg(value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// Take what is only warned of as a fault.
-        #[arg(long)]
-        strict: bool,
-        /// Then ask each device for a register, and try the way to each upstream as far as the login.
-        #[arg(long)]
-        probe: bool,
-    },
+    Check(check::Arguments),
     /// Show what waits for the upstreams, print it, or purge what is old.
     Backlog(backlog::Arguments),
     /// Read registers of a device by hand, or tags of one that the configuration knows.
@@ -84,11 +74,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config.unwrap_or_else(default_config)),
-        Command::Check {
-            config,
-            strict,
-            probe,
-        } => check::check(&config.unwrap_or_else(default_config), strict, probe),
+        Command::Check(arguments) => check::check(&arguments),
         Command::Read(arguments) => modbus::read(&arguments),
         Command::Guess(arguments) => modbus::guess(&arguments),
         Command::Write(arguments) => modbus::write(&arguments),

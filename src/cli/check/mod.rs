@@ -1,5 +1,7 @@
 //! `fieldgate check`: every fault of a configuration at once; where there is none, what it would do.
 
+mod report;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -7,53 +9,125 @@ use super::{EXIT_CONFIG, probe, say};
 use crate::adapter::plan::plan;
 use crate::adapter::serial::{InstrumentConnection, Mode};
 use crate::adapter::{ConnectionOptions, Load};
-use crate::app::Prepared;
+use crate::app::{FileFaults, Prepared};
 use crate::auth::AccessOptions;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Faults};
 use crate::listener::{self, BindError, ListenerOptions};
 use crate::net::TlsTime;
 
-pub(super) fn check(file: &Path, strict: bool, probe: bool) -> ExitCode {
-    let loaded = match config::load(file) {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            eprintln!("{faults}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
+/// How to check.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration; default as for `run`.
+    #[arg(value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Take what is only warned of as a fault.
+    #[arg(long)]
+    strict: bool,
+    /// Then ask each device for a register, and try the way to each upstream as far as the login.
+    #[arg(long)]
+    probe: bool,
+    /// Print one JSON document to stdout, for editors and scripts.
+    #[arg(long, conflicts_with = "probe")]
+    json: bool,
+}
+
+/// What was found.
+struct Checked {
+    /// Those of the configuration; where it can be used, warnings alone.
+    faults: Faults,
+    /// Warnings of addresses and certificates.
+    others: Vec<String>,
+    /// The configuration, where it can be used, and what its files amount to.
+    usable: Option<(Config, Result<Prepared, FileFaults>)>,
+}
+
+pub(super) fn check(arguments: &Arguments) -> ExitCode {
+    let file = arguments
+        .config
+        .clone()
+        .unwrap_or_else(super::default_config);
+    let checked = Checked::of(&file);
+    let warnings = checked.faults.list.len() + checked.others.len();
+    let prepared = checked.usable.as_ref().map(|(_, prepared)| prepared);
+    let fails = !matches!(prepared, Some(Ok(_))) || arguments.strict && warnings > 0;
+    let status = if fails {
+        ExitCode::from(EXIT_CONFIG)
+    } else {
+        ExitCode::SUCCESS
     };
-    for warning in &loaded.warnings {
-        eprintln!("{warning}");
+    if arguments.json {
+        say(report::report(&file, &checked, !fails));
+        return status;
     }
-    let prepared = match Prepared::new(loaded.config.clone(), TlsTime::default()) {
-        Ok(prepared) => prepared,
-        Err(faults) => {
-            eprintln!("{faults}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
+    checked.tell(&file);
+    let Some((config, Ok(prepared))) = &checked.usable else {
+        return status;
     };
-    for file in config::conf_d(file) {
-        say(format_args!("with {}", file.display()));
-    }
-    let mut others = absent_addresses(&loaded.config);
-    others.extend(prepared.warnings());
-    for warning in &others {
-        eprintln!("warning: {warning}");
-    }
-    say(summary(&loaded.config));
-    let warnings = loaded.warnings.len() + others.len();
-    if strict && warnings > 0 {
+    if fails {
         let plural = if warnings == 1 { "" } else { "s" };
         eprintln!(
             "{}: {warnings} warning{plural}, which --strict takes as faults",
             file.display()
         );
-        return ExitCode::from(EXIT_CONFIG);
+        return status;
     }
     say(format_args!("{}: well", file.display()));
-    if probe {
-        return probe::probe(&loaded.config, &prepared);
+    if arguments.probe {
+        return probe::probe(config, prepared);
     }
-    ExitCode::SUCCESS
+    status
+}
+
+impl Checked {
+    fn of(file: &Path) -> Self {
+        let loaded = match config::load(file) {
+            Ok(loaded) => loaded,
+            Err(faults) => {
+                return Self {
+                    faults,
+                    others: Vec::new(),
+                    usable: None,
+                };
+            }
+        };
+        let prepared = Prepared::new(loaded.config.clone(), TlsTime::default());
+        let mut others = Vec::new();
+        if let Ok(prepared) = &prepared {
+            others = absent_addresses(&loaded.config);
+            others.extend(prepared.warnings());
+        }
+        Self {
+            faults: Faults {
+                list: loaded.warnings,
+                more: 0,
+            },
+            others,
+            usable: Some((loaded.config, prepared)),
+        }
+    }
+
+    /// Faults to stderr, and where there is none what the configuration amounts to.
+    fn tell(&self, file: &Path) {
+        let Some((config, prepared)) = &self.usable else {
+            eprintln!("{}", self.faults);
+            return;
+        };
+        for warning in &self.faults.list {
+            eprintln!("{warning}");
+        }
+        if let Err(faults) = prepared {
+            eprintln!("{faults}");
+            return;
+        }
+        for warning in &self.others {
+            eprintln!("warning: {warning}");
+        }
+        for file in config::conf_d(file) {
+            say(format_args!("with {}", file.display()));
+        }
+        say(summary(config));
+    }
 }
 
 /// Listeners whose address this machine does not have now. Another that listens there may well be fieldgate itself, and
