@@ -6,11 +6,13 @@
 
 mod absent;
 mod apply;
+mod boot;
 mod bridges;
 mod control;
 mod difference;
 mod export;
 mod gateway;
+mod last_good;
 pub mod logging;
 mod memory;
 mod observe;
@@ -24,6 +26,7 @@ mod wires;
 
 pub use absent::RegainWait;
 pub use apply::Applied;
+pub use boot::Boot;
 pub use control::ReloadRequest;
 pub use export::Export;
 pub use gateway::{Gateway, ReloadRequests, StartError};

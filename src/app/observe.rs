@@ -36,7 +36,7 @@ struct Observed {
     fixed: Fixed,
     store: StoreHealth,
     parts: watch::Sender<Parts>,
-    config: Mutex<ConfigState>,
+    config: watch::Sender<ConfigState>,
     rates: Mutex<Rates>,
 }
 
@@ -113,7 +113,7 @@ impl Observer {
             fixed,
             store,
             parts: watch::Sender::default(),
-            config: Mutex::default(),
+            config: watch::Sender::default(),
         }))
     }
 
@@ -135,7 +135,7 @@ impl Observer {
             at,
             uptime_s: uptime.as_secs(),
             clock_is_set: at.is_plausible(),
-            config: self.lock_config().clone(),
+            config: self.0.config.borrow().clone(),
             listeners: listeners.collect(),
             broker: self.broker(),
             store: StoreState {
@@ -161,6 +161,11 @@ impl Observer {
         self.0.parts.subscribe()
     }
 
+    /// Where it keeps things.
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.0.fixed.data_dir.clone()
+    }
+
     /// The bridges that there are.
     pub(super) fn bridges(&self) -> Vec<SeenBridge> {
         self.0.parts.borrow().bridges.clone()
@@ -177,11 +182,12 @@ impl Observer {
 
     /// What is told of the configuration.
     pub fn tell_config(&self, config: ConfigState) {
-        *self.lock_config() = config;
+        self.0.config.send_replace(config);
     }
 
-    fn lock_config(&self) -> std::sync::MutexGuard<'_, ConfigState> {
-        self.0.config.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What was told last of it, and what comes.
+    pub(super) fn config(&self) -> watch::Receiver<ConfigState> {
+        self.0.config.subscribe()
     }
 
     fn broker(&self) -> BrokerState {

@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::ApplyError;
 use super::difference::{Difference, in_use};
-use super::{Applied, Gateway, Prepared};
+use super::{Applied, Gateway, Prepared, boot};
 use crate::clock;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, Source};
 use crate::net::TlsTime;
 use crate::status::ConfigState;
 
 /// The configuration that is in use, and where it comes from.
 #[derive(Debug)]
 pub struct Reload {
-    file: PathBuf,
+    source: Source,
     in_use: Arc<Config>,
     state: ConfigState,
 }
@@ -35,24 +35,26 @@ pub enum Outcome {
 }
 
 impl Reload {
-    /// For the configuration that was read from `file`.
+    /// For the configuration that was read from `source`; `faults`: of the file as it is, where `source` is how it was.
     #[must_use]
-    pub fn new(file: PathBuf, started: Config) -> Self {
+    pub fn new(started: Config, source: Source, faults: Option<String>) -> Self {
         let state = ConfigState {
-            file: file.display().to_string(),
+            file: source.file.display().to_string(),
             loaded: clock::wall(),
+            faults,
             ..ConfigState::default()
         };
         Self {
-            file,
+            source,
             in_use: Arc::new(started),
             state,
         }
     }
 
-    /// Tells who looks at the gateway what it runs on.
-    pub fn show(&self, gateway: &Gateway) {
+    /// The gateway has started: tells who looks at it what it runs on, and keeps that as the last good configuration.
+    pub async fn started(&self, gateway: &Gateway) {
         gateway.observer().tell_config(self.state.clone());
+        boot::keep(gateway, &self.source).await;
     }
 
     /// What the gateway can be started with once more; the files that are named are read again.
@@ -85,12 +87,12 @@ impl Reload {
     }
 
     async fn try_to_run(&mut self, gateway: &mut Gateway) -> Result<Applied, String> {
-        let (file, in_use_now) = (self.file.clone(), Arc::clone(&self.in_use));
+        let (file, in_use_now) = (self.source.file.clone(), Arc::clone(&self.in_use));
         let time = gateway.tls_time().clone();
         let read = tokio::task::spawn_blocking(move || read(file, &in_use_now, time)).await;
         let read =
             read.unwrap_or_else(|fault| Err(format!("this is a fault of fieldgate: {fault}")));
-        let (prepared, now, warnings) = read?;
+        let (prepared, now, source, warnings) = read?;
         let difference = Difference::between(&self.in_use, &now);
         let applied = gateway.apply(prepared, &difference).await;
         if let Err(ApplyError::Refused(why)) = applied {
@@ -103,7 +105,8 @@ impl Reload {
         self.state
             .needs_restart
             .clone_from(&difference.needs_restart);
-        self.show(gateway);
+        self.source = source;
+        self.started(gateway).await;
         let applied = applied.map_err(|error| format!("not all was taken up: {error}"))?;
         Ok(Applied {
             warnings,
@@ -133,15 +136,16 @@ fn read(
     file: PathBuf,
     in_use: &Config,
     time: TlsTime,
-) -> Result<(Prepared, Config, Vec<String>), String> {
-    let Loaded { config, warnings } = config::load(&file).map_err(|faults| faults.to_string())?;
+) -> Result<(Prepared, Config, Source, Vec<String>), String> {
+    let loaded = config::load_with_source(&file).map_err(|faults| faults.to_string())?;
+    let (Loaded { config, warnings }, source) = loaded;
     if config.gateway.id != in_use.gateway.id {
         // The rules have it filled in, and would be about topics that there are not yet.
         return Err("gateway.id was changed, which all topics depend on: restart".to_owned());
     }
     let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
     match Prepared::new(config.clone(), time) {
-        Ok(prepared) => Ok((prepared, config, warnings)),
+        Ok(prepared) => Ok((prepared, config, source, warnings)),
         Err(faults) => {
             let warnings: String = warnings.iter().map(|it| format!("{it}\n")).collect();
             Err(format!("{warnings}{faults}"))

@@ -62,6 +62,7 @@ pub(super) async fn gateway(
 ) {
     let store = observer.store();
     let mut parts = observer.parts();
+    let mut config = observer.config();
     let mut listeners = listeners_of(&mut parts);
     let mut tick = tokio::time::interval(FIGURES_AT_EASE);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -72,6 +73,7 @@ pub(super) async fn gateway(
             _ = tick.tick() => {}
             () = store.changed(store_error.as_deref()) => {}
             () = any_changed(&mut listeners) => {}
+            Ok(()) = config.changed() => {}
             Ok(()) = parts.changed() => listeners = listeners_of(&mut parts),
         }
         let now: Vec<_> = listeners
@@ -85,12 +87,13 @@ pub(super) async fn gateway(
             clock::wall(),
             &now,
             store_error.as_deref(),
+            config.borrow_and_update().faults.is_some(),
         );
         if publish(&mut link, &topic, &body).await.is_err() {
             return;
         }
     }
-    let body = gateway_body("offline", started, clock::wall(), &[], None);
+    let body = gateway_body("offline", started, clock::wall(), &[], None, false);
     if publish(&mut link, &topic, &body).await.is_err() {
         tracing::debug!("the broker ended before it could be told that the gateway stops");
     }
@@ -180,6 +183,7 @@ fn gateway_body(
     now: WallTime,
     listeners: &[ListenerStatus],
     store_error: Option<&str>,
+    runs_on_last_good: bool,
 ) -> Value {
     let uptime = now.millis_since(started) / 1000;
     json!({
@@ -189,6 +193,7 @@ fn gateway_body(
         "uptime_s": uptime,
         "listeners": listeners,
         "store_error": store_error,
+        "config": if runs_on_last_good { "last_good" } else { "file" },
     })
 }
 
@@ -222,7 +227,7 @@ mod tests {
         let mut listener = ListenerStatus::new("local".to_owned(), &"127.0.0.1:1883");
         listener.opened(&"127.0.0.1:1883");
         let now = WallTime(started.0 + 3_600_000);
-        let gateway = gateway_body("online", started, now, &[listener], None);
+        let gateway = gateway_body("online", started, now, &[listener], None, false);
         let bridge = bridge_body(&BridgeStatus {
             link: LinkState::Up,
             since: started,

@@ -8,28 +8,29 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::EXIT_CONFIG;
-use crate::app::{Gateway, Prepared, RegainWait, Reload, logging};
-use crate::config;
-use crate::net::TlsTime;
+use crate::app::{Boot, Gateway, Prepared, RegainWait, Reload, logging};
 
 pub(super) fn run(file: &Path) -> ExitCode {
-    let loaded = match config::load(file) {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            eprintln!("{faults}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
-    };
-    let mut reload = Reload::new(file.to_owned(), loaded.config.clone());
-    let prepared = match Prepared::new(loaded.config, TlsTime::default()) {
-        Ok(prepared) => prepared,
+    let Boot {
+        prepared,
+        mut reload,
+        warnings,
+        faults,
+    } = match Boot::read(file) {
+        Ok(boot) => boot,
         Err(faults) => {
             eprintln!("{faults}");
             return ExitCode::from(EXIT_CONFIG);
         }
     };
     logging::start(logging::Verbosity::Info);
-    for warning in &loaded.warnings {
+    if let Some(faults) = faults {
+        tracing::error!(
+            "{} cannot be used; RUNNING ON THE LAST GOOD CONFIGURATION instead. Mend it, then `fieldgate reload`\n{faults}",
+            file.display()
+        );
+    }
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
     let runtime = match super::runtime() {
@@ -65,7 +66,7 @@ async fn serve(mut prepared: Prepared, reload: &mut Reload) -> ExitCode {
         if !gateway.lacks_stores() {
             wait = RegainWait::default();
         }
-        reload.show(&gateway);
+        reload.started(&gateway).await;
         let again =
             run_until_stopped(&mut gateway, reload, &mut signals, &mut hangup, &mut wait).await;
         tokio::select! {

@@ -30,6 +30,7 @@ mod redirect;
 mod reference;
 mod section;
 mod shipped;
+mod source;
 mod substitute;
 mod suggest;
 mod units;
@@ -41,6 +42,7 @@ pub use error::{Code, Fault, Faults, Position, Severity};
 pub use excerpt::Excerpt;
 pub use redirect::{Lead, redirected};
 pub use shipped::TEMPLATES as SHIPPED_TEMPLATES;
+pub use source::Source;
 pub use words::{
     byte_order, parity, parity_word, reference, referred, table, table_word, tag_type, type_word,
 };
@@ -61,6 +63,7 @@ use crate::store::{LogOptions, SessionLogOptions, StateOptions};
 use context::Context;
 use place::Place;
 use section::Section;
+use source::Recorder;
 
 /// Reads a duration as the file has them: `500ms`, `7d`.
 ///
@@ -164,13 +167,29 @@ pub struct Loaded {
 /// # Errors
 /// All faults at once, warnings among them.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
-    match environment::read_text(path, FILE_BYTES_MAX) {
-        Ok(text) => parse(&text, path, &System),
-        Err(error) => Err(Faults {
-            list: vec![placed::unreadable(path, &error)],
-            more: 0,
-        }),
-    }
+    load_with_source(path).map(|(loaded, _)| loaded)
+}
+
+/// The same, with the texts that it was read from.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_source(path: &Path) -> Result<(Loaded, Source), Faults> {
+    let text = environment::read_text(path, FILE_BYTES_MAX).map_err(|error| Faults {
+        list: vec![placed::unreadable(path, &error)],
+        more: 0,
+    })?;
+    let recorder = Recorder::default();
+    let loaded = parse(&text, path, &recorder)?;
+    Ok((loaded, recorder.into_source(path, text)))
+}
+
+/// Reads a configuration again as its texts were; the files that they name are read as they are.
+///
+/// # Errors
+/// As [`load`]: a file that is named may have gone.
+pub fn read_again(source: &Source) -> Result<Loaded, Faults> {
+    parse(&source.text, &source.file, source)
 }
 
 /// Reads a configuration from `text`; `file` is its name in faults, and the folder of relative paths.

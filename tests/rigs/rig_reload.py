@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -332,6 +333,32 @@ def a_configuration_with_a_fault_changes_nothing(site):
     check(here.watcher.closed is None, "the users are as they were")
     here.gateway.config.write_text(good)
     here.nobody_else_noticed("a configuration with a fault")
+
+
+@case
+def a_start_with_a_fault_runs_on_the_last_good_configuration(site):
+    gateway = Gateway(site)
+    good = gateway.config.read_text()
+    kept = site.folder / "data" / "last-good.json"
+    wait_until(kept.exists, "the last good configuration is kept")
+    equal(kept.stat().st_mode & 0o777, 0o600, "its mode")
+    gateway.process.stop()
+    gateway.config.write_text(good + "\tbroken: [")
+    gateway.restart()
+    client = Client(site, gateway.port, "hmi", V5).accepted()
+    client.subscribe("g1/$status", 1)
+    wait_until(lambda: (newest(client, "g1/$status") or {}).get("config") == "last_good", "the status says so")
+    log = gateway.process.log()
+    check("LAST GOOD CONFIGURATION" in log and "FG002" in log, "so does the log, with the fault")
+    gateway.config.write_text(good)
+    gateway.process.child.send_signal(signal.SIGHUP)
+    wait_until(lambda: newest(client, "g1/$status")["config"] == "file", "the file counts again")
+    check(client.closed is None, f"the client was closed: {client.closed}")
+    gateway.process.stop()
+    kept.unlink()
+    gateway.config.write_text(good + "\tbroken: [")
+    gateway.process.start()
+    equal(gateway.process.wait_for_end(), 78, "the status without a last good one")
 
 
 if __name__ == "__main__":
