@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fieldgate::broker::{Attachment, ForwardRoute, Latest, RetainPolicy, SessionStore, Stores};
 use fieldgate::clock;
-use fieldgate::mqtt::Message;
+use fieldgate::mqtt::{Message, Packet};
 use fieldgate::store::{
     LinkHealth, Log, LogOptions, Outcome, Seq, SessionLogOptions, StateOptions,
 };
@@ -207,4 +207,85 @@ async fn what_a_new_live_first_route_brings_up_pushes_nothing_out_of_the_live_la
     assert_eq!(live.stats().dropped, 0);
     life.end().await;
     live.close();
+}
+
+/// A second bridge while the broker runs, upon a log of its own.
+async fn attach(life: &Life, dir: &Path, filter: &str) -> (usize, Log) {
+    let log = Log::open(LogOptions::new(dir.join("second"))).unwrap();
+    let attachment = Attachment {
+        name: "second".to_owned(),
+        log: log.clone(),
+        routes: vec![route(filter)],
+        latest: Arc::new(Latest::default()),
+        live: None,
+    };
+    let broker = &life.gateway.broker;
+    let number = soon(broker.attach_bridge(attachment)).await.unwrap();
+    (number, log)
+}
+
+async fn holds(log: &Log, count: u64) {
+    let mut progress = log.progress();
+    let there = progress.wait_for(|now| now.covered.0 >= count);
+    soon(there).await.unwrap();
+    assert_eq!(log.next_seq(), Seq(count + 1));
+}
+
+#[tokio::test]
+async fn a_bridge_that_comes_gets_what_is_retained_and_then_what_is_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), &["other/#"]);
+    life.retain("plant/a").await;
+    let (number, log) = attach(&life, dir.path(), "plant/#").await;
+    assert_eq!(number, 1);
+    holds(&log, 1).await;
+    // Acknowledged, so it is in the new log.
+    let mut client = life.gateway.client(V5, "plc").await;
+    client.publish(message("plant/b", "1", QOS2), 1).await;
+    assert_eq!(log.next_seq(), Seq(3));
+    assert_eq!(life.waiting().await, [""; 0]);
+    drop(client);
+    life.end().await;
+    log.close();
+}
+
+#[tokio::test]
+async fn a_bridge_that_goes_takes_nothing_more_and_one_that_comes_again_finds_its_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), &["plant/#"]);
+    let mut client = life.gateway.client(V5, "plc").await;
+    client.publish(message("plant/a", "1", QOS1), 1).await;
+    let broker = &life.gateway.broker;
+    soon(broker.reroute(0, Vec::new())).await.unwrap();
+    client.publish(message("plant/a", "2", QOS1), 2).await;
+    assert_eq!(life.log.next_seq(), Seq(2));
+    life.know_routes(0).await;
+    soon(broker.reroute(0, vec![route("plant/#")])).await.unwrap();
+    client.publish(message("plant/a", "3", QOS1), 3).await;
+    assert_eq!(life.waiting().await, ["site/plant/a false"; 2]);
+    drop(client);
+    life.end().await;
+}
+
+#[tokio::test]
+async fn marks_of_an_earlier_life_swallow_nothing_when_their_log_comes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), &[]);
+    let (_, log) = attach(&life, dir.path(), "plant/#").await;
+    let mut client = Client::open(life.gateway.address, V5).await;
+    let mut connect = connect(V5, "plc");
+    connect.session_expiry = 3600;
+    client.connect(connect).await;
+    client.send_publish(message("plant/a", "1", QOS2), 7).await;
+    assert!(matches!(client.receive().await, Packet::Pubrec(_)));
+    assert_eq!(log.marks().len(), 1);
+    drop(client);
+    life.end().await;
+    log.close();
+
+    let life = Life::begin(dir.path(), &[]);
+    let (_, log) = attach(&life, dir.path(), "plant/#").await;
+    assert_eq!(log.marks(), []);
+    life.end().await;
+    log.close();
 }
