@@ -3,6 +3,7 @@
 //!
 //! Prints for people: results to stdout, faults and logs to stderr.
 
+mod asking;
 mod backlog;
 mod check;
 mod demo;
@@ -10,6 +11,7 @@ mod modbus;
 mod probe;
 mod run;
 mod simulate;
+mod words;
 
 use std::fmt::Display;
 use std::io::{self, Write};

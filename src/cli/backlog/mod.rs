@@ -5,19 +5,17 @@
 mod purge;
 
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Deserialize;
 
-use super::{
-    EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE, INSTALLED_SOCKET, default_config, is_confirmed,
-    runtime, say,
-};
+use super::asking::{self, Whom};
+use super::words::{duration, size};
+use super::{EXIT_NOT_RUNNING, EXIT_USAGE, is_confirmed, runtime, say};
 use crate::app::Export;
 use crate::bridge::Lanes;
-use crate::config::{self, Config};
-use crate::control::{AskError, Request, ask};
+use crate::config::Config;
+use crate::control::{AskError, Request};
 use crate::store::{Log, LogOptions, StoreError};
 
 /// What `backlog` may be told.
@@ -34,9 +32,8 @@ pub(super) struct Arguments {
 struct Show {
     /// Only that of this bridge.
     bridge: Option<String>,
-    /// The configuration of the gateway; default: the one that is installed and runs, else as for `run`.
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    whom: Whom,
     /// As JSON, a line for each bridge.
     #[arg(long)]
     json: bool,
@@ -51,9 +48,8 @@ enum Verb {
         /// Instead the messages that its upstream refused for good, with the reason.
         #[arg(long)]
         dead_letter: bool,
-        /// The configuration of the gateway; default: the one that is installed and runs, else as for `run`.
-        #[arg(short, long, value_name = "FILE")]
-        config: Option<PathBuf>,
+        #[command(flatten)]
+        whom: Whom,
     },
     /// Drop the old messages for good, in the gateway that runs. Asks first.
     Purge(purge::Arguments),
@@ -63,9 +59,7 @@ enum Verb {
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error(transparent)]
-    Ask(#[from] AskError),
-    #[error("{0}")]
-    Config(config::Faults),
+    Asking(#[from] asking::Fault),
     #[error("there is no bridge `{0}` in the configuration")]
     NoSuchBridge(String),
     #[error(transparent)]
@@ -80,10 +74,24 @@ enum Fault {
         "no gateway is running, and only one that runs purges: its files must stay its own; `export` reads them meanwhile"
     )]
     PurgesNotItself,
-    #[error("cannot print: {0}")]
-    Print(#[from] io::Error),
-    #[error("the gateway's answer is of another version: {0}")]
-    Answer(#[from] serde_json::Error),
+}
+
+impl From<AskError> for Fault {
+    fn from(error: AskError) -> Self {
+        Self::Asking(error.into())
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Asking(error.into())
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Asking(error.into())
+    }
 }
 
 pub(super) fn backlog(arguments: &Arguments) -> ExitCode {
@@ -92,24 +100,17 @@ pub(super) fn backlog(arguments: &Arguments) -> ExitCode {
         Some(Verb::Export {
             bridge,
             dead_letter,
-            config,
-        }) => export(bridge, *dead_letter, config.as_deref()),
+            whom,
+        }) => export(bridge, *dead_letter, whom),
         Some(Verb::Purge(arguments)) => purge::purge(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        // `| head` is no fault.
-        Err(Fault::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Fault::Config(faults)) => {
-            eprintln!("{faults}");
-            ExitCode::from(EXIT_CONFIG)
-        }
+        Err(Fault::Asking(fault)) => fault.end("backlog"),
         Err(fault) => {
             eprintln!("fieldgate backlog: {fault}");
             match fault {
-                Fault::Ask(AskError::NotRunning) | Fault::PurgesNotItself => {
-                    ExitCode::from(EXIT_NOT_RUNNING)
-                }
+                Fault::PurgesNotItself => ExitCode::from(EXIT_NOT_RUNNING),
                 Fault::NobodyToAsk => ExitCode::from(EXIT_USAGE),
                 _ => ExitCode::FAILURE,
             }
@@ -118,11 +119,10 @@ pub(super) fn backlog(arguments: &Arguments) -> ExitCode {
 }
 
 fn show(show: &Show) -> Result<(), Fault> {
-    let socket = socket(show.config.as_deref())?;
     let request = Request::Backlog {
         bridge: show.bridge.clone(),
     };
-    for item in ask(&socket, &request)? {
+    for item in show.whom.ask(&request)? {
         let item = item?;
         if show.json {
             say(item);
@@ -133,20 +133,20 @@ fn show(show: &Show) -> Result<(), Fault> {
     Ok(())
 }
 
-fn export(bridge: &str, dead_letter: bool, config: Option<&Path>) -> Result<(), Fault> {
+fn export(bridge: &str, dead_letter: bool, whom: &Whom) -> Result<(), Fault> {
     let mut out = BufWriter::new(io::stdout().lock());
     let request = Request::Export {
         bridge: bridge.to_owned(),
         dead_letter,
     };
-    match ask(&socket(config)?, &request) {
+    match whom.ask(&request) {
         Ok(items) => {
             for item in items {
                 writeln!(out, "{}", item?)?;
             }
         }
-        Err(AskError::NotRunning) => {
-            export_files(bridge, dead_letter, &load(config)?, &mut out)?;
+        Err(asking::Fault::Ask(AskError::NotRunning)) => {
+            export_files(bridge, dead_letter, &whom.load()?, &mut out)?;
         }
         Err(other) => return Err(other.into()),
     }
@@ -194,20 +194,6 @@ fn view(options: &LogOptions) -> Result<Lanes, StoreError> {
         backlog: Log::view(options.clone())?,
         live: is_there.then(|| Log::view(live)).transpose()?,
     })
-}
-
-fn socket(config: Option<&Path>) -> Result<PathBuf, Fault> {
-    let installed = Path::new(INSTALLED_SOCKET);
-    if config.is_none() && installed.exists() {
-        return Ok(installed.to_owned());
-    }
-    Ok(load(config)?.gateway.control_socket)
-}
-
-fn load(config: Option<&Path>) -> Result<Config, Fault> {
-    let file = config.map_or_else(default_config, Path::to_owned);
-    let loaded = config::load(&file).map_err(Fault::Config)?;
-    Ok(loaded.config)
 }
 
 /// What the gateway says of a bridge, as far as it is shown.
@@ -306,36 +292,6 @@ impl Standing {
     }
 }
 
-fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut name = "B";
-    for unit in units {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        name = unit;
-    }
-    if name == "B" {
-        format!("{bytes} B")
-    } else {
-        format!("{value:.1} {name}")
-    }
-}
-
-/// The two largest units.
-pub(super) fn duration(seconds: u64) -> String {
-    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest} s"),
-        (0, 0, _) => format!("{minutes} min {rest} s"),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,14 +312,5 @@ mod tests {
              1000 come and 0.5 go a second\n  files take 1.1 GiB of 2.0 GiB; full in 1 d 1 h\n  \
              IT IS FULL and refuses new messages until the upstream has taken some\n  5 were refused since the start\n  9 were dropped since the start, 7 of them purged"
         );
-    }
-
-    #[test]
-    fn durations_and_sizes_have_a_unit_that_suits_them() {
-        assert_eq!(duration(0), "0 s");
-        assert_eq!(duration(61), "1 min 1 s");
-        assert_eq!(duration(90_061), "1 d 1 h");
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(1536), "1.5 KiB");
     }
 }

@@ -4,14 +4,13 @@
 //! the log.
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Fault, Standing, duration, is_confirmed, say, socket};
+use super::{Fault, Standing, Whom, asking, duration, is_confirmed, say};
 use crate::config;
-use crate::control::{AskError, Request, ask};
+use crate::control::{AskError, Request};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -23,9 +22,8 @@ pub(super) struct Arguments {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
-    /// The configuration of the gateway; default: the one that is installed and runs, else as for `run`.
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    whom: Whom,
 }
 
 pub(super) fn purge(arguments: &Arguments) -> Result<(), Fault> {
@@ -33,14 +31,13 @@ pub(super) fn purge(arguments: &Arguments) -> Result<(), Fault> {
         bridge,
         older,
         yes,
-        config,
+        whom,
     } = arguments;
     if !yes && !io::stdin().is_terminal() {
         return Err(Fault::NobodyToAsk);
     }
-    let socket = socket(config.as_deref())?;
-    let asked = |request| match ask(&socket, &request) {
-        Err(AskError::NotRunning) => Err(Fault::PurgesNotItself),
+    let asked = |request| match whom.ask(&request) {
+        Err(asking::Fault::Ask(AskError::NotRunning)) => Err(Fault::PurgesNotItself),
         answers => Ok(answers?),
     };
     if !yes {

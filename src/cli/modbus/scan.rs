@@ -15,7 +15,7 @@ use super::target::{WireArguments, load};
 use super::{Asked, Fault, READ_INSTEAD, guard};
 use crate::adapter::by_hand::{Answer, ByHand, Question, Unanswered};
 use crate::adapter::{Parity, Reason, Table, UnitId, WireOptions};
-use crate::cli::backlog::duration;
+use crate::cli::words::duration;
 use crate::cli::{is_confirmed, say};
 use crate::config;
 

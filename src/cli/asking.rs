@@ -1,0 +1,102 @@
+//! What all commands share that ask the gateway that runs: which one, and how it ends when there is no answer.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, INSTALLED_SOCKET, default_config};
+use crate::config::{self, Config};
+use crate::control::{Answers, AskError, Request, ask};
+
+/// Which gateway is meant.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Whom {
+    /// The configuration of the gateway; default: the one that is installed and runs, else as for `run`.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The gateway's control socket; then its configuration is not looked at.
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("{0}")]
+    Config(config::Faults),
+    #[error("the gateway's answer is of another version: {0}")]
+    Answer(#[from] serde_json::Error),
+    #[error("cannot print: {0}")]
+    Print(#[from] io::Error),
+}
+
+impl Whom {
+    /// Where it is asked.
+    pub(super) fn socket(&self) -> Result<PathBuf, Fault> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        let installed = Path::new(INSTALLED_SOCKET);
+        if self.config.is_none() && installed.exists() {
+            return Ok(installed.to_owned());
+        }
+        Ok(self.load()?.gateway.control_socket)
+    }
+
+    /// The file of its configuration.
+    pub(super) fn file(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(default_config)
+    }
+
+    /// Its configuration.
+    pub(super) fn load(&self) -> Result<Config, Fault> {
+        let loaded = config::load(&self.file()).map_err(Fault::Config)?;
+        Ok(loaded.config)
+    }
+
+    /// Asks it.
+    pub(super) fn ask(&self, request: &Request) -> Result<Answers, Fault> {
+        Ok(ask(&self.socket()?, request)?)
+    }
+
+    /// Asks for what is answered in one item.
+    pub(super) fn ask_one(&self, request: &Request) -> Result<serde_json::Value, Fault> {
+        let mut item = None;
+        for answer in self.ask(request)? {
+            item = Some(answer?);
+        }
+        item.ok_or_else(|| Fault::Ask(AskError::Broken(io::ErrorKind::UnexpectedEof.into())))
+    }
+}
+
+impl Fault {
+    /// Tells it; the exit status of the command with this name.
+    pub(super) fn end(&self, command: &str) -> ExitCode {
+        match self {
+            // `| head` is no fault.
+            Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Config(faults) => {
+                eprintln!("{faults}");
+                eprintln!(
+                    "help: a gateway that runs on an older state of the file can be asked by its socket: --socket PATH"
+                );
+                ExitCode::from(EXIT_CONFIG)
+            }
+            Self::Ask(AskError::NotRunning) => {
+                eprintln!("fieldgate {command}: {self}");
+                ExitCode::from(EXIT_NOT_RUNNING)
+            }
+            _ => {
+                eprintln!("fieldgate {command}: {self}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// What a command came to, as an exit status.
+pub(super) fn end(command: &str, done: Result<ExitCode, Fault>) -> ExitCode {
+    done.unwrap_or_else(|fault| fault.end(command))
+}
