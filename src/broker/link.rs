@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::core::Publisher;
 use super::inlet::{InletAnswer, InletOptions, PASSING};
 use super::{Inlet, Origin};
-use crate::mqtt::{Message, Packet, PacketId, ProtocolVersion, QoS};
+use crate::mqtt::{Message, Packet, PacketId, ProtocolVersion, QoS, ReasonCode};
 use crate::topic::TopicFilter;
 
 /// QoS 1 and 2 messages in flight towards a link.
@@ -93,11 +93,11 @@ pub(super) struct Terms {
 /// What a link asks of the broker's thread.
 #[derive(Debug)]
 pub(super) enum Command {
-    Publish(Message),
+    Publish(Message, Option<oneshot::Sender<ReasonCode>>),
     Subscribe {
         filter: TopicFilter,
         qos: QoS,
-        granted: oneshot::Sender<()>,
+        granted: oneshot::Sender<ReasonCode>,
     },
     /// Of an inlet: a PUBLISH or PUBREL as it is.
     Pass(Packet),
@@ -184,7 +184,33 @@ impl Link {
     ///
     /// # Errors
     /// Where the broker has ended.
-    pub async fn publish(&mut self, mut message: Message) -> Result<(), LinkClosed> {
+    pub async fn publish(&mut self, message: Message) -> Result<(), LinkClosed> {
+        self.send(message, None).await
+    }
+
+    /// As [`Self::publish`], and waits for the acknowledgement: at QoS 1 and 2 returns when what is to be kept is kept, or why
+    /// it is refused. At QoS 0 there is none.
+    ///
+    /// # Errors
+    /// Where the broker has ended.
+    pub async fn publish_acknowledged(
+        &mut self,
+        message: Message,
+    ) -> Result<ReasonCode, LinkClosed> {
+        if message.qos.min(self.terms.maximum_qos) == QoS::AtMostOnce {
+            self.send(message, None).await?;
+            return Ok(ReasonCode::Success);
+        }
+        let (acknowledged, reason) = oneshot::channel();
+        self.send(message, Some(acknowledged)).await?;
+        reason.await.map_err(|_| LinkClosed)
+    }
+
+    async fn send(
+        &mut self,
+        mut message: Message,
+        acknowledged: Option<oneshot::Sender<ReasonCode>>,
+    ) -> Result<(), LinkClosed> {
         message.qos = message.qos.min(self.terms.maximum_qos);
         message.retain &= self.terms.retain_available;
         let credit = match message.qos {
@@ -193,7 +219,7 @@ impl Link {
                 Some(self.credits.acquire().await.map_err(|_| LinkClosed)?)
             }
         };
-        let command = Command::Publish(message);
+        let command = Command::Publish(message, acknowledged);
         self.commands.send(command).await.map_err(|_| LinkClosed)?;
         if let Some(credit) = credit {
             credit.forget(); // the broker gives it back with the acknowledgement
@@ -201,12 +227,16 @@ impl Link {
         Ok(())
     }
 
-    /// Subscribes; returns when the subscription is in force. A message comes with the retain flag it was published
-    /// with (Retain As Published), so that the receiver can tell a command from the memory of one.
+    /// Subscribes; returns when the subscription is in force, or why it is refused. A message comes with the retain flag it
+    /// was published with (Retain As Published), so that the receiver can tell a command from the memory of one.
     ///
     /// # Errors
     /// Where the broker has ended.
-    pub async fn subscribe(&mut self, filter: TopicFilter, qos: QoS) -> Result<(), LinkClosed> {
+    pub async fn subscribe(
+        &mut self,
+        filter: TopicFilter,
+        qos: QoS,
+    ) -> Result<ReasonCode, LinkClosed> {
         let (granted, answer) = oneshot::channel();
         let command = Command::Subscribe {
             filter,
@@ -225,8 +255,8 @@ impl Link {
         Ok(self.receive_from().await?.0)
     }
 
-    /// As [`Self::receive`], with who published it: known of what a link of [`Origin::Device`] is sent at QoS 0 as it is
-    /// published, not of what was retained.
+    /// As [`Self::receive`], with who published it: known of what a link of [`Origin::Device`] or [`Origin::Console`] is sent
+    /// at QoS 0 as it is published, not of what was retained. The QoS is that of the publisher then.
     ///
     /// # Errors
     /// Where the broker has ended.

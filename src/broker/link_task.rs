@@ -44,11 +44,17 @@ struct State {
     connected: Option<oneshot::Sender<Terms>>,
     ids: PacketIds,
     /// PUBLISHes that wait for their last acknowledgement; as many as there are credits.
-    in_flight: Vec<PacketId>,
+    in_flight: Vec<InFlight>,
     /// The SUBSCRIBE that waits for its SUBACK; one, because the link waits for it.
-    subscribing: Option<oneshot::Sender<()>>,
+    subscribing: Option<oneshot::Sender<ReasonCode>>,
     /// QoS of the deliveries that the link has not taken yet, for their acknowledgement; at most the window.
     untaken: Vec<(PacketId, QoS)>,
+}
+
+struct InFlight {
+    id: PacketId,
+    /// Who waits for the acknowledgement.
+    acknowledged: Option<oneshot::Sender<ReasonCode>>,
 }
 
 impl LinkSide {
@@ -80,8 +86,11 @@ impl LinkSide {
                 if let Some(reason) = refusal {
                     tracing::error!(client_id = %self.client_id, ?reason, "the subscription of a link was refused");
                 }
+                let reason = suback.reasons.first().copied();
                 if let Some(granted) = state.subscribing.take()
-                    && granted.send(()).is_err()
+                    && granted
+                        .send(reason.unwrap_or(ReasonCode::UnspecifiedError))
+                        .is_err()
                 {
                     tracing::debug!(client_id = %self.client_id, "nobody waits for the subscription any more");
                 }
@@ -131,7 +140,6 @@ impl LinkSide {
     /// As [`Self::deliver`], with who published it.
     pub(super) fn command(&self, command: CoreCommand) -> bool {
         let message = Message {
-            qos: QoS::AtMostOnce,
             retain: command.retain,
             ..command.message.compact()
         };
@@ -170,12 +178,17 @@ impl LinkSide {
 
     /// A publish of the link is done, or refused; either way its credit comes back.
     fn acknowledged(&self, state: &mut State, ack: &Acknowledge) {
-        let Some(position) = state.in_flight.iter().position(|id| *id == ack.packet_id) else {
+        let is_it = |sent: &InFlight| sent.id == ack.packet_id;
+        let Some(position) = state.in_flight.iter().position(is_it) else {
             return;
         };
-        state.in_flight.swap_remove(position);
+        let sent = state.in_flight.swap_remove(position);
         self.credits.add_permits(1);
-        if ack.reason.is_error() {
+        if let Some(acknowledged) = sent.acknowledged {
+            if acknowledged.send(ack.reason).is_err() {
+                tracing::debug!(client_id = %self.client_id, "nobody waits for the acknowledgement any more");
+            }
+        } else if ack.reason.is_error() {
             tracing::warn!(client_id = %self.client_id, reason = ?ack.reason, "a message of a link was refused");
         }
     }
@@ -185,12 +198,12 @@ impl LinkSide {
         let State { ids, in_flight, .. } = &mut *state;
         match command {
             Command::Pass(packet) => Some(packet),
-            Command::Publish(message) if message.qos == QoS::AtMostOnce => {
+            Command::Publish(message, _) if message.qos == QoS::AtMostOnce => {
                 Some(Packet::Publish(message.into_publish(None)))
             }
-            Command::Publish(message) => {
-                let id = ids.next(|id| in_flight.contains(&id))?;
-                in_flight.push(id);
+            Command::Publish(message, acknowledged) => {
+                let id = ids.next(|id| in_flight.iter().any(|sent| sent.id == id))?;
+                in_flight.push(InFlight { id, acknowledged });
                 Some(Packet::Publish(message.into_publish(Some(id))))
             }
             Command::Subscribe {
@@ -198,7 +211,7 @@ impl LinkSide {
                 qos,
                 granted,
             } => {
-                let id = ids.next(|id| in_flight.contains(&id))?;
+                let id = ids.next(|id| in_flight.iter().any(|sent| sent.id == id))?;
                 state.subscribing = Some(granted);
                 Some(Packet::Subscribe(subscribe(id, &filter, qos)))
             }

@@ -68,11 +68,18 @@ pub enum Origin {
     Bridge(usize),
     /// fieldgate itself.
     Gateway,
+    /// A person at a command, who asks through the control socket. May do everything, and is promised what a client is.
+    Console,
 }
 
 impl Origin {
     /// Whether nobody is there who could send a message again, or wait with it.
     fn has_no_resender(self) -> bool {
         matches!(self, Self::Device | Self::Gateway)
+    }
+
+    /// Whether it is told who publishes what it gets: clients are not.
+    fn is_told_the_publisher(self) -> bool {
+        matches!(self, Self::Device | Self::Console)
     }
 }

@@ -1,7 +1,7 @@
 //! Clients inside the program.
 
 use fieldgate::broker::{LinkClosed, LinkOptions, Origin};
-use fieldgate::mqtt::Message;
+use fieldgate::mqtt::{Message, ReasonCode};
 use fieldgate::topic::TopicFilter;
 
 use crate::support::*;
@@ -145,6 +145,36 @@ async fn a_device_is_told_who_asks() {
     }
     assert!(gateway.broker.stats().dropped > 0);
     while soon(device.receive_from()).await.unwrap().0.payload[..] != [0; 4] {}
+}
+
+#[tokio::test]
+async fn a_person_at_a_command_sees_who_publishes_and_is_told_what_became_of_a_message() {
+    let gateway = Gateway::with(|options| options.limits.topic_levels = 3);
+    let console = |client_id| LinkOptions {
+        origin: Origin::Console,
+        ..options(client_id)
+    };
+    let mut looks = gateway.broker.link(console("$one")).await.unwrap();
+    let reason = soon(looks.subscribe(filter("a/b/c/d"), QOS0)).await;
+    assert!(reason.unwrap().is_error());
+    let reason = soon(looks.subscribe(filter("#"), QOS0)).await;
+    assert_eq!(reason, Ok(ReasonCode::Success));
+    let mut client = gateway.client(V5, "plc7").await;
+    client.publish(message("a", "1", QOS2), 1).await;
+    let (seen, publisher) = soon(looks.receive_from()).await.unwrap();
+    assert_eq!(seen.qos, QOS2, "as it was published");
+    assert_eq!(publisher.unwrap().client_id, "plc7");
+
+    let mut speaks = gateway.broker.link(console("$two")).await.unwrap();
+    for qos in [QOS0, QOS1, QOS2] {
+        let reason = soon(speaks.publish_acknowledged(message("a", "2", qos))).await;
+        assert_eq!(reason, Ok(ReasonCode::Success));
+        let (seen, publisher) = soon(looks.receive_from()).await.unwrap();
+        assert_eq!((seen.qos, &*publisher.unwrap().client_id), (qos, "$two"));
+    }
+    drop(looks);
+    let refused = soon(speaks.publish_acknowledged(message("a/b/c/d", "3", QOS1))).await;
+    assert_eq!(refused, Ok(ReasonCode::TopicNameInvalid));
 }
 
 #[tokio::test]

@@ -115,6 +115,17 @@ fn the_answers_of_a_connection_that_is_gone_are_dropped() {
 }
 
 #[test]
+fn a_person_at_a_command_is_promised_what_a_client_is() {
+    let mut story = two_logs();
+    let person = story.connect_as(Origin::Console, v5("$person"));
+    story.told();
+    story.publish(person, "b", "1", QOS1);
+    assert_eq!(story.told(), ["log1 @1 up/b=1 q1"]);
+    story.covered(1, 1);
+    assert_eq!(story.told(), ["1 PUBACK 1"]);
+}
+
+#[test]
 fn who_acts_on_a_message_is_told_that_it_may_have_come_before() {
     let mut story = Story::new();
     let device = story.connect_as(Origin::Device, v5("$device"));

@@ -14,7 +14,7 @@ use super::retained::Retained;
 use super::session::{Presence, Replay, Session, SessionKey};
 use super::source::Source;
 use super::store::AttachedStore;
-use super::{ConnId, CoreStats, Limits, Origin};
+use super::{ConnId, CoreStats, Limits};
 use crate::mqtt::{Acknowledge, Message, Packet, PacketId, QoS, ReasonCode, SubscriptionIds};
 use crate::session::Resend;
 use crate::store::Outcome;
@@ -83,7 +83,7 @@ impl Session {
             return;
         }
         out.stats.sent += 1;
-        if connection.origin == Origin::Device {
+        if connection.origin.is_told_the_publisher() {
             let publisher = Publisher {
                 client_id: source.client_id.clone(),
                 principal: source.principal.clone(),

@@ -82,8 +82,8 @@ pub enum Effect {
         /// Those of the subscriptions that matched; empty in 3.1.1.
         subscription_ids: SubscriptionIds,
     },
-    /// A QoS 0 message that was just published, for a part of the gateway that acts on it ([`super::Origin::Device`]): it
-    /// is told who asks.
+    /// A QoS 0 message that was just published, for a part of the gateway that acts on it ([`super::Origin::Device`]) or a
+    /// person who looks ([`super::Origin::Console`]): they are told who publishes.
     Command(Box<Command>),
     /// Close once all that was sent before is flushed. Then say [`super::Core::closed`].
     Close {

@@ -7,7 +7,7 @@ use super::effect::Effect;
 use super::publish::is_own;
 use super::session::{Presence, Session, SessionKey};
 use super::source::Source;
-use super::{Core, LogId, Origin};
+use super::{Core, LogId};
 use crate::mqtt::{Message, QoS};
 use crate::store::{Mark, Seq, SessionNumber, StateChange, StoredPresence, StoredSession};
 
@@ -60,8 +60,7 @@ impl Core {
         if is_own(source.origin, message) {
             return None;
         }
-        let promised = matches!(source.origin, Origin::Client | Origin::Bridge(_))
-            && message.qos > QoS::AtMostOnce;
+        let promised = !source.origin.has_no_resender() && message.qos > QoS::AtMostOnce;
         let changed = change.and_then(|change| self.put_state(change, promised));
         let mark = source.mark.map(StateChange::Marked);
         let marked = mark.and_then(|mark| self.put_state(mark, true));
