@@ -30,8 +30,10 @@ pub struct Reload {
 pub enum Outcome {
     /// It was done.
     Applied(Applied),
-    /// Nothing was changed; why, as `check` prints it.
+    /// Nothing was changed: the configuration is at fault; why, as `check` prints it.
     Refused(String),
+    /// The configuration is not at fault, and still not all of it is in use; why.
+    Failed(String),
 }
 
 impl Reload {
@@ -75,28 +77,29 @@ impl Reload {
     pub async fn run(&mut self, gateway: &mut Gateway) -> Outcome {
         let outcome = match self.try_to_run(gateway).await {
             Ok(applied) => Outcome::Applied(applied),
-            Err(why) => Outcome::Refused(why),
+            Err(outcome) => outcome,
         };
         match &outcome {
             Outcome::Applied(applied) => applied.log(),
             Outcome::Refused(why) => {
                 tracing::error!("reload: nothing was changed, everything runs as before\n{why}");
             }
+            Outcome::Failed(why) => tracing::error!("reload: {why}"),
         }
         outcome
     }
 
-    async fn try_to_run(&mut self, gateway: &mut Gateway) -> Result<Applied, String> {
+    async fn try_to_run(&mut self, gateway: &mut Gateway) -> Result<Applied, Outcome> {
         let (file, in_use_now) = (self.source.file.clone(), Arc::clone(&self.in_use));
         let time = gateway.tls_time().clone();
         let read = tokio::task::spawn_blocking(move || read(file, &in_use_now, time)).await;
         let read =
-            read.unwrap_or_else(|fault| Err(format!("this is a fault of fieldgate: {fault}")));
-        let (prepared, now, source, warnings) = read?;
+            read.map_err(|fault| Outcome::Failed(format!("this is a fault of fieldgate: {fault}")));
+        let (prepared, now, source, warnings) = read?.map_err(Outcome::Refused)?;
         let difference = Difference::between(&self.in_use, &now);
         let applied = gateway.apply(prepared, &difference).await;
         if let Err(ApplyError::Refused(why)) = applied {
-            return Err(why);
+            return Err(Outcome::Failed(format!("nothing was changed: {why}")));
         }
         // Whatever broke on the way, from here on this is what the gateway is meant to be.
         self.in_use = Arc::new(in_use(&self.in_use, now));
@@ -107,7 +110,8 @@ impl Reload {
             .clone_from(&difference.needs_restart);
         self.source = source;
         self.started(gateway).await;
-        let applied = applied.map_err(|error| format!("not all was taken up: {error}"))?;
+        let applied =
+            applied.map_err(|error| Outcome::Failed(format!("not all was taken up: {error}")))?;
         Ok(Applied {
             warnings,
             ..applied

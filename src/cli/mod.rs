@@ -9,8 +9,10 @@ mod check;
 mod demo;
 mod modbus;
 mod probe;
+mod reload;
 mod run;
 mod simulate;
+mod status;
 mod words;
 
 use std::fmt::Display;
@@ -53,6 +55,10 @@ enum Command {
     },
     /// Tell every fault of a configuration with its place and remedy, and what it would do.
     Check(check::Arguments),
+    /// Tell whether all is well, and if not which side is broken and what to do. Status 1 where something is broken.
+    Status(status::Arguments),
+    /// Have the gateway that runs read its configuration again, and tell what it took up. A fault changes nothing.
+    Reload(reload::Arguments),
     /// Show what waits for the upstreams, print it, or purge what is old.
     Backlog(backlog::Arguments),
     /// Read registers of a device by hand, or tags of one that the configuration knows.
@@ -81,6 +87,8 @@ pub fn main() -> ExitCode {
         Command::Guess(arguments) => modbus::guess(&arguments),
         Command::Write(arguments) => modbus::write(&arguments),
         Command::Scan(arguments) => modbus::scan(&arguments),
+        Command::Status(arguments) => status::status(&arguments),
+        Command::Reload(arguments) => reload::reload(&arguments),
         Command::Backlog(arguments) => backlog::backlog(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
