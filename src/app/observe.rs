@@ -156,6 +156,11 @@ impl Observer {
         .judged()
     }
 
+    /// The local broker.
+    pub(super) fn handle(&self) -> &BrokerHandle {
+        &self.0.fixed.broker
+    }
+
     /// The parts, and the next ones.
     pub(super) fn parts(&self) -> watch::Receiver<Parts> {
         self.0.parts.subscribe()

@@ -7,10 +7,12 @@ mod asking;
 mod backlog;
 mod check;
 mod demo;
+mod messages;
 mod modbus;
 mod probe;
 mod reload;
 mod run;
+mod screen;
 mod simulate;
 mod status;
 mod words;
@@ -59,6 +61,10 @@ enum Command {
     Status(status::Arguments),
     /// Have the gateway that runs read its configuration again, and tell what it took up. A fault changes nothing.
     Reload(reload::Arguments),
+    /// Show messages of the local broker as they pass, with who published them. Needs no login.
+    Sub(messages::SubArguments),
+    /// Publish a message on the local broker. Needs no login; on a set topic it waits for the answer of the device.
+    Pub(messages::PubArguments),
     /// Show what waits for the upstreams, print it, or purge what is old.
     Backlog(backlog::Arguments),
     /// Read registers of a device by hand, or tags of one that the configuration knows.
@@ -89,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Scan(arguments) => modbus::scan(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Reload(arguments) => reload::reload(&arguments),
+        Command::Sub(arguments) => messages::sub(&arguments),
+        Command::Pub(arguments) => messages::publish(&arguments),
         Command::Backlog(arguments) => backlog::backlog(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Simulate(arguments) => simulate::simulate(&arguments),

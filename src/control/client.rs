@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::protocol::{Line, Request};
+use super::protocol::{Line, REQUEST_BYTES_MAX, Request};
 
 /// Why there is no answer, or not all of one.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum AskError {
         "this user may not ask the gateway; run it as root, or as a member of the gateway's group"
     )]
     NotPermitted,
+    /// It is not even sent.
+    #[error("that is too long: with what is around it, it may have {REQUEST_BYTES_MAX} bytes")]
+    TooLong,
     /// The gateway says why.
     #[error("{0}")]
     Fault(String),
@@ -39,13 +42,16 @@ pub struct Answers {
 /// # Errors
 /// Where nobody can be asked there.
 pub fn ask(path: &Path, request: &Request) -> Result<Answers, AskError> {
+    let mut line = serde_json::to_vec(request).map_err(|fault| AskError::Broken(fault.into()))?;
+    line.push(b'\n');
+    if line.len() > REQUEST_BYTES_MAX {
+        return Err(AskError::TooLong);
+    }
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning,
         io::ErrorKind::PermissionDenied => AskError::NotPermitted,
         _ => AskError::Broken(error),
     })?;
-    let mut line = serde_json::to_vec(request).map_err(|fault| AskError::Broken(fault.into()))?;
-    line.push(b'\n');
     stream.write_all(&line).map_err(AskError::Broken)?;
     Ok(Answers {
         lines: Some(BufReader::new(stream)),

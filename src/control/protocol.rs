@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The longest request, in bytes.
-pub(super) const REQUEST_BYTES_MAX: u64 = 4 << 10;
+/// The longest request, in bytes: a message to publish is in it.
+pub const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// What a command asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,35 @@ pub enum Request {
     Reload,
     /// How all of it stands. One item.
     State,
+    /// The messages that are published from now on, and those that are retained: an item for each, and one of how many were
+    /// left out where the peer is too slow. Ends when the peer goes.
+    Subscribe {
+        /// Of these topics.
+        filter: String,
+    },
+    /// Publish a message. One item when the broker has taken it; with `answer` one more, what became of the command.
+    Publish {
+        /// Where.
+        topic: String,
+        /// What.
+        payload: Payload,
+        /// 0, 1 or 2.
+        qos: u8,
+        /// Keep it for those who subscribe later.
+        retain: bool,
+        /// The topic is a set topic: wait for the answer of its device.
+        answer: bool,
+    },
+}
+
+/// What is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Payload {
+    /// As it is.
+    Text(String),
+    /// Bytes that are no text.
+    Base64(String),
 }
 
 /// A line of an answer.

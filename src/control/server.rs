@@ -20,8 +20,9 @@ use super::protocol::{Line, REQUEST_BYTES_MAX, Request};
 use crate::net::{SocketFile, SocketFileError, listen_unix};
 use crate::shutdown::Stop;
 
-/// Commands that are answered at a time; others wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 8;
+/// Commands that are answered at a time; others wait in the kernel's queue. More than people have terminals open, in each of
+/// which `sub` may run for long.
+const CONNECTIONS_MAX: usize = 16;
 /// For the request to come.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// For a line of the answer to be taken: a person may have paused what shows it.
@@ -138,7 +139,7 @@ async fn converse(mut stream: UnixStream, user: Option<u32>, requests: mpsc::Sen
 /// The request, or what is wrong with it.
 async fn read(stream: &mut UnixStream) -> io::Result<Result<Request, String>> {
     let mut line = Vec::new();
-    let mut limited = BufReader::new(stream).take(REQUEST_BYTES_MAX);
+    let mut limited = BufReader::new(stream).take(REQUEST_BYTES_MAX as u64);
     limited.read_until(b'\n', &mut line).await?;
     Ok(serde_json::from_slice(&line).map_err(|fault| {
         format!(
@@ -162,13 +163,30 @@ async fn answer(
     if requests.send(asked).await.is_err() {
         return send(stream, &Line::Fault("the gateway stops".to_owned())).await;
     }
-    while let Some(line) = lines.recv().await {
+    loop {
+        // Nothing may come for long, and then whoever goes shall not keep the place of another.
+        let line = tokio::select! {
+            line = lines.recv() => line,
+            () = gone(stream) => return Ok(()),
+        };
+        let Some(line) = line else { break };
         send(stream, &line).await?;
         if matches!(line, Line::End | Line::Fault(_)) {
             return Ok(());
         }
     }
     send(stream, &Line::Fault("the answer broke off".to_owned())).await
+}
+
+/// Returns when the peer has closed, or says what nobody asked for.
+async fn gone(stream: &UnixStream) {
+    loop {
+        let ready = stream.readable().await;
+        let read = ready.and_then(|()| stream.try_read(&mut [0]));
+        if !matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            return;
+        }
+    }
 }
 
 async fn send(stream: &mut UnixStream, line: &Line) -> io::Result<()> {
@@ -248,7 +266,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_is_no_request_is_told_so_and_an_endless_one_is_cut() {
         let running = start();
-        for request in [&b"{\"reboot\":{}}\n"[..], &[b'x'; 10_000]] {
+        for request in [&b"{\"reboot\":{}}\n"[..], &[b'x'; 100_000]] {
             let path = running.path.clone();
             let said = tokio::task::spawn_blocking(move || {
                 let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
@@ -262,6 +280,22 @@ mod tests {
             let said = String::from_utf8(said).unwrap();
             assert!(said.contains("does not know the request"), "{said}");
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_peer_that_goes_is_noticed_though_nothing_is_said_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let shutdown = Shutdown::default();
+        let (sender, mut requests) = mpsc::channel(1);
+        let socket = ControlSocket::open(&path).unwrap();
+        tokio::spawn(socket.serve(sender, shutdown.stop()));
+        let answers = tokio::task::spawn_blocking(move || ask(&path, &Request::State).unwrap());
+        let asked = requests.recv().await.unwrap();
+        let answers = answers.await.unwrap();
+        assert!(!asked.answer.is_closed());
+        drop(answers);
+        asked.answer.closed().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod asking;
 mod backlog;
 mod client;
 mod media;

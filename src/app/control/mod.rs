@@ -2,6 +2,7 @@
 //! asked.
 
 mod backlog;
+mod messages;
 
 use std::path::Path;
 use std::time::Duration;
@@ -82,6 +83,22 @@ async fn answer(asked: Asked, desk: Desk) {
             let age = Duration::from_millis(older_ms);
             backlog::purge(&bridges, &bridge, age, user, &answer).await
         }
+        Request::Subscribe { filter } => {
+            messages::subscribe(desk.observer.handle(), user, &filter, &answer).await
+        }
+        Request::Publish {
+            topic,
+            payload,
+            qos,
+            retain,
+            answer: is_answered,
+        } => match messages::message(&topic, payload, qos, retain) {
+            Ok(message) => {
+                let broker = desk.observer.handle();
+                messages::publish(broker, user, message, is_answered, &answer).await
+            }
+            Err(why) => Err(why),
+        },
     };
     // The peer may have gone; then nobody misses it.
     let told = answer.send(last.unwrap_or_else(Line::Fault)).await;
