@@ -53,6 +53,8 @@ struct State {
 
 struct InFlight {
     id: PacketId,
+    /// What the PUBREC said: that nobody subscribes is said there, and not in the PUBCOMP.
+    received: ReasonCode,
     /// Who waits for the acknowledgement.
     acknowledged: Option<oneshot::Sender<ReasonCode>>,
 }
@@ -79,7 +81,13 @@ impl LinkSide {
             Packet::Connack(connack) => self.connected(&mut state, &connack),
             Packet::Puback(ack) | Packet::Pubcomp(ack) => self.acknowledged(&mut state, &ack),
             Packet::Pubrec(ack) if ack.reason.is_error() => self.acknowledged(&mut state, &ack),
-            Packet::Pubrec(ack) => return Some(Packet::Pubrel(success(ack.packet_id))),
+            Packet::Pubrec(ack) => {
+                let mut sent = state.in_flight.iter_mut();
+                if let Some(sent) = sent.find(|sent| sent.id == ack.packet_id) {
+                    sent.received = ack.reason;
+                }
+                return Some(Packet::Pubrel(success(ack.packet_id)));
+            }
             Packet::Pubrel(ack) => return Some(Packet::Pubcomp(success(ack.packet_id))),
             Packet::Suback(suback) => {
                 let refusal = suback.reasons.iter().find(|reason| reason.is_error());
@@ -185,7 +193,11 @@ impl LinkSide {
         let sent = state.in_flight.swap_remove(position);
         self.credits.add_permits(1);
         if let Some(acknowledged) = sent.acknowledged {
-            if acknowledged.send(ack.reason).is_err() {
+            let reason = match ack.reason {
+                ReasonCode::Success => sent.received,
+                other => other,
+            };
+            if acknowledged.send(reason).is_err() {
                 tracing::debug!(client_id = %self.client_id, "nobody waits for the acknowledgement any more");
             }
         } else if ack.reason.is_error() {
@@ -203,7 +215,11 @@ impl LinkSide {
             }
             Command::Publish(message, acknowledged) => {
                 let id = ids.next(|id| in_flight.iter().any(|sent| sent.id == id))?;
-                in_flight.push(InFlight { id, acknowledged });
+                in_flight.push(InFlight {
+                    id,
+                    received: ReasonCode::Success,
+                    acknowledged,
+                });
                 Some(Packet::Publish(message.into_publish(Some(id))))
             }
             Command::Subscribe {

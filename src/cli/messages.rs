@@ -200,7 +200,7 @@ fn taken(item: &Value) -> String {
         "sent; at QoS 0 nobody says whether it was taken".to_owned()
     };
     if !flag("wanted") {
-        told += "; nobody subscribes to it, and no bridge takes it";
+        told += "; nobody subscribes to it now, and no bridge takes it";
     }
     told
 }
@@ -271,7 +271,7 @@ mod tests {
         let told = json!({ "acknowledged": true, "wanted": false });
         assert_eq!(
             taken(&told),
-            "taken; nobody subscribes to it, and no bridge takes it"
+            "taken; nobody subscribes to it now, and no bridge takes it"
         );
     }
 }

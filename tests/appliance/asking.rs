@@ -149,7 +149,7 @@ fn messages_pass_without_a_login() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(
         text(&output.stdout),
-        "taken; nobody subscribes to it, and no bridge takes it\n"
+        "taken; nobody subscribes to it now, and no bridge takes it\n"
     );
     let line = gateway.until("publishing a message").unwrap();
     assert!(

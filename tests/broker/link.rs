@@ -173,6 +173,15 @@ async fn a_person_at_a_command_sees_who_publishes_and_is_told_what_became_of_a_m
         assert_eq!((seen.qos, &*publisher.unwrap().client_id), (qos, "$two"));
     }
     drop(looks);
+    for qos in [QOS1, QOS2] {
+        // The broker may still have to notice that the other is gone.
+        let unheard = async {
+            while speaks.publish_acknowledged(message("a", "3", qos)).await
+                != Ok(ReasonCode::NoMatchingSubscribers)
+            {}
+        };
+        soon(unheard).await;
+    }
     let refused = soon(speaks.publish_acknowledged(message("a/b/c/d", "3", QOS1))).await;
     assert_eq!(refused, Ok(ReasonCode::TopicNameInvalid));
 }
