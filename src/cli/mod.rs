@@ -24,6 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config;
+
 /// The configuration is at fault; a unit file does not restart on it (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
 
@@ -65,6 +67,8 @@ enum Command {
     Sub(messages::SubArguments),
     /// Publish a message on the local broker. Needs no login; on a set topic it waits for the answer of the device.
     Pub(messages::PubArguments),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
     /// Show what waits for the upstreams, print it, or purge what is old.
     Backlog(backlog::Arguments),
     /// Read registers of a device by hand, or tags of one that the configuration knows.
@@ -89,6 +93,10 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config.unwrap_or_else(default_config)),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Schema => {
+            say(config::SCHEMA.trim_end());
+            ExitCode::SUCCESS
+        }
         Command::Read(arguments) => modbus::read(&arguments),
         Command::Guess(arguments) => modbus::guess(&arguments),
         Command::Write(arguments) => modbus::write(&arguments),

@@ -40,6 +40,9 @@ pub(super) struct Context<'a> {
     allowance: Allowance,
     noted: BTreeSet<Noted>,
     others: Others,
+    /// The range of each key that was looked at, by section and key: what the schema says is what is checked.
+    #[cfg(test)]
+    pub(super) ranges: BTreeMap<(&'static str, String), (String, String)>,
 }
 
 /// Files that belong to the configuration, beside the file itself.
@@ -60,6 +63,8 @@ impl<'a> Context<'a> {
             allowance: Allowance::default(),
             noted: BTreeSet::new(),
             others: Others::default(),
+            #[cfg(test)]
+            ranges: BTreeMap::new(),
         }
     }
 

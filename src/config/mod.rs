@@ -28,6 +28,8 @@ mod raw;
 mod redirect;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod schema;
 mod section;
 mod shipped;
 mod source;
@@ -72,6 +74,9 @@ use source::Recorder;
 pub fn duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|fault| format!("{}; {}", fault.message, fault.remedy))
 }
+
+/// The JSON Schema (draft-07) of the file, for editors.
+pub const SCHEMA: &str = include_str!("../../config/fieldgate.schema.json");
 
 /// The largest configuration file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 4 << 20;

@@ -6,8 +6,23 @@ use super::*;
 
 const REFERENCE: &str = include_str!("../../config/docs/configuration.md");
 
-/// The rows of each section of the reference: key and default.
-fn reference() -> BTreeMap<String, Vec<(String, String)>> {
+/// A row of the reference.
+pub(super) struct Row {
+    pub(super) key: String,
+    pub(super) default: String,
+    pub(super) meaning: String,
+}
+
+impl Row {
+    /// The default, where it is one value.
+    pub(super) fn default(&self) -> Option<&str> {
+        let default = self.default.strip_prefix('`')?.strip_suffix('`')?;
+        (!default.contains('`')).then_some(default)
+    }
+}
+
+/// The rows of each section of the reference.
+pub(super) fn reference() -> BTreeMap<String, Vec<Row>> {
     let mut sections = BTreeMap::<String, Vec<_>>::new();
     let mut section = String::new();
     for line in REFERENCE.lines() {
@@ -15,10 +30,14 @@ fn reference() -> BTreeMap<String, Vec<(String, String)>> {
             section = heading.replace("top level", "").replace('`', "");
         }
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        if let ["", key, default, ..] = cells.as_slice()
+        if let ["", key, default, meaning, ..] = cells.as_slice()
             && let Some(key) = key.strip_prefix('`').and_then(|key| key.strip_suffix('`'))
         {
-            let row = (key.to_owned(), (*default).to_owned());
+            let row = Row {
+                key: key.to_owned(),
+                default: (*default).to_owned(),
+                meaning: (*meaning).to_owned(),
+            };
             sections.entry(section.clone()).or_default().push(row);
         }
     }
@@ -28,9 +47,9 @@ fn reference() -> BTreeMap<String, Vec<(String, String)>> {
 #[test]
 fn the_reference_has_the_keys_of_the_program_in_their_order() {
     let reference = reference();
-    for (path, shape) in raw::sections() {
-        let keys = reference.get(path).map(Vec::as_slice).unwrap_or_default();
-        let keys: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
+    for raw::Known { path, shape, .. } in raw::sections() {
+        let rows = reference.get(path).map(Vec::as_slice).unwrap_or_default();
+        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
         assert_eq!(keys, shape.fields, "section `{path}`");
     }
     assert_eq!(reference.len(), raw::sections().len());
@@ -81,10 +100,7 @@ fn the_defaults_of_the_reference_are_those_of_the_program() {
     for (mark, section) in sections {
         let said: Vec<String> = reference[section]
             .iter()
-            .filter_map(|(key, default)| {
-                let default = default.strip_prefix('`')?.strip_suffix('`')?;
-                (!default.contains('`')).then(|| format!("{key}: {default}"))
-            })
+            .filter_map(|row| Some(format!("{}: {}", row.key, row.default()?)))
             .collect();
         count += said.len();
         long = long.replace(mark, &said.join(", "));
@@ -99,7 +115,7 @@ fn the_defaults_of_the_reference_are_those_of_the_program() {
 }
 
 /// Every file is there.
-struct Everything;
+pub(super) struct Everything;
 
 impl Environment for Everything {
     fn variable(&self, _: &str) -> Option<String> {

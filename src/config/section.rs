@@ -151,6 +151,11 @@ impl<T> Section<T> {
         range: RangeInclusive<V>,
         show: impl Fn(V) -> String,
     ) -> Option<V> {
+        #[cfg(test)]
+        context.ranges.insert(
+            (std::any::type_name::<T>(), key.to_owned()),
+            (show(*range.start()), show(*range.end())),
+        );
         let value = value?;
         if range.contains(&value) {
             return Some(value);

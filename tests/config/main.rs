@@ -16,6 +16,7 @@ mod faults;
 mod json;
 mod mutations;
 mod profiles;
+mod schema;
 mod support;
 mod templates;
 mod values;

@@ -26,6 +26,8 @@ use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
 #[cfg(test)]
+use super::schema::{self, Form};
+#[cfg(test)]
 use super::section::{Shape, shape};
 
 /// The document.
@@ -58,58 +60,77 @@ pub(super) struct Console {
     pub(super) bind: Option<String>,
 }
 
-/// Each section's path as the reference writes it, and its keys.
+/// A section as the reference and the schema have it.
 #[cfg(test)]
-pub(super) fn sections() -> Vec<(&'static str, Shape)> {
+pub(super) struct Known {
+    /// Its path as the reference writes it.
+    pub(super) path: &'static str,
+    /// Name and keys of its struct.
+    pub(super) shape: Shape,
+    /// What each key takes.
+    pub(super) forms: Vec<Form>,
+}
+
+#[cfg(test)]
+fn section<T: serde::de::DeserializeOwned>(path: &'static str) -> Known {
+    let shape = shape::<T>();
+    Known {
+        path,
+        shape,
+        forms: shape
+            .fields
+            .iter()
+            .map(|key| schema::form::<T>(key))
+            .collect(),
+    }
+}
+
+/// All sections.
+#[cfg(test)]
+pub(super) fn sections() -> Vec<Known> {
     vec![
-        ("", shape::<Root>()),
-        ("gateway", shape::<Gateway>()),
-        ("broker", shape::<Broker>()),
-        ("broker.listeners[]", shape::<Listener>()),
-        ("broker.listeners[].tls", shape::<ListenerTls>()),
-        ("broker.listeners[].websocket", shape::<WebSocket>()),
-        ("broker.access[]", shape::<Access>()),
-        ("broker.limits", shape::<Limits>()),
-        ("store", shape::<Store>()),
-        ("defaults", shape::<Defaults>()),
-        ("defaults.publish", shape::<Publish>()),
-        ("connections[]", shape::<Connection>()),
-        ("connections[].modbus_tcp", shape::<ModbusTcp>()),
-        ("connections[].modbus_tcp.tls", shape::<ModbusTls>()),
-        ("connections[].modbus_rtu", shape::<ModbusRtu>()),
-        ("connections[].modbus_rtu.rs485", shape::<Rs485>()),
-        (
-            "connections[].modbus_rtu_over_tcp",
-            shape::<ModbusRtuOverTcp>(),
-        ),
-        ("connections[].serial", shape::<SerialPort>()),
-        ("templates/*.yaml", shape::<TemplateFile>()),
-        ("templates.NAME", shape::<Template>()),
-        ("devices[]", shape::<Device>()),
-        ("devices[].probe_backoff", shape::<ProbeBackoff>()),
-        ("devices[].serial", shape::<Serial>()),
-        ("devices[].serial.framing", shape::<Framing>()),
-        (
-            "devices[].serial.framing.length_field",
-            shape::<LengthField>(),
-        ),
-        ("devices[].serial.checksum", shape::<Checksum>()),
-        ("devices[].serial.poll", shape::<Poll>()),
-        ("devices[].serial.parse", shape::<Parse>()),
-        ("devices[].serial.parse.csv", shape::<Csv>()),
-        ("devices[].serial.parse.binary", shape::<Binary>()),
-        ("devices[].serial.parse.fields.NAME", shape::<Field>()),
-        ("devices[].serial.commands.NAME", shape::<Command>()),
-        ("devices[].groups[]", shape::<Group>()),
-        ("devices[].groups[].tags[]", shape::<Tag>()),
-        ("devices[].groups[].tags[].write", shape::<Write>()),
-        ("bridges[]", shape::<Bridge>()),
-        ("bridges[].tls", shape::<BridgeTls>()),
-        ("bridges[].forward[]", shape::<Route>()),
-        ("bridges[].receive[]", shape::<Receive>()),
-        ("bridges[].backlog", shape::<Backlog>()),
-        ("bridges[].rate", shape::<Rate>()),
-        ("bridges[].backoff", shape::<Backoff>()),
-        ("console", shape::<Console>()),
+        section::<Root>(""),
+        section::<Gateway>("gateway"),
+        section::<Broker>("broker"),
+        section::<Listener>("broker.listeners[]"),
+        section::<ListenerTls>("broker.listeners[].tls"),
+        section::<WebSocket>("broker.listeners[].websocket"),
+        section::<Access>("broker.access[]"),
+        section::<Limits>("broker.limits"),
+        section::<Store>("store"),
+        section::<Defaults>("defaults"),
+        section::<Publish>("defaults.publish"),
+        section::<Connection>("connections[]"),
+        section::<ModbusTcp>("connections[].modbus_tcp"),
+        section::<ModbusTls>("connections[].modbus_tcp.tls"),
+        section::<ModbusRtu>("connections[].modbus_rtu"),
+        section::<Rs485>("connections[].modbus_rtu.rs485"),
+        section::<ModbusRtuOverTcp>("connections[].modbus_rtu_over_tcp"),
+        section::<SerialPort>("connections[].serial"),
+        section::<TemplateFile>("templates/*.yaml"),
+        section::<Template>("templates.NAME"),
+        section::<Device>("devices[]"),
+        section::<ProbeBackoff>("devices[].probe_backoff"),
+        section::<Serial>("devices[].serial"),
+        section::<Framing>("devices[].serial.framing"),
+        section::<LengthField>("devices[].serial.framing.length_field"),
+        section::<Checksum>("devices[].serial.checksum"),
+        section::<Poll>("devices[].serial.poll"),
+        section::<Parse>("devices[].serial.parse"),
+        section::<Csv>("devices[].serial.parse.csv"),
+        section::<Binary>("devices[].serial.parse.binary"),
+        section::<Field>("devices[].serial.parse.fields.NAME"),
+        section::<Command>("devices[].serial.commands.NAME"),
+        section::<Group>("devices[].groups[]"),
+        section::<Tag>("devices[].groups[].tags[]"),
+        section::<Write>("devices[].groups[].tags[].write"),
+        section::<Bridge>("bridges[]"),
+        section::<BridgeTls>("bridges[].tls"),
+        section::<Route>("bridges[].forward[]"),
+        section::<Receive>("bridges[].receive[]"),
+        section::<Backlog>("bridges[].backlog"),
+        section::<Rate>("bridges[].rate"),
+        section::<Backoff>("bridges[].backoff"),
+        section::<Console>("console"),
     ]
 }
