@@ -41,7 +41,7 @@ fn publish(qos: QoS, payload: usize) -> Packet {
 fn packets() -> Vec<(&'static str, Packet)> {
     let mut connect = Connect::new(V5, ByteString::from_static("line4-press"));
     connect.user_name = Some(ByteString::from_static("press"));
-    connect.password = Some(Bytes::from_static(b"correct horse"));
+    connect.password = Some(Bytes::from_static(b"correct horse").into());
     let filter = ByteString::from_static("site/+/press/#");
     let subscribe = Subscribe {
         packet_id: id(),

@@ -7,6 +7,7 @@
 // vocabulary
 pub mod clock;
 pub mod metrics;
+pub mod secret;
 pub mod shutdown;
 pub mod topic;
 pub mod value;

@@ -25,7 +25,7 @@ use file::{Fault, File, NamedPath};
 
 /// The rooms, lowest row first. A room may name only rooms on lower rows: rooms on one row never name each other.
 const ROOMS: &[&[&str]] = &[
-    &["topic", "value", "clock", "shutdown", "metrics"],
+    &["topic", "value", "clock", "shutdown", "metrics", "secret"],
     &["mqtt", "net", "status"],
     &["session"],
     &["store"],

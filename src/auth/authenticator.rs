@@ -10,6 +10,7 @@ use super::turns::Turns;
 use super::{Access, Identity, Revision, Users};
 use crate::clock;
 use crate::metrics::LogBudget;
+use crate::secret::Secret;
 
 /// Checks logins. Cheap to clone; all clones share users, rules and the bound on hashes.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ pub struct Login {
     /// User Name.
     pub user_name: Option<ByteString>,
     /// Password.
-    pub password: Option<Bytes>,
+    pub password: Option<Secret<Bytes>>,
 }
 
 /// Why a login is refused.
@@ -145,7 +146,7 @@ impl Authenticator {
         let (name, password) = (user.clone(), login.password.clone().unwrap_or_default());
         let checked = Arc::clone(&before);
         let check = tokio::task::spawn_blocking(move || {
-            let matches = checked.users.verify(&name, &password);
+            let matches = checked.users.verify(&name, password.expose());
             drop(turn);
             matches
         });
@@ -202,12 +203,28 @@ mod tests {
             certified: None,
             anonymous,
             user_name: user_name.map(Into::into),
-            password: Some(Bytes::copy_from_slice(password.as_bytes())),
+            password: Some(Bytes::copy_from_slice(password.as_bytes()).into()),
         }
     }
 
     fn users(text: &str) -> Credentials {
         Users::parse(text).unwrap().into()
+    }
+
+    #[test]
+    fn neither_a_password_nor_a_hash_is_shown() {
+        let users = line("plc7", "hunter2");
+        let (_, hash) = users.split_once(':').unwrap();
+        let shown = format!(
+            "{:#?} {:#?}",
+            login(Some("plc7"), "hunter2", false),
+            Authenticator::new(self::users(&users))
+        );
+        assert!(shown.contains("Argon2id(***)"), "{shown}");
+        let parts = hash.split('$').filter(|part| part.len() > 10);
+        for secret in parts.chain(["hunter2", "104, 117, 110"]) {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //!
 //! A hash that asks for more RAM or time than a gateway can spare is a fault, for a login would stall the box.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -20,8 +21,8 @@ const ITERATIONS_MAX: u32 = 500_000;
 
 type Sha512 = [u8; digest::SHA512_OUTPUT_LEN];
 
-/// What a password is checked against.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a password is checked against. Shown as its kind only: who has a hash can try passwords on it.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Hash {
     Argon2id(Box<PasswordHash>),
     Pbkdf2 {
@@ -33,6 +34,16 @@ pub(super) enum Hash {
         salt: Box<[u8]>,
         expected: Box<Sha512>,
     },
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Argon2id(_) => "Argon2id(***)",
+            Self::Pbkdf2 { .. } => "Pbkdf2(***)",
+            Self::Sha512 { .. } => "Sha512(***)",
+        })
+    }
 }
 
 /// Why a text is no hash that can be used. Never holds the text: it may be a password.

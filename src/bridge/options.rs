@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::broker::{ForwardRoute, RetainPolicy};
 use crate::mqtt::{Message, ProtocolVersion, QoS};
 use crate::net::ClientTls;
+use crate::secret::Secret;
 use crate::store::LogOptions;
 use crate::topic::{Template, TopicFilter};
 
@@ -24,7 +25,7 @@ pub struct BridgeOptions {
     /// User Name.
     pub user: Option<String>,
     /// Password.
-    pub password: Option<String>,
+    pub password: Option<Secret<String>>,
     /// Keep Alive.
     pub keep_alive: Duration,
     /// Session Expiry Interval asked for.

@@ -66,7 +66,7 @@ impl Connect {
             connect.user_name = Some(reader.string()?);
         }
         if flags & PASSWORD != 0 && !(may_miss && reader.is_empty()) {
-            connect.password = Some(reader.binary()?);
+            connect.password = Some(reader.binary()?.into());
         }
         Ok(connect)
     }
@@ -131,7 +131,7 @@ impl Connect {
             out.string(user_name);
         }
         if let Some(password) = &self.password {
-            out.binary(password);
+            out.binary(password.expose());
         }
     }
 
@@ -278,7 +278,10 @@ impl Connect {
                 })
             }),
             user_name: self.user_name.as_ref().map(text),
-            password: self.password.as_ref().map(binary),
+            password: self
+                .password
+                .as_ref()
+                .map(|password| binary(password.expose()).into()),
             user_properties: super::message::compact_pairs(&self.user_properties),
             authentication_method: self.authentication_method.as_ref().map(text),
             authentication_data: self.authentication_data.as_ref().map(binary),

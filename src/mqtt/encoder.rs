@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_connect_or_connack_that_a_decoder_would_refuse_is_not_written() {
         let mut connect = Connect::new(V311, ByteString::from("c"));
-        connect.password = Some(Bytes::from_static(b"p"));
+        connect.password = Some(Bytes::from_static(b"p").into());
         forbidden(&Packet::Connect(Box::new(connect.clone())), V311);
         connect.version = V5;
         assert!(encoded(&Packet::Connect(Box::new(connect.clone())), V5).is_ok());

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{Message, PacketId, ProtocolVersion, QoS, ReasonCode};
+use crate::secret::Secret;
 use crate::topic::TopicName;
 
 /// Name and value pairs whose meaning is the application's, in order.
@@ -60,7 +61,7 @@ pub struct Connect {
     /// User Name.
     pub user_name: Option<ByteString>,
     /// Password; in MQTT 5 allowed without a user name.
-    pub password: Option<Bytes>,
+    pub password: Option<Secret<Bytes>>,
     /// Session Expiry Interval in seconds; `u32::MAX`: never. The decoder of 3.1.1 sets 0 for Clean Session 1 and
     /// `u32::MAX` for 0, because that is what it means.
     pub session_expiry: u32,

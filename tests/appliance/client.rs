@@ -39,7 +39,8 @@ impl Client {
             address,
             Connect {
                 user_name: login.map(|(user, _)| user.into()),
-                password: login.map(|(_, password)| Bytes::copy_from_slice(password.as_bytes())),
+                password: login
+                    .map(|(_, password)| Bytes::copy_from_slice(password.as_bytes()).into()),
                 will: will.map(|message| Box::new(Will { message, delay: 0 })),
                 ..Connect::new(V5, client_id.into())
             },

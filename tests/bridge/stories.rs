@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fieldgate::bridge::BridgeOptions;
 use fieldgate::bridge::core::{Cause, Lane};
 use fieldgate::clock::WallTime;
@@ -54,7 +55,7 @@ fn expiring(text: &str, qos: QoS, seconds: u32) -> Message {
 fn connect_says_what_the_options_say() {
     let sim = up(BridgeOptions {
         user: Some("u".to_owned()),
-        password: Some("p".to_owned()),
+        password: Some("p".to_owned().into()),
         will: Some(message("offline", QOS1)),
         ..options()
     });
@@ -62,7 +63,7 @@ fn connect_says_what_the_options_say() {
     assert!(!connect.clean_start);
     assert_eq!((connect.keep_alive, connect.session_expiry), (60, 3600));
     assert_eq!(connect.user_name.as_deref(), Some("u"));
-    assert_eq!(connect.password.as_deref(), Some(&b"p"[..]));
+    assert_eq!(connect.password, Some(Bytes::from("p").into()));
     assert_eq!(
         connect.will.as_ref().unwrap().message,
         message("offline", QOS1)

@@ -2,6 +2,7 @@
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use bytes::Bytes;
 use fieldgate::auth::{Access, AccessEntry, Credentials, PLACEHOLDERS, Users, Who};
 use fieldgate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 use fieldgate::topic::Template;
@@ -26,7 +27,7 @@ async fn answer(
     let mut client = Client::open(gateway.address, version).await;
     let mut connect = connect(version, "client");
     connect.user_name = user.map(Into::into);
-    connect.password = password.map(Into::into);
+    connect.password = password.map(|password| Bytes::from(password).into());
     let connack = client.connect(connect).await;
     if connack.reason == ReasonCode::Success {
         client.ping().await;
@@ -92,14 +93,14 @@ async fn others_are_served_while_passwords_are_checked() {
     let mut client = Client::open(gateway.address, V5).await;
     let mut first = connect(V5, "first");
     first.user_name = Some("plc7".into());
-    first.password = Some("secret".into());
+    first.password = Some(Bytes::from("secret").into());
     client.connect(first).await;
     let mut waiting = Vec::new();
     for _ in 0..20 {
         let mut stranger = Client::open(gateway.address, V5).await;
         let mut login = connect(V5, "stranger");
         login.user_name = Some("plc7".into());
-        login.password = Some("wrong".into());
+        login.password = Some(Bytes::from("wrong").into());
         stranger.send(Packet::Connect(Box::new(login))).await;
         client.ping().await;
         waiting.push(stranger);

@@ -2,6 +2,7 @@
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use bytes::Bytes;
 use fieldgate::auth::{Access, AccessEntry, Credentials, PLACEHOLDERS, Users, Who};
 use fieldgate::mqtt::{Packet, ReasonCode};
 use fieldgate::topic::Template;
@@ -36,7 +37,7 @@ async fn log_in(gateway: &Gateway, user: &str) -> Client {
     let mut client = Client::open(gateway.address, V5).await;
     let mut connect = connect(V5, user);
     connect.user_name = Some(user.into());
-    connect.password = Some("secret".into());
+    connect.password = Some(Bytes::from("secret").into());
     let connack = client.connect(connect).await;
     assert_eq!(connack.reason, ReasonCode::Success);
     client

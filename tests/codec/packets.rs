@@ -175,7 +175,9 @@ fn connect(version: ProtocolVersion) -> BoxedStrategy<Packet> {
                 connect.clean_start = clean_start;
                 connect.keep_alive = keep_alive;
                 connect.will = will;
-                connect.password = password.filter(|_| version.is_v5() || user_name.is_some());
+                connect.password = password
+                    .filter(|_| version.is_v5() || user_name.is_some())
+                    .map(Into::into);
                 connect.user_name = user_name;
                 if version.is_v5() {
                     connect_properties(connect).boxed()

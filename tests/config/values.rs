@@ -106,7 +106,11 @@ bridges:
     assert_eq!(tcp.port, 1502);
     assert_eq!(tcp.connect_timeout, Duration::from_secs(5));
     let bridge = &config.bridges[0].options;
-    assert_eq!(bridge.password.as_deref(), Some("0123"), "text stays text");
+    assert_eq!(
+        bridge.password,
+        Some("0123".to_owned().into()),
+        "text stays text"
+    );
     assert_eq!(bridge.forward[0].except[0].as_str(), "a/b");
 }
 

@@ -142,7 +142,7 @@ impl Core {
             password: options
                 .password
                 .as_ref()
-                .map(|password| Bytes::copy_from_slice(password.as_bytes())),
+                .map(|password| Bytes::copy_from_slice(password.expose().as_bytes()).into()),
             session_expiry: match (v5, clean) {
                 (true, _) => u32::try_from(options.session_expiry.as_secs()).unwrap_or(u32::MAX),
                 (false, true) => 0,

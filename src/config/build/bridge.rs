@@ -136,7 +136,8 @@ fn options(
     let protocol = protocol.unwrap_or_else(|| profile.protocol());
     let client_id = client_id(context, section, &gateway.id);
     let user = profile::user(section, profile, &addresses, client_id.as_deref());
-    let password = raw.password.clone().filter(|password| !password.is_empty());
+    let password = raw.password.clone();
+    let password = password.filter(|password| !password.expose().is_empty());
     if password.is_some() && user.is_none() && protocol != ProtocolVersion::V5 {
         let message = "MQTT 3.1.1 knows no password without a user";
         context.error_at_key(

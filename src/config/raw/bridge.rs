@@ -7,6 +7,7 @@ use super::{OneOf, Size, Time, Words};
 use crate::bridge::Profile;
 use crate::broker::RetainPolicy;
 use crate::mqtt::ProtocolVersion;
+use crate::secret::Secret;
 use crate::store::WhenFull;
 
 /// An entry of `bridges`.
@@ -21,7 +22,7 @@ pub(in crate::config) struct Bridge {
     pub(in crate::config) protocol: Option<OneOf<ProtocolVersion>>,
     pub(in crate::config) client_id: Option<String>,
     pub(in crate::config) user: Option<String>,
-    pub(in crate::config) password: Option<String>,
+    pub(in crate::config) password: Option<Secret<String>>,
     pub(in crate::config) keep_alive: Option<Time>,
     pub(in crate::config) session_expiry: Option<Time>,
     pub(in crate::config) tls: Option<Value>,

@@ -79,7 +79,12 @@ fn mqtt_3_1_2_22_before_mqtt_5_a_password_needs_a_user_name() {
         panic!("refused")
     };
     assert_eq!(
-        (read.user_name, read.password.as_deref()),
+        (
+            read.user_name,
+            read.password
+                .as_ref()
+                .map(|password| &password.expose()[..])
+        ),
         (None, Some(&b"p"[..]))
     );
 }
