@@ -82,7 +82,10 @@ impl Reload {
         match &outcome {
             Outcome::Applied(applied) => applied.log(),
             Outcome::Refused(why) => {
-                tracing::error!("reload: nothing was changed, everything runs as before\n{why}");
+                tracing::error!(
+                    faults = why,
+                    "reload: nothing was changed, everything runs as before"
+                );
             }
             Outcome::Failed(why) => tracing::error!("reload: {why}"),
         }
@@ -121,8 +124,9 @@ impl Reload {
 
 impl Applied {
     fn log(&self) {
-        for warning in &self.warnings {
-            tracing::warn!("{warning}");
+        if !self.warnings.is_empty() {
+            let faults = self.warnings.join("\n");
+            tracing::warn!(faults, "reload: the configuration is probably not meant so");
         }
         for done in &self.done {
             tracing::info!("reload: {done}");

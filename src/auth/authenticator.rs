@@ -8,8 +8,6 @@ use bytestring::ByteString;
 
 use super::turns::Turns;
 use super::{Access, Identity, Revision, Users};
-use crate::clock;
-use crate::metrics::LogBudget;
 use crate::secret::Secret;
 
 /// Checks logins. Cheap to clone; all clones share users, rules and the bound on hashes.
@@ -23,8 +21,6 @@ pub struct Authenticator {
 struct Shared {
     /// Never held while anything waits or is computed.
     current: Mutex<Arc<Credentials>>,
-    /// Room in the log for refusals.
-    refusals: LogBudget,
 }
 
 /// Who may log in, and what for.
@@ -81,7 +77,6 @@ impl Authenticator {
         Self {
             shared: Arc::new(Shared {
                 current: Mutex::new(Arc::new(credentials.into())),
-                refusals: LogBudget::default(),
             }),
             turns: Turns::new(),
         }
@@ -106,7 +101,7 @@ impl Authenticator {
     /// begun runs to its end and counts towards [`PARALLEL_HASHES`](super::PARALLEL_HASHES) until then.
     ///
     /// # Errors
-    /// The refusal, logged here with who, where, and how to allow it; of a flood only some are.
+    /// The refusal, logged here with who, where, and how to allow it.
     pub async fn check(&self, login: Login) -> Result<Identity, LoginRefusal> {
         let certified = login.certified.is_some();
         let user = match (&login.certified, &login.user_name) {
@@ -119,7 +114,7 @@ impl Authenticator {
             }
             (None, None) if login.anonymous => None,
             (None, None) => {
-                self.tell(
+                Self::tell(
                     &login,
                     "no user name; give the client one, or set `anonymous: true` for this listener",
                 );
@@ -136,11 +131,17 @@ impl Authenticator {
         const REFUSED: LoginRefusal = LoginRefusal::BadUserNameOrPassword;
         let before = self.credentials();
         if before.users.is_empty() {
-            self.tell(login, "there is no user at all; name a `users_file`, or set `anonymous: true` for this listener");
+            Self::tell(
+                login,
+                "there is no user at all; name a `users_file`, or set `anonymous: true` for this listener",
+            );
             return Err(REFUSED);
         }
         let Some(turn) = self.turns.wait(login.peer.map(|peer| peer.ip())).await else {
-            self.tell(login, "too many passwords wait to be checked, most of them from this address; the client may try again");
+            Self::tell(
+                login,
+                "too many passwords wait to be checked, most of them from this address; the client may try again",
+            );
             return Err(LoginRefusal::Busy);
         };
         let (name, password) = (user.clone(), login.password.clone().unwrap_or_default());
@@ -155,12 +156,15 @@ impl Authenticator {
             LoginRefusal::Busy
         })?;
         if !matches {
-            self.tell(login, "unknown user or wrong password; the user needs a line with its hash in the `users_file`");
+            Self::tell(
+                login,
+                "unknown user or wrong password; the user needs a line with its hash in the `users_file`",
+            );
             return Err(REFUSED);
         }
         let now = self.credentials();
         if !Arc::ptr_eq(&before, &now) && !before.users.agree_on(&now.users, user) {
-            self.tell(
+            Self::tell(
                 login,
                 "the `users_file` was changed meanwhile, and its line is gone or another",
             );
@@ -169,17 +173,11 @@ impl Authenticator {
         Ok(())
     }
 
-    fn tell(&self, login: &Login, why: &str) {
-        let room = self.shared.refusals.spend(clock::now());
-        if let Some(unsaid @ 1..) = room {
-            tracing::warn!(unsaid, "more logins were refused than are told here");
-        }
-        if room.is_some() {
-            tracing::warn!(
-                client_id = %login.client_id, user = login.user_name.as_deref(), listener = %login.listener, peer = ?login.peer,
-                "login refused: {why}"
-            );
-        }
+    fn tell(login: &Login, why: &str) {
+        tracing::warn!(
+            client_id = %login.client_id, user = login.user_name.as_deref(), listener = %login.listener, peer = ?login.peer,
+            "login refused: {why}"
+        );
     }
 }
 
@@ -250,37 +248,6 @@ mod tests {
         let check = async |anonymous| authenticator.check(login(None, "", anonymous)).await;
         assert_eq!(check(false).await, Err(LoginRefusal::NotAuthorized));
         assert_eq!(check(true).await, Ok(Identity::default()));
-    }
-
-    /// What was logged.
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            lock(&self.0).extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn a_flood_of_bad_logins_does_not_flood_the_log() {
-        let written = Written::default();
-        let writer = written.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
-        let _logging = tracing::subscriber::set_default(subscriber.finish());
-        let authenticator = Authenticator::new(Credentials::default());
-        for _ in 0..1000 {
-            let refused = authenticator.check(login(None, "", false)).await;
-            assert_eq!(refused, Err(LoginRefusal::NotAuthorized));
-        }
-        let log = String::from_utf8(lock(&written.0).clone()).unwrap();
-        let told = log.matches("login refused: no user name").count();
-        assert_eq!(told as u64, LogBudget::LINES, "{log}");
     }
 
     #[tokio::test]

@@ -136,11 +136,10 @@ impl Shell {
         {
             // [MQTT-3.1.2-24]; left without its answer the client would wait for ever.
             if !matches!(packet, Packet::Disconnect(_)) {
-                if self.may_complain() {
-                    let (address, core) = (&socket.address, self.core.borrow());
-                    let client_id = core.client_id(peer.conn).map(|id| &**id);
-                    tracing::info!(%address, client_id, packet = %packet.packet_type(), "closed: its Maximum Packet Size has no room for this");
-                }
+                let core = self.core.borrow();
+                let client_id = core.client_id(peer.conn).map(|id| &**id);
+                tracing::info!(address = %socket.address, client_id, packet = %packet.packet_type(), "closed: its Maximum Packet Size has no room for this");
+                drop(core);
                 socket.break_off(io::ErrorKind::InvalidInput);
             }
             return;

@@ -286,10 +286,8 @@ impl Serving {
                         return;
                     }
                     Err(fault) => {
-                        if shell.may_complain() {
-                            let client_id = core.client_id(peer.conn).map(|id| &**id);
-                            tracing::info!(address = %socket.address, client_id, %fault, "closed: what the client sent is not MQTT");
-                        }
+                        let client_id = core.client_id(peer.conn).map(|id| &**id);
+                        tracing::info!(address = %socket.address, client_id, %fault, "closed: what the client sent is not MQTT");
                         *undecoded = false;
                         return core.violated(at.now, peer.conn, fault.reason());
                     }

@@ -52,12 +52,12 @@ pub(super) async fn greet(
     let connect = match first {
         Ok(Ok(connect)) => connect,
         Ok(Err(fault)) => {
-            complain(&shell, &address, &fault);
+            complain(&address, &fault);
             turn_away(stream.as_mut(), &address, &fault).await;
             return None;
         }
         Err(_) => {
-            complain(&shell, &address, &NoConnect::Slow);
+            complain(&address, &NoConnect::Slow);
             return None;
         }
     };
@@ -143,11 +143,9 @@ async fn first_packet(
     }
 }
 
-/// Says why a connection ended before it began, as far as the log has room for it.
-fn complain(shell: &Shell, address: &Address, fault: &NoConnect) {
-    if shell.may_complain() {
-        tracing::info!(%address, %fault, "closed before CONNECT");
-    }
+/// Says why a connection ended before it began.
+fn complain(address: &Address, fault: &NoConnect) {
+    tracing::info!(%address, %fault, "closed before CONNECT");
 }
 
 /// Garbage is closed without a word: nobody knows what would understand it. A version that we do not speak is told so in

@@ -37,7 +37,6 @@ use super::traffic::TrafficCount;
 use super::{BrokerOptions, Limits, Stores};
 use crate::auth::{Authenticator, Principal};
 use crate::clock::{self, WallTime};
-use crate::metrics::LogBudget;
 use crate::mqtt::Packet;
 use crate::shutdown::Stop;
 
@@ -59,8 +58,6 @@ pub(super) struct Shell {
     pub(super) authenticator: Authenticator,
     pub(super) figures: Arc<Figures>,
     pub(super) traffic: TrafficCount,
-    /// Room in the log for what clients do wrong.
-    pub(super) complaints: LogBudget,
     pub(super) stop: Stop,
     /// By connection number; `None` where a number must not be given out again.
     peers: RefCell<Slab<Option<Rc<Peer>>>>,
@@ -148,7 +145,6 @@ impl Shell {
             authenticator,
             figures,
             traffic: TrafficCount::default(),
-            complaints: LogBudget::default(),
             stop,
             peers: RefCell::default(),
             expressed: RefCell::default(),
@@ -254,15 +250,6 @@ impl Shell {
         outcome
     }
 
-    /// Whether the log has room for what a client did wrong; says how often it had none.
-    pub(super) fn may_complain(&self) -> bool {
-        let room = self.complaints.spend(clock::now());
-        if let Some(unsaid @ 1..) = room {
-            tracing::info!(unsaid, "more was wrong with clients than is told here");
-        }
-        room.is_some()
-    }
-
     /// Gives a socket what it takes.
     pub(super) fn flush(&self, socket: &Socket, now: Instant) {
         let written = socket.flush(now, &mut self.spare.borrow_mut());
@@ -287,9 +274,7 @@ impl Shell {
             if due > now {
                 next = Some(next.map_or(due, |next: Instant| next.min(due)));
             } else if let Side::Socket(socket) = &peer.side {
-                if self.may_complain() {
-                    tracing::warn!(address = %socket.address, "closed: the client reads nothing");
-                }
+                tracing::warn!(address = %socket.address, "closed: the client reads nothing");
                 socket.break_off(std::io::ErrorKind::TimedOut);
             }
         }

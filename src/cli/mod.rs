@@ -26,6 +26,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config;
 
+use crate::app::logging::Format;
+
 /// The configuration is at fault; a unit file does not restart on it (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
 
@@ -56,6 +58,9 @@ enum Command {
         /// The configuration; default: /etc/fieldgate/fieldgate.yaml, else config/fieldgate.yaml.
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// How the log looks: text, journal or json; default: $FIELDGATE_LOG_FORMAT, else as who reads stderr wants it.
+        #[arg(long, value_name = "FORM")]
+        log_format: Option<Format>,
     },
     /// Tell every fault of a configuration with its place and remedy, and what it would do.
     Check(check::Arguments),
@@ -91,7 +96,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { config } => run::run(&config.unwrap_or_else(default_config)),
+        Command::Run { config, log_format } => {
+            run::run(&config.unwrap_or_else(default_config), log_format)
+        }
         Command::Check(arguments) => check::check(&arguments),
         Command::Schema => {
             say(config::SCHEMA.trim_end());

@@ -1,16 +1,24 @@
 //! `fieldgate run`: the gateway in the foreground. Where a part of its store could not be opened it runs without, and starts
 //! anew in this process when it can be.
 
-use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
+use std::{env, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::EXIT_CONFIG;
-use crate::app::{Boot, Gateway, Prepared, RegainWait, Reload, logging};
+use crate::app::logging::{self, Format, Log, Verbosity};
+use crate::app::{Boot, Gateway, Prepared, RegainWait, Reload};
+use crate::clock;
 
-pub(super) fn run(file: &Path) -> ExitCode {
+/// The form of the log, where the command line names none.
+const LOG_FORMAT: &str = "FIELDGATE_LOG_FORMAT";
+
+const SWEEP: Duration = Duration::from_secs(10);
+
+pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
     let Boot {
         prepared,
         mut reload,
@@ -23,15 +31,20 @@ pub(super) fn run(file: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    logging::start(logging::Verbosity::Info);
+    let log = start_log(log_format);
     if let Some(faults) = faults {
         tracing::error!(
-            "{} cannot be used; RUNNING ON THE LAST GOOD CONFIGURATION instead. Mend it, then `fieldgate reload`\n{faults}",
+            faults,
+            "{} cannot be used; RUNNING ON THE LAST GOOD CONFIGURATION instead. Mend it, then `fieldgate reload`",
             file.display()
         );
     }
-    for warning in warnings {
-        tracing::warn!("{warning}");
+    if !warnings.is_empty() {
+        let faults = warnings.join("\n");
+        tracing::warn!(
+            faults,
+            "the configuration can be used, but is probably not meant so"
+        );
     }
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
@@ -40,7 +53,35 @@ pub(super) fn run(file: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(prepared, &mut reload))
+    let (told, sweeper) = (log.clone(), log);
+    runtime.spawn(async move { sweep(&sweeper).await });
+    let status = runtime.block_on(serve(prepared, &mut reload));
+    told.close();
+    status
+}
+
+/// In the form that is asked for, or that who reads stderr wants.
+fn start_log(format: Option<Format>) -> Log {
+    let wanted = env::var(LOG_FORMAT).unwrap_or_default();
+    let named = wanted.parse();
+    let format = format.or_else(|| named.ok());
+    let log = logging::start(Verbosity::Info, format.unwrap_or_else(Format::of_stderr));
+    // A gateway that does not start for this would be the worse answer.
+    if let Err(error) = named
+        && !wanted.is_empty()
+    {
+        tracing::warn!(value = wanted, "${LOG_FORMAT} does not count: {error}");
+    }
+    log
+}
+
+/// Now and then tells what the log had no room for, also where nothing else is said.
+async fn sweep(log: &Log) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        tick.tick().await;
+        log.sweep(clock::now());
+    }
 }
 
 async fn serve(mut prepared: Prepared, reload: &mut Reload) -> ExitCode {
@@ -107,7 +148,7 @@ async fn run_until_stopped(
                     tracing::info!("starting anew, with what could not be opened before");
                     return Some(again);
                 }
-                Err(faults) => tracing::error!("not starting anew, trying again later\n{faults}"),
+                Err(faults) => tracing::error!(faults, "not starting anew, trying again later"),
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Cores take `now` as an argument. Schedules, timeouts and expiries run on [`now`] (monotonic); [`wall`] is for
 //! stamping only, because it may jump. What must outlive a restart is counted on a [`Timeline`].
 
+mod calendar;
 mod timeline;
 
 pub use timeline::{Boot, ClockMark, ClockReading, Timeline, resume};

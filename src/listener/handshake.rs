@@ -16,7 +16,6 @@ use super::stream::{Caller, Socket};
 use super::websocket::{self, UpgradeFault, WebSocket};
 use crate::broker::{BrokerHandle, IncomingConnection, LinkClosed, NoSeat, Stream};
 use crate::clock;
-use crate::metrics::LogBudget;
 use crate::net;
 
 /// What the connections of one listener have in common.
@@ -26,7 +25,6 @@ pub(super) struct Door {
     pub(super) tls: Option<Served>,
     pub(super) websocket: Option<WebSocketOptions>,
     pub(super) user_from_common_name: bool,
-    pub(super) complaints: LogBudget,
     pub(super) broker: BrokerHandle,
 }
 
@@ -126,14 +124,8 @@ impl Door {
         }
     }
 
-    /// Says what became of a client, as far as the log has room for it.
+    /// Says what became of a client.
     fn complain(&self, caller: Caller, fault: &HandshakeFault) {
-        let Some(unsaid) = self.complaints.spend(clock::now()) else {
-            return;
-        };
-        if unsaid > 0 {
-            tracing::warn!(listener = %self.name, unsaid, "more clients were refused than are named here");
-        }
         tracing::warn!(listener = %self.name, %caller, advice = fault.advice(), "no client: {fault}");
     }
 

@@ -15,7 +15,6 @@ use super::handshake::Door;
 use super::served::Served;
 use super::{Bind, BindError, ListenError, ListenerOptions};
 use crate::broker::{BrokerHandle, LinkClosed};
-use crate::metrics::LogBudget;
 use crate::net::{self, Expiry, ServerSetup, TlsTime};
 use crate::shutdown::Stop;
 use crate::status::ListenerStatus;
@@ -80,7 +79,6 @@ impl PreparedListener {
             tls,
             websocket: options.websocket,
             user_from_common_name: options.user_from_common_name,
-            complaints: LogBudget::default(),
             broker,
         };
         let mut opening = Opening {

@@ -12,6 +12,7 @@ mod access;
 mod asking;
 mod backlog;
 mod client;
+mod log;
 mod media;
 mod modbus;
 mod modbus_write;
@@ -66,8 +67,14 @@ struct Running {
 
 impl Running {
     fn start(file: &Path) -> Self {
+        Self::start_with(file, |command| command.stderr(Stdio::piped()))
+    }
+
+    /// The same with more arguments, or another environment.
+    fn start_with(file: &Path, with: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let mut command = program();
-        command.args(["run", "-c"]).arg(file).stderr(Stdio::piped());
+        command.args(["run", "-c"]).arg(file);
+        with(&mut command);
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         Self { child, log }

@@ -260,7 +260,9 @@ async fn a_bridge_that_goes_takes_nothing_more_and_one_that_comes_again_finds_it
     client.publish(message("plant/a", "2", QOS1), 2).await;
     assert_eq!(life.log.next_seq(), Seq(2));
     life.know_routes(0).await;
-    soon(broker.reroute(0, vec![route("plant/#")])).await.unwrap();
+    soon(broker.reroute(0, vec![route("plant/#")]))
+        .await
+        .unwrap();
     client.publish(message("plant/a", "3", QOS1), 3).await;
     assert_eq!(life.waiting().await, ["site/plant/a false"; 2]);
     drop(client);

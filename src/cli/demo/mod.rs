@@ -59,7 +59,7 @@ pub(super) fn demo(arguments: &Arguments) -> ExitCode {
         );
         return ExitCode::from(EXIT_USAGE);
     }
-    logging::start(logging::Verbosity::Error);
+    logging::start(logging::Verbosity::Error, logging::Format::of_stderr());
     let told = super::runtime()
         .map_err(story::DemoError::Threads)
         .and_then(|runtime| runtime.block_on(story::tell(arguments)));

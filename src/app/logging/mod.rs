@@ -1,0 +1,102 @@
+//! The log: stderr, one line an event, in the form of who reads it; `RUST_LOG` overrides what is shown.
+//!
+//! Invariants: a line is a line, whatever a stranger put into it ([`escape`]); no place in the program can say more than
+//! [`budget::LINES`] lines a minute about one thing, and what had no room is counted and told. Both hold for all lines, those
+//! of other crates too, because all go through one [`Layer`](tracing_subscriber::Layer). Nobody else limits or escapes.
+
+mod budget;
+mod escape;
+mod layer;
+mod line;
+
+pub use layer::Log;
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::str::FromStr;
+
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+/// How much is logged unless `RUST_LOG` says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// What an operator wants to know.
+    Info,
+    /// Only what needs attention.
+    Error,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people: with time, and colours on a terminal.
+    Text,
+    /// For journald: with the priority in front, without what journald knows by itself.
+    Journal,
+    /// For programs: one JSON object a line, with `time`, `level`, `room`, `message` and `fields`.
+    Json,
+}
+
+/// Not the name of a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not `text`, `journal` or `json`")]
+pub struct UnknownFormat;
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        match name {
+            "text" => Ok(Self::Text),
+            "journal" => Ok(Self::Journal),
+            "json" => Ok(Self::Json),
+            _ => Err(UnknownFormat),
+        }
+    }
+}
+
+impl Format {
+    /// `journal` where stderr goes to journald, else `text`.
+    #[must_use]
+    pub fn of_stderr() -> Self {
+        let stream = env::var("JOURNAL_STREAM").ok();
+        let is_journal = stream.is_some_and(|stream| names(&stream, io::stderr()));
+        if is_journal {
+            Self::Journal
+        } else {
+            Self::Text
+        }
+    }
+}
+
+/// Whether `$JOURNAL_STREAM` means this stream. It is inherited also by what was redirected elsewhere since.
+fn names(journal_stream: &str, stream: impl rustix::fd::AsFd) -> bool {
+    let Ok(stat) = rustix::fs::fstat(stream) else {
+        return false;
+    };
+    let place = journal_stream.split_once(':');
+    place.is_some_and(|(device, inode)| {
+        device.parse() == Ok(stat.st_dev) && inode.parse() == Ok(stat.st_ino)
+    })
+}
+
+/// Starts logging for the whole process; a second call changes nothing.
+pub fn start(verbosity: Verbosity, format: Format) -> Log {
+    let default = match verbosity {
+        Verbosity::Info => "info",
+        Verbosity::Error => "error",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let colours = io::stderr().is_terminal();
+    let log = Log::new(format, colours, Box::new(io::stderr()));
+    let started = tracing_subscriber::registry().with(log.clone().with_filter(filter));
+    if started.try_init().is_err() {
+        tracing::debug!("logging was started before");
+    }
+    log
+}
+
+#[cfg(test)]
+mod tests;
