@@ -3,8 +3,13 @@
 
 use serde_yaml::Value;
 
-/// Values: the section, the key, and how the value begins.
-const VALUES: &[(&str, &str, &str)] = &[("BridgeTls", "ca", "system")];
+/// Values: the section, the key, how the value begins, and what to write.
+const VALUES: &[(&str, &str, &str, &str)] = &[(
+    "BridgeTls",
+    "ca",
+    "system",
+    "name the file of the authority: `ca: certs/cloud-ca.pem`",
+)];
 
 /// The first two numbers of this version.
 const VERSION: &str = concat!(
@@ -13,13 +18,13 @@ const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION_MINOR")
 );
 
-/// What to say of a value that this key does not take yet.
-pub(super) fn value(section: &str, key: &str, value: &Value) -> Option<String> {
+/// Message and remedy for a value that this key does not take yet.
+pub(super) fn value(section: &str, key: &str, value: &Value) -> Option<(String, &'static str)> {
     let text = value.as_str()?;
-    let (_, _, start) = VALUES
+    let (_, _, start, remedy) = VALUES
         .iter()
         .find(|entry| entry.0 == section && entry.1 == key && text.starts_with(entry.2))?;
-    Some(not_available(&format!("{key}: {start}")))
+    Some((not_available(&format!("{key}: {start}")), remedy))
 }
 
 /// `what` is planned.

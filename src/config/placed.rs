@@ -107,7 +107,7 @@ pub(super) fn unreadable(file: &Path, error: &io::Error) -> Fault {
     let (message, remedy) = match error.kind() {
         io::ErrorKind::NotFound => (
             "there is no such file".to_owned(),
-            "name the file (`check FILE`, `run -c FILE`); /etc/fieldgate/fieldgate.yaml comes first, where it exists",
+            "correct the name; without one it is /etc/fieldgate/fieldgate.yaml, else config/fieldgate.yaml",
         ),
         io::ErrorKind::PermissionDenied => (
             "it may not be read".to_owned(),

@@ -66,8 +66,7 @@ fn known<T: DeserializeOwned>(
     value: &Value,
     place: &Place,
 ) -> Option<Value> {
-    if let Some(message) = later::value(shape.name, key, value) {
-        let remedy = "remove it, or write what this version has";
+    if let Some((message, remedy)) = later::value(shape.name, key, value) {
         context.error(Code::NotAvailable, place, message, remedy);
         return None;
     }

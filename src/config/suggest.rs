@@ -1,11 +1,20 @@
 //! "Did you mean": the nearest of the names that were possible.
 
-/// The candidate nearest to `word`, where one is near enough to be a slip of the keyboard: at most a third of the
-/// letters wrong, and at most three.
+/// The candidate that was probably meant: the nearest to `word`, where one is near enough to be a slip of the keyboard, at
+/// most a third of the letters wrong and at most three; else the only one that has `word` as a part, as `unit_id` has `unit`.
 pub(super) fn nearest<'a>(
     word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Option<&'a str> {
+    let mut longer = candidates.clone().into_iter().filter(|candidate| {
+        let mut parts = candidate.split('_');
+        parts.clone().count() > 1 && parts.any(|part| part.eq_ignore_ascii_case(word))
+    });
+    let only = longer.next().filter(|_| longer.next().is_none());
+    slip(word, candidates).or(only)
+}
+
+fn slip<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words are no slip, and the distance costs the product of the lengths.
     if word.chars().count() > 64 {
         return None;
@@ -62,6 +71,10 @@ mod tests {
         assert_eq!(nearest("reatin", keys), Some("retain"));
         assert_eq!(nearest("nmae", keys), Some("name"));
         assert_eq!(nearest("publish", keys), None);
+        let longer = ["unit_id", "baud_rate", "max_gap", "max_age"];
+        assert_eq!(nearest("unit", longer), Some("unit_id"));
+        assert_eq!(nearest("Baud", longer), Some("baud_rate"));
+        assert_eq!(nearest("max", longer), None);
         assert_eq!(nearest("", keys), None);
     }
 

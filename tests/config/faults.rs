@@ -94,7 +94,7 @@ fieldgate.yaml:14:19: error[FG014]: a duration needs its unit
 #[test]
 fn a_file_fault_has_no_line() {
     let faults = config::load(Path::new("none/such.yaml")).unwrap_err();
-    let expected = "none/such.yaml: error[FG001]: there is no such file\n  help: name the file (`check FILE`, `run -c FILE`); /etc/fieldgate/fieldgate.yaml comes first, where it exists\n\n1 error";
+    let expected = "none/such.yaml: error[FG001]: there is no such file\n  help: correct the name; without one it is /etc/fieldgate/fieldgate.yaml, else config/fieldgate.yaml\n\n1 error";
     assert_eq!(faults.to_string(), expected);
 }
 

@@ -13,6 +13,7 @@ mod access;
 mod conf_d;
 mod examples;
 mod faults;
+mod golden;
 mod json;
 mod mutations;
 mod profiles;
