@@ -19,8 +19,9 @@ pub mod status;
 pub mod session;
 // what must outlive a power cut
 pub mod store;
-// who may do what
+// who may do what; what happened
 pub mod auth;
+pub mod events;
 // the local broker
 pub mod broker;
 // the rooms with I/O; each knows only the rooms above

@@ -2,6 +2,7 @@
 //! on. `config` knows whether they are there.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::adapter::ConnectionOptions;
@@ -116,6 +117,12 @@ impl Prepared {
             }),
             _ => Err(FileFaults(faults)),
         }
+    }
+
+    /// Where the gateway will keep things.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.gateway.data_dir
     }
 
     /// When our certificate of this connection ends.

@@ -12,11 +12,16 @@ use super::EXIT_CONFIG;
 use crate::app::logging::{self, Format, Log, Verbosity};
 use crate::app::{Boot, Gateway, Prepared, RegainWait, Reload};
 use crate::clock;
+use crate::events::{self, EventFile, Events};
+use crate::shutdown::Shutdown;
 
 /// The form of the log, where the command line names none.
 const LOG_FORMAT: &str = "FIELDGATE_LOG_FORMAT";
 
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// How long a stop may wait for the last events.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
     let Boot {
@@ -31,7 +36,9 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let log = start_log(log_format);
+    let folder = prepared.data_dir().join("events");
+    let (events, file) = Events::open(&folder, clock::now(), clock::reading());
+    let log = start_log(log_format, events.clone());
     if let Some(faults) = faults {
         tracing::error!(
             faults,
@@ -55,17 +62,23 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
     };
     let (told, sweeper) = (log.clone(), log);
     runtime.spawn(async move { sweep(&sweeper).await });
-    let status = runtime.block_on(serve(prepared, &mut reload));
+    let mut kept = Kept::new(events, file);
+    let status = runtime.block_on(async {
+        let status = serve(prepared, &mut reload, &mut kept).await;
+        kept.close().await;
+        status
+    });
     told.close();
     status
 }
 
 /// In the form that is asked for, or that who reads stderr wants.
-fn start_log(format: Option<Format>) -> Log {
+fn start_log(format: Option<Format>, events: Events) -> Log {
     let wanted = env::var(LOG_FORMAT).unwrap_or_default();
     let named = wanted.parse();
     let format = format.or_else(|| named.ok());
-    let log = logging::start(Verbosity::Info, format.unwrap_or_else(Format::of_stderr));
+    let format = format.unwrap_or_else(Format::of_stderr);
+    let log = logging::start(Verbosity::Info, format, Some(events));
     // A gateway that does not start for this would be the worse answer.
     if let Err(error) = named
         && !wanted.is_empty()
@@ -73,6 +86,39 @@ fn start_log(format: Option<Format>) -> Log {
         tracing::warn!(value = wanted, "${LOG_FORMAT} does not count: {error}");
     }
     log
+}
+
+/// The events, and what keeps them once this process is sure to be the only one in its data folder.
+struct Kept {
+    waiting: Option<(Events, EventFile)>,
+    stop: Shutdown,
+}
+
+impl Kept {
+    fn new(events: Events, file: EventFile) -> Self {
+        Self {
+            waiting: Some((events, file)),
+            stop: Shutdown::default(),
+        }
+    }
+
+    /// A gateway has started.
+    fn start(&mut self) {
+        if let Some((events, file)) = self.waiting.take() {
+            tokio::spawn(events::keep(events, file, self.stop.stop()));
+        }
+    }
+
+    /// All that happened is written; a disk that hangs is not waited for.
+    async fn close(&self) {
+        self.stop.request();
+        if tokio::time::timeout(LAST_WRITE, self.stop.finished())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the disk does not take the last events");
+        }
+    }
 }
 
 /// Now and then tells what the log had no room for, also where nothing else is said.
@@ -84,7 +130,7 @@ async fn sweep(log: &Log) {
     }
 }
 
-async fn serve(mut prepared: Prepared, reload: &mut Reload) -> ExitCode {
+async fn serve(mut prepared: Prepared, reload: &mut Reload, kept: &mut Kept) -> ExitCode {
     // Before anything is started, so that a signal never finds the default: death without a farewell.
     let listening =
         StopSignals::listen().and_then(|stop| Ok((stop, signal(SignalKind::hangup())?)));
@@ -104,6 +150,7 @@ async fn serve(mut prepared: Prepared, reload: &mut Reload) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
+        kept.start();
         if !gateway.lacks_stores() {
             wait = RegainWait::default();
         }

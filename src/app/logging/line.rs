@@ -5,7 +5,7 @@
 //! where people read.
 
 use std::fmt::{self, Debug, Write};
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
@@ -17,6 +17,9 @@ const FAULTS: &str = "faults";
 
 /// Fields that name a part of the configuration, never anything that a stranger chose.
 const SUBJECTS: [&str; 4] = ["device", "connection", "bridge", "listener"];
+
+/// Fields that say how long something took, beside those that are numbers anyway.
+const MEASURED: [&str; 2] = ["lasted", "retry_in"];
 
 /// Of a field, and of the message, so many bytes are shown.
 const FIELD_MAX: usize = 512;
@@ -55,6 +58,44 @@ impl Line {
         };
         event.record(&mut line);
         line
+    }
+
+    /// In one line, as people read it.
+    pub(super) fn summary(&self) -> String {
+        let mut text = String::new();
+        let told = self.words(&mut text).and_then(|()| {
+            self.faults().next().map_or(Ok(()), |fault| {
+                text.push_str(": ");
+                for_people(fault, &mut text)
+            })
+        });
+        debug_assert!(told.is_ok(), "a String takes all");
+        text
+    }
+
+    /// What of the configuration it is about: `bridge cloud`.
+    pub(super) fn subject(&self) -> Option<String> {
+        self.fields.iter().find_map(|(name, value)| match value {
+            Value::Text(text) | Value::Shown(text) if SUBJECTS.contains(name) => {
+                Some(format!("{name} {text}"))
+            }
+            _ => None,
+        })
+    }
+
+    /// Equal for lines that say the same, but for how much and how long.
+    pub(super) fn sameness(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.message.hash(&mut hasher);
+        for (name, value) in &self.fields {
+            match value {
+                Value::Integer(_) | Value::Float(_) => {}
+                _ if MEASURED.contains(name) => {}
+                Value::Bool(value) => (name, value).hash(&mut hasher),
+                Value::Text(text) | Value::Shown(text) => (name, text).hash(&mut hasher),
+            }
+        }
+        hasher.finish()
     }
 
     /// Says that `count` like this one had no room.

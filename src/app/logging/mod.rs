@@ -8,6 +8,7 @@ mod budget;
 mod escape;
 mod layer;
 mod line;
+mod tap;
 
 pub use layer::Log;
 
@@ -15,9 +16,12 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
+
+use crate::events::Events;
 
 /// How much is logged unless `RUST_LOG` says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +86,9 @@ fn names(journal_stream: &str, stream: impl rustix::fd::AsFd) -> bool {
     })
 }
 
-/// Starts logging for the whole process; a second call changes nothing.
-pub fn start(verbosity: Verbosity, format: Format) -> Log {
+/// Starts logging for the whole process; a second call changes nothing. What is said of fieldgate from INFO up also becomes
+/// `events`, where there are some: of the one gateway that this process runs.
+pub fn start(verbosity: Verbosity, format: Format, events: Option<Events>) -> Log {
     let default = match verbosity {
         Verbosity::Info => "info",
         Verbosity::Error => "error",
@@ -91,7 +96,10 @@ pub fn start(verbosity: Verbosity, format: Format) -> Log {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours = io::stderr().is_terminal();
     let log = Log::new(format, colours, Box::new(io::stderr()));
-    let started = tracing_subscriber::registry().with(log.clone().with_filter(filter));
+    let own = Targets::new().with_target("fieldgate", LevelFilter::INFO);
+    let started = tracing_subscriber::registry()
+        .with(log.clone().with_filter(filter))
+        .with(events.map(|events| tap::Tap(events).with_filter(own)));
     if started.try_init().is_err() {
         tracing::debug!("logging was started before");
     }

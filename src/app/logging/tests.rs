@@ -190,3 +190,60 @@ fn the_forms_have_names() {
         assert_eq!(name.parse(), format);
     }
 }
+
+#[test]
+fn events_are_told_what_the_log_says_and_the_same_again_is_one() {
+    let events = Events::new(crate::clock::now(), crate::clock::reading());
+    let subscriber = tracing_subscriber::registry().with(tap::Tap(events.clone()));
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let link = |bridge: &str, why: &str, lasted: u64| {
+        let lasted = Duration::from_millis(lasted);
+        tracing::warn!(bridge, ?lasted, "link lost: {why}");
+    };
+    (0..412).for_each(|time| link("cloud", "the upstream closed", time * 37));
+    link("cloud", "no answer", 5);
+    link("other", "no answer", 5);
+    for number in [1_u64, 22] {
+        tracing::error!(
+            faults = "file:3:5: error\n  | what",
+            number,
+            "reload: nothing\x1b[0m was changed"
+        );
+    }
+    let told: Vec<_> = events
+        .recent(9, 0)
+        .into_iter()
+        .map(|entry| (entry.count, entry.subject, entry.text))
+        .collect();
+    let cloud = Some("bridge cloud".to_owned());
+    assert_eq!(
+        told,
+        [
+            (
+                412,
+                cloud.clone(),
+                "link lost: the upstream closed bridge=\"cloud\" lasted=15.207s".to_owned()
+            ),
+            (
+                1,
+                cloud,
+                "link lost: no answer bridge=\"cloud\" lasted=5ms".to_owned()
+            ),
+            (
+                1,
+                Some("bridge other".to_owned()),
+                "link lost: no answer bridge=\"other\" lasted=5ms".to_owned()
+            ),
+            (
+                2,
+                None,
+                "reload: nothing\\u{1b}[0m was changed number=22: file:3:5: error".to_owned()
+            ),
+        ]
+    );
+    let last = &events.recent(1, 0)[0];
+    assert_eq!(
+        (&*last.kind, last.severity),
+        ("app/logging/tests", crate::events::Severity::Error)
+    );
+}

@@ -59,7 +59,11 @@ pub(super) fn demo(arguments: &Arguments) -> ExitCode {
         );
         return ExitCode::from(EXIT_USAGE);
     }
-    logging::start(logging::Verbosity::Error, logging::Format::of_stderr());
+    logging::start(
+        logging::Verbosity::Error,
+        logging::Format::of_stderr(),
+        None,
+    );
     let told = super::runtime()
         .map_err(story::DemoError::Threads)
         .and_then(|runtime| runtime.block_on(story::tell(arguments)));

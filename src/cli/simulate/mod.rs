@@ -77,7 +77,11 @@ pub(super) fn simulate(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    logging::start(logging::Verbosity::Error, logging::Format::of_stderr());
+    logging::start(
+        logging::Verbosity::Error,
+        logging::Format::of_stderr(),
+        None,
+    );
     let ran = super::runtime()
         .map_err(SimulateError::Threads)
         .and_then(|runtime| runtime.block_on(run(arguments, &loaded, copy)));
