@@ -28,6 +28,7 @@ pub mod broker;
 pub mod adapter;
 pub mod bridge;
 pub mod control;
+pub mod http;
 pub mod listener;
 pub mod simulator;
 // YAML to options; the only room with serde_yaml

@@ -98,6 +98,7 @@ const IO: &[&str] = &[
     "tokio_rustls",
     "rustls",
     "redb",
+    "hyper_util",
     "socket2",
     "fastrand",
     "tempfile",
@@ -122,6 +123,8 @@ const KEPT_IN: &[(&str, &[&str])] = &[
         &["adapter/serial_port", "adapter/rs485", "simulator"],
     ),
     ("socket2", &["net", "listener", "bridge", "adapter"]),
+    ("hyper", &["http"]),
+    ("hyper_util", &["http"]),
 ];
 
 /// Lines a file may have, test modules not counted.

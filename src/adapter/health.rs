@@ -45,6 +45,9 @@ pub struct DeviceStatus {
     pub error: Option<Reason>,
     /// Requests sent, with retries and probes.
     pub requests: u64,
+    /// As many of them were answered whole and without an exception; `$status` does not tell it.
+    #[serde(skip)]
+    pub answered: u64,
     /// Requests without a whole reply in time.
     pub timeouts: u64,
     /// Frames with a wrong checksum; 0 over TCP, which has its own.
@@ -96,6 +99,7 @@ impl Health {
                 last_ok: None,
                 error: None,
                 requests: 0,
+                answered: 0,
                 timeouts: 0,
                 crc_errors: 0,
                 late_replies: 0,
@@ -116,6 +120,7 @@ impl Health {
         let status = &mut self.status;
         status.requests += 1;
         match failure {
+            None => status.answered += 1,
             Some(Reason::Timeout) => status.timeouts += 1,
             Some(Reason::Exception(_)) => status.exceptions += 1,
             Some(Reason::WrongTransaction) => status.late_replies += 1,

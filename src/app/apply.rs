@@ -79,6 +79,9 @@ impl Gateway {
         });
         order.sort(&mut self.listeners, &order.listeners);
         order.sort(&mut self.connections, &order.connections);
+        if self.console.have_at(prepared.console).await {
+            done.push("console: started anew".to_owned());
+        }
         self.show();
         told("listener", &difference.listeners, &mut done);
         if closed > 0 {

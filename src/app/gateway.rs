@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::absent::{Absent, RegainWait};
 use super::bridges::Bridges;
+use super::console::Console;
 use super::control::{self, Desk, ReloadRequest};
 use super::observe::{self, Fixed, Observer, Parts, SeenConnection, SeenListener};
 use super::report::StoreHealth;
@@ -33,6 +34,7 @@ pub struct Gateway {
     pub(super) connections: Vec<Running<SeenConnection>>,
     pub(super) bridges: Bridges,
     pub(super) stores: Opened,
+    pub(super) console: Console,
     observer: Observer,
     absent: Absent,
     tls_time: TlsTime,
@@ -112,13 +114,15 @@ impl Gateway {
             broker: broker.clone(),
             tls_time: prepared.tls_time.clone(),
         };
+        let observer = Observer::new(fixed, health);
         let (reloads, requests) = mpsc::channel(RELOADS);
         let mut gateway = Self {
             listeners: Vec::new(),
             connections: Vec::new(),
             bridges: Bridges::new(&prepared.gateway.id, broker.clone()),
             stores: opened,
-            observer: Observer::new(fixed, health),
+            console: Console::new(observer.clone()),
+            observer,
             absent,
             tls_time: prepared.tls_time.clone(),
             reports: JoinSet::new(),
@@ -135,6 +139,7 @@ impl Gateway {
         }
         gateway.start_connections(&mut prepared, |_| true).await?;
         gateway.start_listeners(prepared.listeners, |_| true);
+        gateway.console.have_at(prepared.console).await;
         gateway.show();
         gateway.start_reports(&prepared.gateway).await?;
         tracing::info!(gateway = prepared.gateway.id, "running");
@@ -220,6 +225,7 @@ impl Gateway {
             listeners: listeners.collect(),
             connections: connections.map(|running| running.part.clone()).collect(),
             bridges: self.bridges.seen(),
+            console: self.console.status(),
         });
     }
 
@@ -279,6 +285,7 @@ impl Gateway {
     pub async fn stop(mut self) {
         self.stop_sources().await;
         self.stop_reports.request();
+        self.console.stop().await;
         while let Some(ended) = self.reports.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a status report failed");

@@ -8,6 +8,7 @@ mod absent;
 mod apply;
 mod boot;
 mod bridges;
+mod console;
 mod control;
 mod difference;
 mod export;

@@ -57,6 +57,7 @@ pub(super) struct Parts {
     pub(super) listeners: Vec<SeenListener>,
     pub(super) connections: Vec<SeenConnection>,
     pub(super) bridges: Vec<SeenBridge>,
+    pub(super) console: Option<watch::Receiver<ListenerStatus>>,
 }
 
 /// A listener.
@@ -129,6 +130,8 @@ impl Observer {
             .iter()
             .map(|seen| seen.status.borrow().clone());
         let uptime = clock::now().saturating_duration_since(fixed.started);
+        let logs = parts.bridges.iter().filter_map(|it| it.logs.as_ref());
+        let written = store.stores.written(logs);
         GatewayState {
             gateway: fixed.gateway.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -137,12 +140,16 @@ impl Observer {
             clock_is_set: at.is_plausible(),
             config: self.0.config.borrow().clone(),
             listeners: listeners.collect(),
+            console: parts.console.as_ref().map(|it| it.borrow().clone()),
             broker: self.broker(),
             store: StoreState {
                 data_dir: fixed.data_dir.display().to_string(),
                 error: store.error(),
                 free_bytes: Folder::free_space(&fixed.data_dir).ok(),
                 free_bytes_minimum: fixed.free_space_minimum,
+                commits: written.commits,
+                syncs: written.syncs,
+                bytes_written: written.bytes,
             },
             connections: parts
                 .connections
@@ -199,6 +206,7 @@ impl Observer {
         let stats = self.0.fixed.broker.stats();
         let rates = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner);
         BrokerState {
+            has_ended: self.0.fixed.broker.has_ended(),
             clients: stats.clients,
             clients_maximum: stats.clients_maximum,
             sessions: stats.sessions,
@@ -320,6 +328,7 @@ fn state_of(device: &NamedStatus, unit_id: Option<u8>) -> DeviceState {
         last_ok: status.last_ok,
         error: status.error.map(|reason| reason.to_string()),
         requests: status.requests,
+        answered: status.answered,
         timeouts: status.timeouts,
         crc_errors: status.crc_errors,
         late_replies: status.late_replies,

@@ -2,6 +2,7 @@
 //! on. `config` knows whether they are there.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub struct Prepared {
     pub(super) sessions: SessionStoreOptions,
     pub(super) free_space_minimum: u64,
     pub(super) bridges: Vec<(PreparedBridge, LogOptions)>,
+    /// Where the console is; `None`: there is none.
+    pub(super) console: Option<SocketAddr>,
 }
 
 /// What is wrong inside the files, all at once; the configuration's owner is to blame.
@@ -114,6 +117,7 @@ impl Prepared {
                 sessions: config.sessions,
                 free_space_minimum: config.store.free_space_minimum,
                 bridges,
+                console: config.console,
             }),
             _ => Err(FileFaults(faults)),
         }
@@ -123,6 +127,12 @@ impl Prepared {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         &self.gateway.data_dir
+    }
+
+    /// The same with its console there; `None`: without one.
+    #[must_use]
+    pub fn with_console(self, console: Option<SocketAddr>) -> Self {
+        Self { console, ..self }
     }
 
     /// When our certificate of this connection ends.

@@ -21,6 +21,22 @@ pub(super) struct Opened {
     sessions: Option<(SessionLog, State)>,
 }
 
+/// What the medium was given since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    pub(super) commits: u64,
+    pub(super) syncs: u64,
+    pub(super) bytes: u64,
+}
+
+impl Written {
+    fn add(&mut self, commits: u64, syncs: u64, bytes: u64) {
+        self.commits += commits;
+        self.syncs += syncs;
+        self.bytes += bytes;
+    }
+}
+
 /// All that a start finds.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -93,6 +109,21 @@ impl Opened {
     pub(super) fn error(&self) -> Option<String> {
         let (sessions, state) = self.sessions.as_ref()?;
         sessions.error().or_else(|| state.error())
+    }
+
+    /// What the medium was given for sessions, retained messages and these `logs` of bridges.
+    pub(super) fn written<'a>(&self, logs: impl Iterator<Item = &'a Lanes>) -> Written {
+        let mut written = Written::default();
+        for stats in logs.map(Lanes::stats) {
+            written.add(stats.commits, stats.syncs, stats.bytes_written);
+        }
+        if let Some((sessions, state)) = &self.sessions {
+            let stats = sessions.stats();
+            written.add(stats.commits, stats.syncs, stats.bytes_written);
+            let stats = state.stats();
+            written.add(stats.commits, stats.syncs, stats.bytes_written);
+        }
+        written
     }
 
     /// With one more bridge's.

@@ -37,7 +37,7 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
         }
     };
     let folder = prepared.data_dir().join("events");
-    let (events, file) = Events::open(&folder, clock::now(), clock::reading());
+    let (events, event_file) = Events::open(&folder, clock::now(), clock::reading());
     let log = start_log(log_format, events.clone());
     if let Some(faults) = faults {
         tracing::error!(
@@ -62,7 +62,7 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
     };
     let (told, sweeper) = (log.clone(), log);
     runtime.spawn(async move { sweep(&sweeper).await });
-    let mut kept = Kept::new(events, file);
+    let mut kept = Kept::new(events, event_file);
     let status = runtime.block_on(async {
         let status = serve(prepared, &mut reload, &mut kept).await;
         kept.close().await;

@@ -27,6 +27,9 @@ pub struct GatewayState {
     pub config: ConfigState,
     /// In the order of the configuration, like all lists here.
     pub listeners: Vec<ListenerStatus>,
+    /// Where this is served by HTTP; `None`: nowhere.
+    #[serde(default)]
+    pub console: Option<ListenerStatus>,
     /// The local broker.
     pub broker: BrokerState,
     /// What is kept.
@@ -57,6 +60,9 @@ pub struct ConfigState {
 /// The local broker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BrokerState {
+    /// It takes nobody in any more.
+    #[serde(default)]
+    pub has_ended: bool,
     /// MQTT clients that are connected.
     pub clients: u64,
     /// Most of them at a time.
@@ -102,6 +108,15 @@ pub struct StoreState {
     pub free_bytes: Option<u64>,
     /// So many stay free.
     pub free_bytes_minimum: u64,
+    /// Commits of messages, all logs together.
+    #[serde(default)]
+    pub commits: u64,
+    /// Syncs of the medium for them.
+    #[serde(default)]
+    pub syncs: u64,
+    /// Bytes given to the medium for them.
+    #[serde(default)]
+    pub bytes_written: u64,
 }
 
 /// A wire and its devices.
@@ -144,8 +159,11 @@ pub struct DeviceState {
     pub last_ok: Option<WallTime>,
     /// The word for why it is not online: `timeout`, `exception_02`, ...
     pub error: Option<String>,
-    /// Requests sent.
+    /// Requests sent, with retries and probes.
     pub requests: u64,
+    /// As many of them were answered whole and without an exception.
+    #[serde(default)]
+    pub answered: u64,
     /// Requests without a whole reply in time.
     pub timeouts: u64,
     /// Frames with a wrong checksum.

@@ -12,6 +12,7 @@ mod access;
 mod asking;
 mod backlog;
 mod client;
+mod console;
 mod events;
 mod log;
 mod media;

@@ -123,11 +123,8 @@ impl Stage {
             .map_err(DemoError::Relay)?;
         let file = write_config(folder.path(), &devices, relay.address(), &certificates, qos)?;
         let loaded = config::load(&file).map_err(DemoError::Config)?;
-        let mut gateway = Gateway::start(Prepared::new(
-            loaded.config,
-            crate::net::TlsTime::default(),
-        )?)
-        .await?;
+        let prepared = Prepared::new(loaded.config, crate::net::TlsTime::default())?;
+        let mut gateway = Gateway::start(prepared.with_console(None)).await?;
         drop(gateway.reload_requests()); // nobody reloads a demo
         let options = LinkOptions {
             client_id: "$demo/watcher".into(),
