@@ -47,9 +47,14 @@ fn program() -> Command {
     command
 }
 
+/// Without a console, unless `text` says where: tests run side by side, and its port is one.
 fn write(folder: &Path, text: &str) -> PathBuf {
     let file = folder.join("fieldgate.yaml");
-    std::fs::write(&file, text).unwrap();
+    let console = match text.contains("console:") {
+        true => "",
+        false => "\nconsole: { bind: off }\n",
+    };
+    std::fs::write(&file, format!("{text}{console}")).unwrap();
     file
 }
 

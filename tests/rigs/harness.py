@@ -232,6 +232,7 @@ class Gateway:
 gateway:
   id: g1
   data_dir: data
+console: {{ bind: "off" }}
 broker:
   listeners:
     - name: local
