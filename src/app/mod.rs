@@ -13,7 +13,7 @@ mod control;
 mod difference;
 mod export;
 mod gateway;
-mod last_good;
+pub mod last_good;
 pub mod logging;
 mod memory;
 mod observe;

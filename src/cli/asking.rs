@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, INSTALLED_SOCKET, default_config};
+use crate::app::last_good;
 use crate::config::{self, Config};
 use crate::control::{Answers, AskError, Request, ask};
 
@@ -42,7 +43,11 @@ impl Whom {
         if self.config.is_none() && installed.exists() {
             return Ok(installed.to_owned());
         }
-        Ok(self.load()?.gateway.control_socket)
+        match self.load() {
+            Ok(config) => Ok(config.gateway.control_socket),
+            // It may have been written since; what runs is asked where the broken text still says that it is.
+            Err(fault) => socket_of_broken(&self.file()).ok_or(fault),
+        }
     }
 
     /// The file of its configuration.
@@ -69,6 +74,14 @@ impl Whom {
         }
         item.ok_or_else(|| Fault::Ask(AskError::Broken(io::ErrorKind::UnexpectedEof.into())))
     }
+}
+
+/// The socket of a gateway whose configuration has faults by now, if it is there.
+fn socket_of_broken(file: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(file).unwrap_or_default();
+    let data_dir = last_good::data_dir_of(&String::from_utf8_lossy(&text), file);
+    let socket = data_dir.join(config::CONTROL_SOCKET);
+    socket.exists().then_some(socket)
 }
 
 impl Fault {

@@ -78,6 +78,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// The JSON Schema (draft-07) of the file, for editors.
 pub const SCHEMA: &str = include_str!("../../config/fieldgate.schema.json");
 
+/// The file of the control socket, in its folder.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
 /// The largest configuration file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
 

@@ -50,7 +50,7 @@ use super::raw::{self, Time};
 use super::section::Section;
 use super::suggest;
 use super::units::{show_duration, show_size};
-use super::{Config, Gateway};
+use super::{CONTROL_SOCKET, Config, Gateway};
 use crate::broker::BrokerOptions;
 use crate::mqtt::QoS;
 use crate::topic::TopicName;
@@ -122,7 +122,7 @@ fn gateway(context: &mut Context<'_>, root: &Section<raw::Root>) -> Gateway {
     let runtime = folder_of_systemd(context, "RUNTIME_DIRECTORY");
     Gateway {
         id,
-        control_socket: runtime.as_ref().unwrap_or(&data_dir).join("control.sock"),
+        control_socket: runtime.as_ref().unwrap_or(&data_dir).join(CONTROL_SOCKET),
         data_dir,
         tells_status: section.raw.id.is_some(),
     }
