@@ -187,10 +187,10 @@ fn fg012_what_must_be_given_is_missed_at_its_section() {
         [
             "2:5 FG012 connections[0]: `name` is missing (add `name: line1`)",
             "2:5 FG012 connections[0].modbus_tcp: `host` is missing (add `host: 192.168.10.21`)",
-            "3:5 FG012 connections[1]: what kind of connection this is, is missing (add `modbus_tcp: { host: 192.168.10.21 }`)",
+            "3:5 FG012 connections[1]: what kind of connection this is, is missing (add `modbus_tcp: { host: 192.168.10.21 }`, or one of `modbus_rtu:`, `modbus_rtu_over_tcp:` and `serial:`)",
             "5:5 FG012 bridges[0]: `forward` is missing (add `forward: [{ filter: \"{gateway}/#\" }]`)",
             "5:5 FG012 bridges[0]: `name` is missing (add `name: cloud`)",
-            "5:5 FG012 bridges[0]: `url` is missing (add `url: mqtts://broker.example.com:8883`)",
+            "5:5 FG012 bridges[0]: `url` is missing (add `url: mqtts://broker.example.com:8883`, or several as `urls:`)",
         ]
     );
     one(

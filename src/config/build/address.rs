@@ -25,12 +25,9 @@ pub(super) fn addresses(context: &mut Context<'_>, section: &Section<raw::Bridge
         );
     }
     if !section.has("url") && !section.has("urls") {
-        section.required(
-            context,
-            "url",
-            None::<()>,
-            "mqtts://broker.example.com:8883",
-        );
+        let remedy = "add `url: mqtts://broker.example.com:8883`, or several as `urls:`";
+        let (message, place) = ("`url` is missing", &section.place);
+        context.error_at_key(Code::MissingKey, place, message, remedy);
     }
     let mut urls: Vec<(String, Place)> = raw
         .url

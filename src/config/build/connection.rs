@@ -97,7 +97,7 @@ fn wired(
 ) -> (&'static str, Option<Wired>) {
     let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| section.has(kind)).collect();
     if kinds.is_empty() {
-        let remedy = "add `modbus_tcp: { host: 192.168.10.21 }`";
+        let remedy = "add `modbus_tcp: { host: 192.168.10.21 }`, or one of `modbus_rtu:`, `modbus_rtu_over_tcp:` and `serial:`";
         context.error_at_key(
             Code::MissingKey,
             &section.place,

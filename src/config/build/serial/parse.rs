@@ -12,6 +12,7 @@ use crate::config::excerpt::quoted;
 use crate::config::place::Place;
 use crate::config::raw;
 use crate::config::section::Section;
+use crate::config::wording;
 use crate::value::{ByteOrder, Value};
 
 /// The keys that say what form frames have, each with the key that says where a field of it is.
@@ -297,12 +298,13 @@ fn uncertain_when(
             dangling(context, "field", name, &place, known);
             continue;
         };
+        let said = wording::found(value);
         let Some(value) = scalar(context, value, &place) else {
             continue;
         };
         let value = as_read(field, value);
         if !field.map.is_empty() && !field.map.iter().any(|(_, meant)| *meant == value) {
-            let message = format!("the `map` of `{}` never gives this value", quoted(name));
+            let message = format!("the `map` of `{}` never gives {said}", quoted(name));
             let remedy = "write a value that stands in the `map`";
             context.error(Code::BadFrame, &place, message, remedy);
         }
