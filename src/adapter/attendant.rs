@@ -12,7 +12,9 @@ use super::reason::Reason;
 use super::serial::{Audience, Command, Instrument, InstrumentConnection};
 use super::serial_port::SerialPort;
 use super::start::AdapterStatus;
+use crate::clock;
 use crate::mqtt::Message;
+use crate::shutdown::Pulse;
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -24,6 +26,7 @@ pub(super) struct Attendant {
     instrument: Instrument<Told>,
     outbox: Outbox,
     status: watch::Sender<AdapterStatus>,
+    pulse: Pulse,
 }
 
 /// What the instrument says goes into the outbox, and how it stands into the status.
@@ -54,6 +57,7 @@ impl Attendant {
         options: Arc<InstrumentConnection>,
         outbox: Outbox,
         status: watch::Sender<AdapterStatus>,
+        pulse: Pulse,
     ) -> (Self, mpsc::Sender<Command>) {
         let told = Told {
             outbox: outbox.clone(),
@@ -61,11 +65,13 @@ impl Attendant {
         };
         let seed = fastrand::u64(..);
         let (instrument, commands) = Instrument::new(options.instrument.clone(), seed, told);
+        let instrument = instrument.with_pulse(pulse.clone());
         let attendant = Self {
             options,
             instrument,
             outbox,
             status,
+            pulse,
         };
         (attendant, commands)
     }
@@ -75,6 +81,7 @@ impl Attendant {
         let connection = &self.options.name;
         let mut pause = BACKOFF_MIN;
         loop {
+            self.pulse.beat(clock::now());
             match SerialPort::open(&self.options.port) {
                 Ok(port) => {
                     self.status.send_modify(|status| {

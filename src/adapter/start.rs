@@ -18,8 +18,9 @@ use super::plan::PlanError;
 use super::poller::Poller;
 use super::serial::InstrumentConnection;
 use crate::broker::LinkClosed;
+use crate::clock;
 use crate::net::TlsTime;
-use crate::shutdown::Stop;
+use crate::shutdown::{Pulse, Stop};
 
 /// What may wait for the broker, per connection.
 const OUTBOX: OutboxLimits = OutboxLimits {
@@ -28,6 +29,8 @@ const OUTBOX: OutboxLimits = OutboxLimits {
 };
 /// How long the last readings may take to reach the broker when the adapter is stopped.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// What the actor of a wire may take for a step, beside what it waits for a device: to connect, to become quiet.
+const STEP_MAX: Duration = Duration::from_secs(60);
 /// Pause before the actor is started again after a panic.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,6 +38,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Adapter {
     status: watch::Receiver<AdapterStatus>,
+    pulse: Pulse,
 }
 
 /// How a connection and its devices stand.
@@ -106,7 +110,12 @@ impl Adapter {
         let status = AdapterStatus::new(&options.name, devices.collect());
         let book = Arc::new(Book::of_devices(&options));
         let source = Arc::new(Mutex::new(commands));
-        let actor = move |outbox: Outbox, status| {
+        let longest = options
+            .devices
+            .iter()
+            .map(|device| (device.response_timeout + device.request_delay) * (device.retries + 1));
+        let limit = STEP_MAX + longest.max().unwrap_or_default();
+        let actor = move |outbox: Outbox, status, pulse| {
             let (sender, orders) = mpsc::channel(WAITING_MAX);
             let desk = Desk {
                 book: Arc::clone(&book),
@@ -115,12 +124,19 @@ impl Adapter {
                 source: Arc::clone(&source),
             };
             let (options, plans) = (Arc::clone(&options), Arc::clone(&plans));
-            let poller = Poller::new(options, plans, opener.clone(), orders, outbox, status);
+            let poller = Poller::new(
+                options,
+                plans,
+                opener.clone(),
+                orders,
+                outbox,
+                (status, pulse),
+            );
             async move {
                 tokio::join!(poller.run(), desk.run());
             }
         };
-        Ok(Self::supervised(status, actor, sink, stop))
+        Ok(Self::supervised(status, limit, actor, sink, stop))
     }
 
     /// Starts an instrument, in the same way.
@@ -146,9 +162,9 @@ impl Adapter {
         let book = Book::of_instrument(&instrument.name, &instrument.set_topic, ages);
         let book = Arc::new(book);
         let source = Arc::new(Mutex::new(commands));
-        let actor = move |outbox: Outbox, status| {
+        let actor = move |outbox: Outbox, status, pulse| {
             let options = Arc::clone(&options);
-            let (attendant, sender) = Attendant::new(options, outbox.clone(), status);
+            let (attendant, sender) = Attendant::new(options, outbox.clone(), status, pulse);
             let desk = Desk {
                 book: Arc::clone(&book),
                 worker: Worker::Instrument(sender),
@@ -159,17 +175,24 @@ impl Adapter {
                 tokio::join!(attendant.run(), desk.run());
             }
         };
-        Self::supervised(status, actor, sink, stop)
+        Self::supervised(status, STEP_MAX * 2, actor, sink, stop)
     }
 
-    fn supervised<F, A>(status: AdapterStatus, actor: F, sink: impl Sink, stop: Stop) -> Self
+    fn supervised<F, A>(
+        status: AdapterStatus,
+        limit: Duration,
+        actor: F,
+        sink: impl Sink,
+        stop: Stop,
+    ) -> Self
     where
-        F: Fn(Outbox, watch::Sender<AdapterStatus>) -> A + Send + Sync + 'static,
+        F: Fn(Outbox, watch::Sender<AdapterStatus>, Pulse) -> A + Send + Sync + 'static,
         A: Future<Output = ()> + Send + 'static,
     {
         let name = status.name.clone();
         let outbox = Outbox::new(&name, OUTBOX);
         let (sender, status) = watch::channel(status);
+        let pulse = Pulse::new(format!("connection {name}"), limit, clock::now());
         let drain = tokio::spawn({
             let outbox = outbox.clone();
             async move { outbox.drain(sink).await }
@@ -179,9 +202,16 @@ impl Adapter {
             actor,
             outbox,
             status: sender,
+            pulse: pulse.clone(),
         };
         tokio::spawn(supervisor.run(drain, stop));
-        Self { status }
+        Self { status, pulse }
+    }
+
+    /// Of the actor of the wire.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// The newest status, and the next.
@@ -220,11 +250,12 @@ struct Supervisor<F> {
     actor: F,
     outbox: Outbox,
     status: watch::Sender<AdapterStatus>,
+    pulse: Pulse,
 }
 
 impl<F, A> Supervisor<F>
 where
-    F: Fn(Outbox, watch::Sender<AdapterStatus>) -> A,
+    F: Fn(Outbox, watch::Sender<AdapterStatus>, Pulse) -> A,
     A: Future<Output = ()> + Send + 'static,
 {
     async fn run(self, drain: JoinHandle<Result<(), LinkClosed>>, mut stop: Stop) {
@@ -239,6 +270,7 @@ where
             let ended = (&mut task.0).await;
             tracing::trace!(?ended, connection = %self.name, "no longer polling");
         }
+        self.pulse.end();
         self.outbox.close();
         let mut drain = Aborting(drain);
         match tokio::time::timeout(DRAIN_LIMIT, &mut drain.0).await {
@@ -259,7 +291,7 @@ where
 
     async fn poll_for_ever(&self, running: &mut Option<Aborting<()>>) {
         loop {
-            let actor = (self.actor)(self.outbox.clone(), self.status.clone());
+            let actor = (self.actor)(self.outbox.clone(), self.status.clone(), self.pulse.clone());
             let task = running.insert(Aborting(tokio::spawn(actor)));
             if let Err(error) = (&mut task.0).await {
                 tracing::error!(connection = %self.name, %error, "the adapter failed and is started again");

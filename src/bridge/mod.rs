@@ -41,7 +41,7 @@ use tokio::task::JoinHandle;
 
 use crate::broker::Latest;
 use crate::net::{Expiry, TlsTime};
-use crate::shutdown::Stop;
+use crate::shutdown::{Pulse, Stop};
 use crate::status::BridgeStatus;
 use certificates::Certificates;
 use dead_letters::DeadLetters;
@@ -66,6 +66,8 @@ pub struct BridgeHandle {
     pub task: JoinHandle<()>,
     /// What the upstream refused for good.
     pub dead_letters: DeadLetterLog,
+    /// Of its task.
+    pub pulse: Pulse,
     asked: Arc<Notify>,
 }
 
@@ -147,7 +149,8 @@ impl PreparedBridge {
     ) -> BridgeHandle {
         let letters = DeadLetters::new(self.options.dead_letter.clone());
         let dead_letters = letters.log();
-        let (report, status) = Report::new(logs.clone(), dead_letters.clone());
+        let (report, status) = Report::new(&self.options.name, logs.clone(), dead_letters.clone());
+        let pulse = report.pulse().clone();
         let asked = Arc::new(Notify::new());
         let certificates = Certificates::new(
             Arc::clone(&self.options),
@@ -168,6 +171,7 @@ impl PreparedBridge {
             status,
             task: tokio::spawn(supervise::run(begin(task))),
             dead_letters,
+            pulse,
             asked,
         }
     }

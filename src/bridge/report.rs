@@ -1,5 +1,7 @@
 //! The status snapshot of a bridge: figures from the core and the log, published when they differ from the last ones.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 use super::certificates::Certificates;
@@ -8,6 +10,7 @@ use super::dead_letters::DeadLetterLog;
 use super::lanes::Lanes;
 use super::rates::{Counts, Rates};
 use crate::clock;
+use crate::shutdown::Pulse;
 use crate::status::{BridgeStatus, LinkState};
 use crate::store::Log;
 
@@ -20,10 +23,16 @@ pub(super) struct Report {
     /// Without its figures.
     state: BridgeStatus,
     rates: Rates,
+    /// Beats with each report: at least once a second while the bridge has its turn, whatever it waits for.
+    pulse: Pulse,
 }
+
+/// What a bridge waits for it never waits for in one piece, but for what it says last on a connection.
+const STEP_MAX: Duration = Duration::from_secs(60);
 
 impl Report {
     pub(super) fn new(
+        name: &str,
         logs: Lanes,
         dead_letters: DeadLetterLog,
     ) -> (Self, watch::Receiver<BridgeStatus>) {
@@ -38,6 +47,7 @@ impl Report {
             sender,
             state,
             rates: Rates::default(),
+            pulse: Pulse::new(format!("bridge {name}"), STEP_MAX, clock::now()),
         };
         (report, receiver)
     }
@@ -73,8 +83,14 @@ impl Report {
         self.link(core, LinkState::Down, Some(why));
     }
 
+    /// That of the bridge.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     /// Publishes the figures, if one has changed.
     pub(super) fn figures(&mut self, core: &Core) {
+        self.pulse.beat(clock::now());
         let refused = core.refused_subscriptions();
         let refused = refused.map(|(filter, reason)| format!("{filter}: {reason:?}"));
         let refused = refused.collect();

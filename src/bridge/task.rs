@@ -134,6 +134,7 @@ impl Task {
         self.letters.close().await;
         let why = Cause::Stopped.to_string();
         self.report.link(&self.core, LinkState::Down, Some(why));
+        self.report.pulse().end();
         tracing::info!(bridge = self.options.name, "stopped");
     }
 
@@ -161,6 +162,7 @@ impl Task {
     /// Waits before the next start, longer after each failure; false: the bridge is to stop.
     pub(super) async fn pause(&mut self, wait: &mut Duration) -> bool {
         *wait = next_wait(self.options.backoff, *wait, fastrand::u64(..));
+        self.report.pulse().rest_until(clock::now() + *wait);
         tokio::select! {
             () = self.stop.requested() => false,
             () = sleep(*wait) => true,

@@ -15,13 +15,18 @@ use super::handshake::Door;
 use super::served::Served;
 use super::{Bind, BindError, ListenError, ListenerOptions};
 use crate::broker::{BrokerHandle, LinkClosed};
+use crate::clock;
 use crate::net::{self, Expiry, ServerSetup, TlsTime};
-use crate::shutdown::Stop;
+use crate::shutdown::{Pulse, Stop};
 use crate::status::ListenerStatus;
 
 /// Between two attempts to open the address.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
+
+/// How often its task shows that it is alive, and how late that may be.
+const BEAT: Duration = Duration::from_secs(10);
+const STEP_MAX: Duration = Duration::from_secs(30);
 
 /// A listener whose files are read and sound; it does not listen yet.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub struct PreparedListener {
 pub struct Listener {
     /// How it stands.
     pub status: watch::Receiver<ListenerStatus>,
+    /// Of its task.
+    pub pulse: Pulse,
     options: ListenerOptions,
     tls: Option<Served>,
 }
@@ -88,10 +95,12 @@ impl PreparedListener {
         };
         let status = opening.report.subscribe();
         let first = opening.attempt();
-        tokio::spawn(serve(stop, opening, first, Arc::new(door)));
+        let pulse = Pulse::new(format!("listener {}", door.name), STEP_MAX, clock::now());
+        tokio::spawn(serve(stop, opening, first, Arc::new(door), pulse.clone()));
         let (options, tls) = kept;
         Listener {
             status,
+            pulse,
             options,
             tls,
         }
@@ -121,7 +130,13 @@ impl Listener {
 }
 
 /// Ends with the request to stop or with the broker; handshakes that are not done then are dropped.
-async fn serve(mut stop: Stop, mut opening: Opening, first: Option<Bound>, door: Arc<Door>) {
+async fn serve(
+    mut stop: Stop,
+    mut opening: Opening,
+    first: Option<Bound>,
+    door: Arc<Door>,
+    pulse: Pulse,
+) {
     let name = Arc::clone(&door.name);
     let accepting = async {
         let bound = match first {
@@ -133,8 +148,18 @@ async fn serve(mut stop: Stop, mut opening: Opening, first: Option<Bound>, door:
     tokio::select! {
         () = stop.requested() => {}
         LinkClosed = accepting => {}
+        () = beat(&pulse) => {}
     }
+    pulse.end();
     tracing::info!(listener = %name, "no longer listening");
+}
+
+/// In the same task as what accepts: where that hangs, this does.
+async fn beat(pulse: &Pulse) {
+    let mut tick = tokio::time::interval(BEAT);
+    loop {
+        pulse.rest_until(tick.tick().await.into_std() + BEAT);
+    }
 }
 
 /// The attempts to open one address.

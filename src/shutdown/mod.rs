@@ -1,7 +1,12 @@
-//! How a running part is told to stop, and how the one who told it knows that it did.
+//! How a running part is told to stop, how the one who told it knows that it did, and how a part shows that it is alive
+//! ([`Pulse`]).
 //!
 //! [`Shutdown`] belongs to whoever started the parts; each part holds a [`Stop`]. A part is finished when its `Stop`
 //! is dropped, so a part keeps it until its last write is done.
+
+mod pulse;
+
+pub use pulse::Pulse;
 
 use tokio::sync::watch;
 

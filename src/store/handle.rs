@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -15,13 +15,19 @@ use super::sessions::Survey;
 use super::shared::Shared;
 use super::writer::{Files, Place, Writer};
 use super::{LogStats, Progress};
+use crate::clock;
+use crate::shutdown::Pulse;
 
 /// An open log. When it is dropped without [`Self::close`], what was not covered is lost, as in a crash.
 #[derive(Debug)]
 pub(super) struct Handle<K: Keeper> {
     shared: Arc<Shared<K>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    pulse: Pulse,
 }
+
+/// A card may take seconds for a sync, and a step of a log's thread may have several, or salvage a file.
+pub(super) const STEP_MAX: Duration = Duration::from_secs(120);
 
 /// Opens the files, and the core with what they say; the thread is not started.
 pub(super) fn prepare<K: Keeper>(
@@ -58,9 +64,11 @@ impl<K: Keeper> Handle<K> {
         writer: Writer<K>,
     ) -> Result<Self, StoreError> {
         let name = dir.file_name().unwrap_or_default();
+        let pulse = Pulse::new(format!("store {}", dir.display()), STEP_MAX, clock::now());
+        let beating = pulse.clone();
         let thread = thread::Builder::new()
             .name(format!("store-{}", name.to_string_lossy()))
-            .spawn(move || writer.run())
+            .spawn(move || writer.run(&beating))
             .map_err(|source| StoreError::Io {
                 path: dir.to_owned(),
                 source,
@@ -68,6 +76,7 @@ impl<K: Keeper> Handle<K> {
         Ok(Self {
             shared,
             thread: Mutex::new(Some(thread)),
+            pulse,
         })
     }
 
@@ -108,6 +117,10 @@ impl<K: Keeper> Handle<K> {
         stats.bytes_written = self.shared.meter.bytes();
         stats.syncs = self.shared.meter.syncs();
         stats
+    }
+
+    pub(super) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     pub(super) fn error(&self) -> Option<String> {

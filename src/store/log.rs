@@ -16,6 +16,7 @@ use super::{
     Seq, WhenFull,
 };
 use crate::clock::{self, WallTime};
+use crate::shutdown::Pulse;
 
 /// Messages that a purge looks at between two turns of others.
 const PURGED_MESSAGES: usize = 1024;
@@ -284,6 +285,12 @@ impl Log {
     #[must_use]
     pub fn stats(&self) -> LogStats {
         self.handle.stats(Core::stats)
+    }
+
+    /// Of its thread.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.handle.pulse()
     }
 
     /// Why the files are out of use at the moment, if they are: nothing is covered until they are back.

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::clock::{self, Timeline};
 use crate::mqtt::Message;
+use crate::shutdown::Pulse;
 
 /// The messages that persistent sessions want, each once. The broker's core appends and says what became of them; each
 /// session reads its own. Cheap to clone. When the last clone is dropped without [`Self::close`], what was not covered is
@@ -204,6 +205,12 @@ impl SessionLog {
     #[must_use]
     pub fn stats(&self) -> LogStats {
         self.handle.stats(SessionCore::stats)
+    }
+
+    /// Of its thread.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.handle.pulse()
     }
 
     /// Why the files are out of use at the moment, if they are: nothing is covered until they are back.

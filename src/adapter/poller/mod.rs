@@ -27,6 +27,7 @@ use super::schedule::{Job, Schedule, Step};
 use super::splits_file::SplitsFile;
 use super::start::AdapterStatus;
 use crate::clock;
+use crate::shutdown::Pulse;
 
 /// How long the actor sleeps where nothing is scheduled.
 const NOTHING_TO_DO: Duration = Duration::from_secs(3600);
@@ -51,6 +52,7 @@ pub(super) struct Poller {
     orders: mpsc::Receiver<WriteOrder>,
     outbox: Outbox,
     status: watch::Sender<AdapterStatus>,
+    pulse: Pulse,
 }
 
 impl Poller {
@@ -60,7 +62,7 @@ impl Poller {
         opener: Opener,
         orders: mpsc::Receiver<WriteOrder>,
         outbox: Outbox,
-        status: watch::Sender<AdapterStatus>,
+        (status, pulse): (watch::Sender<AdapterStatus>, Pulse),
     ) -> Self {
         let now = clock::now();
         let devices = &options.devices;
@@ -87,6 +89,7 @@ impl Poller {
             orders,
             outbox,
             status,
+            pulse,
         }
     }
 
@@ -95,6 +98,7 @@ impl Poller {
         self.recall().await;
         loop {
             for _ in 0..WRITES_IN_A_ROW {
+                self.pulse.beat(clock::now());
                 match self.orders.try_recv() {
                     Ok(order) => self.write(order).await,
                     Err(_) => break,
@@ -123,9 +127,13 @@ impl Poller {
             .chain(self.wire.reconnect_at())
             .chain(self.said.iter().flatten().filter_map(Said::held_until))
             .fold(until, Instant::min);
+        self.pulse.rest_until(wake);
         tokio::select! {
             () = tokio::time::sleep_until(wake.into()) => {}
-            Some(order) = self.orders.recv() => self.write(order).await,
+            Some(order) = self.orders.recv() => {
+                self.pulse.beat(clock::now());
+                self.write(order).await;
+            }
         }
         if self
             .wire

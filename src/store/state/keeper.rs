@@ -15,6 +15,7 @@ use super::opening;
 use super::pending::Batch;
 use super::shared::Shared;
 use crate::clock::{self, ClockReading, WallTime};
+use crate::shutdown::Pulse;
 
 /// Back-off after an error.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -69,9 +70,10 @@ impl Keeper {
     }
 
     /// The thread.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, pulse: &Pulse) {
         loop {
             let now = clock::now();
+            pulse.beat(now);
             let step = panic::catch_unwind(AssertUnwindSafe(|| self.step(now, clock::wall())));
             let step = step.unwrap_or_else(|_| {
                 let reason = "the state's thread panicked; please report this".to_owned();
@@ -79,10 +81,14 @@ impl Keeper {
             });
             match step {
                 Step::Again => {}
-                Step::Sleep(until) => self.shared.sleep(until),
+                Step::Sleep(until) => {
+                    pulse.rest_until(until);
+                    self.shared.sleep(until);
+                }
                 Step::End => break,
             }
         }
+        pulse.end();
     }
 
     /// Does one thing.

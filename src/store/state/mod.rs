@@ -35,10 +35,12 @@ pub use self::restored::{Restored, RestoredRetained, RestoredSession};
 use self::row::Head;
 use self::shared::Shared;
 use super::directory::{Directory, Folder, Meter};
+use super::handle::STEP_MAX;
 use super::shared::Phase;
 use super::writer::Place;
 use super::{Progress, Seq, SessionNumber, StateChange, StoreError};
 use crate::clock::{self, ClockReading, Timeline, resume};
+use crate::shutdown::Pulse;
 
 /// How the state is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +89,7 @@ pub struct State {
 struct Handle {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    pulse: Pulse,
 }
 
 impl StateOptions {
@@ -135,13 +138,16 @@ impl State {
         )?;
         let (shared, keeper, restored) = prepared;
         let timeline = shared.timeline;
+        let pulse = Pulse::new("store state", STEP_MAX, clock::now());
+        let beating = pulse.clone();
         let thread = thread::Builder::new()
             .name("store-state".to_owned())
-            .spawn(move || keeper.run())
+            .spawn(move || keeper.run(&beating))
             .map_err(|source| StoreError::Io { path, source })?;
         let handle = Handle {
             shared,
             thread: Mutex::new(Some(thread)),
+            pulse,
         };
         let state = Self {
             handle: Arc::new(handle),
@@ -204,6 +210,12 @@ impl State {
             syncs: shared.meter.syncs(),
             bytes_written: shared.meter.bytes(),
         }
+    }
+
+    /// Of its thread.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.handle.pulse.clone()
     }
 
     /// Why the file is out of use at the moment, if it is: nothing is covered until it is back.

@@ -31,6 +31,7 @@ use super::keeper::{Chore, Commit, Keeper, Loaded};
 use super::reading::Found;
 use super::shared::{Phase, Shared};
 use crate::clock::{self, WallTime};
+use crate::shutdown::Pulse;
 
 /// Back-off after an error.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -111,13 +112,17 @@ impl<K: Keeper> Writer<K> {
     }
 
     /// The thread.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, pulse: &Pulse) {
         loop {
             let now = clock::now();
+            pulse.beat(now);
             let step = panic::catch_unwind(AssertUnwindSafe(|| self.step(now, clock::wall())));
             match step {
                 Ok(Step::Again) => {}
-                Ok(Step::Sleep(until)) => self.shared.sleep(until),
+                Ok(Step::Sleep(until)) => {
+                    pulse.rest_until(until);
+                    self.shared.sleep(until);
+                }
                 Ok(Step::End) => break,
                 Err(_) => self.fail(
                     now,
@@ -127,6 +132,7 @@ impl<K: Keeper> Writer<K> {
                 ),
             }
         }
+        pulse.end();
     }
 
     /// Does one thing.

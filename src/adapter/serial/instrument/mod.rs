@@ -24,6 +24,7 @@ use crate::adapter::reason::Reason;
 use crate::adapter::schedule::{Job, Schedule, Step};
 use crate::clock::{self, WallTime};
 use crate::mqtt::Message;
+use crate::shutdown::Pulse;
 
 /// Commands that wait for the line.
 const COMMANDS_MAX: usize = 16;
@@ -66,6 +67,7 @@ pub struct Instrument<A> {
     unanswered: bool,
     commands: mpsc::Receiver<Command>,
     audience: A,
+    pulse: Option<Pulse>,
 }
 
 impl<A: Audience> Instrument<A> {
@@ -91,8 +93,16 @@ impl<A: Audience> Instrument<A> {
             options,
             commands,
             audience,
+            pulse: None,
         };
         (instrument, sender)
+    }
+
+    /// It beats there while it works on a port.
+    #[must_use]
+    pub fn with_pulse(mut self, pulse: Pulse) -> Self {
+        self.pulse = Some(pulse);
+        self
     }
 
     /// How it stands.
@@ -110,6 +120,9 @@ impl<A: Audience> Instrument<A> {
         self.listen_until_stale(now);
         let mut refused = 0;
         let error = loop {
+            if let Some(pulse) = &self.pulse {
+                pulse.beat(clock::now());
+            }
             let step = self.step(&mut line).await;
             let all = line.stats().refused;
             self.health
@@ -162,6 +175,9 @@ impl<A: Audience> Instrument<A> {
             .health
             .change_at(now)
             .map_or(until, |change| change.min(until));
+        if let Some(pulse) = &self.pulse {
+            pulse.rest_until(until);
+        }
         tokio::select! {
             biased;
             Some(command) = self.commands.recv() => self.command(line, command).await,
