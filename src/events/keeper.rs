@@ -61,8 +61,10 @@ pub async fn keep(events: Events, mut file: EventFile, mut stop: Stop) -> u64 {
 /// Waits until something is to be written; false: `stop` was requested.
 async fn wait(newest: &mut watch::Receiver<u64>, kept: u64, pace: &Pace, stop: &mut Stop) -> bool {
     let due = async {
-        // The sender is in the events, which live as long as we do.
-        let _: Result<_, _> = newest.wait_for(|newest| *newest > kept).await;
+        if newest.wait_for(|newest| *newest > kept).await.is_err() {
+            // The sender is in the events, which live as long as we do.
+            std::future::pending::<()>().await;
+        }
         sleep_until(pace.due(clock::now()).into()).await;
     };
     tokio::select! {

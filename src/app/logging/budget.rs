@@ -147,10 +147,10 @@ mod tests {
     #[test]
     fn more_kinds_than_are_counted_share_the_budget_of_their_place() {
         let (mut budget, start) = (Budget::default(), start());
-        let told = (0..KINDS_MAX as u64 * 2)
+        let told = (0..10_000)
             .filter(|&subject| budget.spend(start, kind(1, Some(subject)), ()).is_some())
             .count();
-        assert_eq!(told, KINDS_MAX + LINES as usize);
+        assert_eq!(told, KINDS_MAX + 20);
         assert!(budget.minutes.len() <= KINDS_MAX + 1);
     }
 }

@@ -272,8 +272,8 @@ pub(super) fn subject(event: &Event<'_>) -> Option<u64> {
         fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
             if SUBJECTS.contains(&field.name()) {
                 let hasher = self.0.get_or_insert_with(DefaultHasher::new);
-                // A hasher takes all that is written.
-                let _: fmt::Result = write!(Hashed(hasher), "{}={value:?}", field.name());
+                let failed = write!(Hashed(hasher), "{}={value:?}", field.name()).is_err();
+                hasher.write_u8(failed.into());
             }
         }
     }
