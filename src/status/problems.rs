@@ -217,9 +217,11 @@ fn on_bridge(bridge: &BridgeState, at: WallTime, found: &mut Vec<Problem>) {
         found.push(error(part.clone(), what, remedy));
     } else if status.link != LinkState::Up {
         let for_long = lasted(status.since, at);
-        let why = status.error.as_deref().unwrap_or("connecting");
+        // Which of its addresses, the error says.
+        let why = status.error.clone();
+        let why = why.unwrap_or_else(|| format!("{to}: connecting"));
         let what = format!(
-            "no link to {to}{for_long}: {why}; {} messages wait",
+            "no link{for_long}: {why}; {} messages wait",
             status.backlog_messages
         );
         let remedy =
@@ -376,7 +378,7 @@ mod tests {
             ])],
             bridges: vec![bridge(BridgeStatus {
                 since: PROGRAM_MADE,
-                error: Some("tcp: no route to host".to_owned()),
+                error: Some("broker.example.com:8883: TCP: no route to host".to_owned()),
                 backlog_messages: 12,
                 ..BridgeStatus::default()
             })],
@@ -394,7 +396,7 @@ mod tests {
             told(state),
             [
                 "device meter-7: offline for 6 min: timeout (unit 7 on /dev/ttyUSB0, others on the line answer)",
-                "bridge cloud: no link to broker.example.com:8883 for 6 min: tcp: no route to host; 12 messages wait",
+                "bridge cloud: no link for 6 min: broker.example.com:8883: TCP: no route to host; 12 messages wait",
                 "bridge cloud: device.crt: the certificate expires in 23 days: renew it",
             ]
         );
