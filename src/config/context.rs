@@ -15,7 +15,8 @@ use super::excerpt::quoted;
 use super::locate::Spot;
 use super::origins::Origins;
 use super::place::Place;
-use super::{FILE_BYTES_MAX, placed, substitute, wording};
+use super::substitute::{self, Secrets};
+use super::{FILE_BYTES_MAX, placed, wording};
 
 /// A fault whose line and column are not known yet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,7 @@ pub(super) struct Context<'a> {
     /// Which parts of the whole come from other files.
     pub(super) origins: Origins,
     allowance: Allowance,
+    secrets: Secrets,
     noted: BTreeSet<Noted>,
     others: Others,
     /// The range of each key that was looked at, by section and key: what the schema says is what is checked.
@@ -61,6 +63,7 @@ impl<'a> Context<'a> {
             folder,
             origins: Origins::default(),
             allowance: Allowance::default(),
+            secrets: Secrets::default(),
             noted: BTreeSet::new(),
             others: Others::default(),
             #[cfg(test)]
@@ -76,6 +79,7 @@ impl<'a> Context<'a> {
 
     /// The tree of another file, whose faults are to be shown in it; `None`: it is no YAML, which is noted.
     pub(super) fn document(&mut self, file: Rc<Path>, text: String, root: Place) -> Option<Value> {
+        let text = document::without_mark(&text).to_owned();
         let root = match document::parse_within(&text, root, &mut self.allowance) {
             Ok(document) => Some(self.root_of(document)),
             Err(error) => {
@@ -242,7 +246,13 @@ impl<'a> Context<'a> {
 
     /// All that was noted, and the files beside the file itself that it may be in.
     pub(super) fn into_noted(self) -> (impl Iterator<Item = Noted>, Others) {
-        (self.noted.into_iter(), self.others)
+        let secrets = self.secrets;
+        let concealed = move |mut noted: Noted| {
+            noted.message = secrets.concealed(noted.message);
+            noted.remedy = secrets.concealed(noted.remedy);
+            noted
+        };
+        (self.noted.into_iter().map(concealed), self.others)
     }
 
     /// Reads one scalar, an element of a list.
@@ -311,6 +321,7 @@ impl<'a> Context<'a> {
                 return None;
             }
         };
+        self.secrets.insert(&text, reference);
         let typed = serde_yaml::from_str::<Value>(&text)
             .ok()
             .filter(|value| value.is_number() || value.is_bool());

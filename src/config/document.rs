@@ -25,6 +25,11 @@ pub(super) fn parse(text: &str, root: Place) -> Result<Document, serde_yaml::Err
     parse_within(text, root, &mut Allowance::default())
 }
 
+/// `text` without the byte order mark that some editors put first, so that columns are those that are seen.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// The same for one of several texts, which have no more values together than one may have.
 pub(super) fn parse_within(
     text: &str,

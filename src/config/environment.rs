@@ -79,6 +79,10 @@ impl Environment for System {
 }
 
 /// Reads a text file of at most `bytes_max` bytes. Anything but a file is refused, because a pipe could block for ever.
+///
+/// Links are followed, wherever they lead: Kubernetes mounts, NixOS, certbot and OSTree give files as links, and whoever
+/// may put a link there may as well write the path of its target into the configuration. What could be got by a link that
+/// a path could not get is nothing; what matters is that nothing of a secret is shown.
 pub(super) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("it is not a file"));
@@ -89,7 +93,8 @@ pub(super) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
         .read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > bytes_max) {
         let limit = super::units::show_size(bytes_max);
-        return Err(io::Error::other(format!("it is larger than {limit}")));
+        let message = format!("it is larger than {limit}");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().get(..error.utf8_error().valid_up_to());

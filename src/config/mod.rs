@@ -244,6 +244,7 @@ fn read<T>(
     build: impl FnOnce(&mut Context<'_>, serde_yaml::Value) -> T,
 ) -> Result<(T, Vec<Fault>), Faults> {
     let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    let text = document::without_mark(text);
     let mut context = Context::new(environment, folder);
     let root = match context.main_document(text) {
         Ok(root) => root,

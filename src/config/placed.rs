@@ -10,7 +10,8 @@ use super::error::{Code, Fault, Faults, Position, Severity};
 use super::excerpt::{self, Excerpt};
 use super::locate::{self, Spot};
 use super::place::Place;
-use super::wording;
+use super::section::shape;
+use super::{raw, wording};
 
 /// Gives each fault its line and column, and sorts by them: those of the file itself before those of others, and before all
 /// of them files that could not be read, since what follows may follow from that.
@@ -46,18 +47,22 @@ impl Texts<'_> {
             let (first, _) = self.position(place, *spot);
             first
         });
-        let message = match &first {
+        let mut message = match &first {
             Some(first) => format!("{}: {}:{}", noted.message, first.file.display(), first.line),
             None => noted.message,
         };
-        let line = position.line.checked_sub(1);
-        let excerpt = line.and_then(|index| text.lines().nth(index));
+        let mut path = position.path;
+        let is_slip = noted.remedy.starts_with("did you mean");
+        if noted.code == Code::UnknownKey && !is_slip && !is_ours(text) {
+            message = "unknown key".to_owned();
+            path.clear();
+        }
         Fault {
-            excerpt: excerpt.map(|text| Excerpt::new(text, position.column)),
+            excerpt: excerpt_of(text, position.line, position.column),
             file: position.file,
             line: position.line,
             column: position.column,
-            path: position.path,
+            path,
             message,
             remedy: noted.remedy,
             code: noted.code,
@@ -82,12 +87,39 @@ impl Texts<'_> {
     }
 }
 
+/// The line of a fault, where it may be shown.
+fn excerpt_of(text: &str, line: usize, column: usize) -> Option<Excerpt> {
+    let shown = text.lines().nth(line.checked_sub(1)?)?;
+    is_ours(text).then(|| Excerpt::new(shown, column))
+}
+
+/// Whether a text looks like a configuration: some line begins a section. Of any other nothing is shown, lines, keys or values:
+/// a key or a password may have been named, or linked to, by mistake, and faults end up in the journal.
+fn is_ours(text: &str) -> bool {
+    let keys = [shape::<raw::Root>().fields, shape::<raw::Serial>().fields];
+    text.lines().any(|line| {
+        let key = line.split_once(':').map(|(key, _)| key.trim());
+        key.is_some_and(|key| keys.iter().any(|known| known.contains(&key)))
+    })
+}
+
+/// Line and column of what no text has in it.
+fn control_character(text: &str) -> Option<(usize, usize)> {
+    let is_control = |letter: char| letter.is_control() && !matches!(letter, '\t' | '\r');
+    let mut lines = text.lines().enumerate();
+    lines.find_map(|(line, text)| Some((line + 1, text.chars().position(is_control)? + 1)))
+}
+
 /// A text that the parser does not read to its end.
 pub(super) fn no_yaml(text: &str, file: &Path, error: &serde_yaml::Error) -> Fault {
     let lines: Vec<&str> = text.lines().collect();
     let (line, column) = error
         .location()
         .map_or((1, 1), |location| (location.line(), location.column()));
+    // Of a control character the parser tells no place.
+    let control = error.to_string().contains("control characters");
+    let control = control.then(|| control_character(text)).flatten();
+    let (line, column) = control.unwrap_or((line, column));
     // At the end of the text the parser names a line that is not there.
     let line = line.clamp(1, lines.len().max(1));
     let at = |line: usize| lines.get(line.wrapping_sub(1)).copied().unwrap_or_default();
@@ -97,7 +129,7 @@ pub(super) fn no_yaml(text: &str, file: &Path, error: &serde_yaml::Error) -> Fau
     Fault {
         line,
         column,
-        excerpt: Some(Excerpt::new(at(line), column)),
+        excerpt: excerpt_of(text, line, column),
         ..whole(file, Code::Syntax, message, remedy)
     }
 }
@@ -112,6 +144,10 @@ pub(super) fn unreadable(file: &Path, error: &io::Error) -> Fault {
         io::ErrorKind::PermissionDenied => (
             "it may not be read".to_owned(),
             "give the user of fieldgate the right",
+        ),
+        io::ErrorKind::FileTooLarge => (
+            error.to_string(),
+            "name a configuration; `templates:` say once what many devices have",
         ),
         io::ErrorKind::InvalidData => (error.to_string(), "save the file as UTF-8"),
         _ => (error.to_string(), "name a text file"),

@@ -30,7 +30,14 @@ impl<T: DeserializeOwned + Default> Section<T> {
             given: BTreeSet::new(),
         };
         let Value::Mapping(mapping) = value else {
-            let message = format!("expected keys and values, found {}", wording::found(value));
+            // What is no configuration at all may be a secret that was named by mistake.
+            let is_root = section.place.steps().is_empty();
+            let found = if is_root {
+                wording::kind
+            } else {
+                wording::found
+            };
+            let message = format!("expected keys and values, found {}", found(value));
             let remedy = format!("keys here: {}", shape::<T>().fields.join(", "));
             context.error(Code::WrongType, &section.place, message, remedy);
             return section;

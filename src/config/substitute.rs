@@ -1,6 +1,7 @@
 //! `${env:NAME}`, `${file:path}` and `${cred:name}`: what stands for a whole value. Never shows what it found, not in an
 //! error either: such values are secrets.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,41 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 const FORMS: &str = "write `${env:NAME}`, `${file:path}` or `${cred:name}` as the whole value";
 
+/// Shorter than this it may stand in a message by chance.
+const WORD_BYTES: usize = 4;
+
 /// A message and a remedy.
 type Fault = (String, String);
+
+/// What was found, each with what stands for it in the file. Rules that look at a value later may quote it; what they say is
+/// shown with the reference instead.
+#[derive(Debug, Default)]
+pub(super) struct Secrets(BTreeMap<String, String>);
+
+impl Secrets {
+    /// `text` came from `reference`.
+    pub(super) fn insert(&mut self, text: &str, reference: &str) {
+        // As messages quote it: a long one is cut there, so its beginning is looked for.
+        let shown: String = quoted(text).trim_end_matches('…').to_owned();
+        self.0.insert(shown, quoted(reference));
+    }
+
+    /// `message` without them. One of few letters could be part of any word, so it is looked for in its quotes.
+    pub(super) fn concealed(&self, message: String) -> String {
+        // The longest first, since one may be part of another.
+        let mut secrets: Vec<_> = self.0.iter().collect();
+        secrets.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        secrets
+            .into_iter()
+            .fold(message, |message, (text, reference)| {
+                if text.len() < WORD_BYTES {
+                    message.replace(&format!("`{text}`"), &format!("`{reference}`"))
+                } else {
+                    message.replace(text, reference)
+                }
+            })
+    }
+}
 
 /// What `text` stands for. `path` is where a path leads that stands beside it.
 pub(super) fn resolve(

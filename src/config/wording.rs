@@ -148,6 +148,12 @@ pub(super) fn no_yaml(message: &str, line: &str, before: &str) -> (String, Strin
             "indent with spaces; YAML takes no tabs".to_owned(),
         );
     }
+    if short.contains("control characters are not allowed") {
+        return (
+            "there is a control character in this line".to_owned(),
+            "remove it; a text editor shows it as a box or not at all".to_owned(),
+        );
+    }
     if message.contains("more than one document") {
         return (
             "the file has more than one document".to_owned(),

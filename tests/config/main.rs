@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod bad_input;
 mod conf_d;
 mod examples;
 mod faults;
