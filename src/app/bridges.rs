@@ -142,6 +142,7 @@ impl Bridges {
             status,
             logs: None,
             dead_letters: None,
+            pulse: None,
         };
         self.absent.push((teller, seen));
         Ok(())

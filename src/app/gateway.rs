@@ -112,6 +112,7 @@ impl Gateway {
             free_space_minimum: prepared.free_space_minimum,
             started: clock::now(),
             broker: broker.clone(),
+            broker_pulse: memory::pulse(),
             tls_time: prepared.tls_time.clone(),
         };
         let observer = Observer::new(fixed, health);
@@ -200,8 +201,11 @@ impl Gateway {
         let link = self.link("sys").await?;
         self.reports
             .spawn(sys::publish(link, self.broker.clone(), stop()));
-        self.reports
-            .spawn(memory::give_back(self.broker.clone(), stop()));
+        self.reports.spawn(memory::give_back(
+            self.broker.clone(),
+            self.observer.broker_pulse(),
+            stop(),
+        ));
         self.reports
             .spawn(observe::measure(self.observer.clone(), stop()));
         if let Some(socket) = control::open(&options.control_socket) {
@@ -218,6 +222,7 @@ impl Gateway {
     pub(super) fn show(&self) {
         let listeners = self.listeners.iter().map(|running| SeenListener {
             status: running.part.listener.status.clone(),
+            pulse: running.part.listener.pulse.clone(),
             expiry: running.part.expiry.clone(),
         });
         let connections = self.connections.iter();

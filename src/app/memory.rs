@@ -6,25 +6,38 @@
 use std::time::Duration;
 
 use crate::broker::BrokerHandle;
-use crate::shutdown::Stop;
+use crate::clock;
+use crate::shutdown::{Pulse, Stop};
 
 /// Often enough for who watches a box under attack; where there is nothing to give back a look takes some 50 us.
 const INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long the broker may take for an answer.
+const STEP_MAX: Duration = Duration::from_secs(30);
+
+/// The broker's pulse, for [`give_back`].
+pub(super) fn pulse() -> Pulse {
+    Pulse::new("broker", STEP_MAX, clock::now())
+}
+
 /// Gives back what is free, again and again until `stop`, or until the broker has ended.
-pub(super) async fn give_back(broker: BrokerHandle, mut stop: Stop) {
+/// The broker's answer is its pulse.
+pub(super) async fn give_back(broker: BrokerHandle, pulse: Pulse, mut stop: Stop) {
     let mut tick = tokio::time::interval(INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = stop.requested() => return,
+            () = stop.requested() => break,
             _ = tick.tick() => {}
         }
+        pulse.beat(clock::now());
         if broker.shrink().await.is_err() {
-            return;
+            break;
         }
+        pulse.rest_until(clock::now() + INTERVAL);
         trim();
     }
+    pulse.end();
 }
 
 /// After ten thousand connections this takes a worker's thread a millisecond: less than one TLS handshake.

@@ -5,6 +5,7 @@
 //! (clients are told), bridges (what is in flight gets its acknowledgement), stores (everything left is committed).
 
 mod absent;
+pub mod alive;
 mod apply;
 mod boot;
 mod bridges;
@@ -16,6 +17,7 @@ mod gateway;
 pub mod last_good;
 pub mod logging;
 mod memory;
+mod notify;
 mod observe;
 mod prepare;
 mod reload;
@@ -31,6 +33,7 @@ pub use boot::Boot;
 pub use control::ReloadRequest;
 pub use export::Export;
 pub use gateway::{Gateway, ReloadRequests, StartError};
+pub use notify::Notifier;
 pub use observe::Observer;
 pub use prepare::{FileFaults, Prepared};
 pub use reload::{Outcome, Reload};

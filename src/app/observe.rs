@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use super::report::StoreHealth;
 use crate::adapter::serial::InstrumentConnection;
 use crate::adapter::{
-    AdapterStatus, ConnectionOptions, DeviceState as Standing, NamedStatus, WireOptions,
+    Adapter, AdapterStatus, ConnectionOptions, DeviceState as Standing, NamedStatus, WireOptions,
 };
 use crate::bridge::{BridgeHandle, BridgeOptions, DeadLetterLog, Lanes};
 use crate::broker::{BrokerHandle, BrokerStats};
 use crate::clock::{self, WallTime};
 use crate::net::{Expiry, TlsTime};
-use crate::shutdown::Stop;
+use crate::shutdown::{Pulse, Stop};
 use crate::status::{
     BridgeState, BridgeStatus, BrokerState, CertificateState, ConfigState, ConnectionState,
     DeviceState, GatewayState, Health, ListenerStatus, StoreState,
@@ -48,6 +48,7 @@ pub(super) struct Fixed {
     pub(super) free_space_minimum: u64,
     pub(super) started: Instant,
     pub(super) broker: BrokerHandle,
+    pub(super) broker_pulse: Pulse,
     pub(super) tls_time: TlsTime,
 }
 
@@ -64,6 +65,7 @@ pub(super) struct Parts {
 #[derive(Clone, Debug)]
 pub(super) struct SeenListener {
     pub(super) status: watch::Receiver<ListenerStatus>,
+    pub(super) pulse: Pulse,
     pub(super) expiry: Option<Expiry>,
 }
 
@@ -76,6 +78,7 @@ pub(super) struct SeenConnection {
     units: Vec<u8>,
     pub(super) expiry: Option<Expiry>,
     status: watch::Receiver<AdapterStatus>,
+    pulse: Pulse,
 }
 
 /// A bridge, whether it runs or not.
@@ -90,6 +93,8 @@ pub(super) struct SeenBridge {
     pub(super) logs: Option<Lanes>,
     /// `None`: the bridge does not run.
     pub(super) dead_letters: Option<DeadLetterLog>,
+    /// Likewise.
+    pub(super) pulse: Option<Pulse>,
 }
 
 #[derive(Debug)]
@@ -166,6 +171,26 @@ impl Observer {
     /// The local broker.
     pub(super) fn handle(&self) -> &BrokerHandle {
         &self.0.fixed.broker
+    }
+
+    /// Of all parts that there are, of the threads of their stores too.
+    pub(super) fn pulses(&self) -> Vec<Pulse> {
+        let parts = self.0.parts.borrow();
+        let listeners = parts.listeners.iter().map(|seen| &seen.pulse);
+        let connections = parts.connections.iter().map(|seen| &seen.pulse);
+        let bridges = parts.bridges.iter().filter_map(|seen| seen.pulse.as_ref());
+        let tasks = listeners.chain(connections).chain(bridges);
+        let logs = parts.bridges.iter().filter_map(|seen| seen.logs.as_ref());
+        let logs = logs.flat_map(Lanes::all).map(|(_, log)| log.pulse());
+        let mut pulses: Vec<_> = tasks.cloned().chain(logs).collect();
+        pulses.extend(self.0.store.stores.pulses());
+        pulses.push(self.broker_pulse());
+        pulses
+    }
+
+    /// For what asks the broker.
+    pub(super) fn broker_pulse(&self) -> Pulse {
+        self.0.fixed.broker_pulse.clone()
     }
 
     /// The parts, and the next ones.
@@ -262,7 +287,7 @@ impl SeenConnection {
     pub(super) fn of_devices(
         options: &ConnectionOptions,
         expiry: Option<Expiry>,
-        status: watch::Receiver<AdapterStatus>,
+        adapter: &Adapter,
     ) -> Self {
         let kind = match &options.wire {
             WireOptions::ModbusTcp(_) => "modbus_tcp",
@@ -275,21 +300,20 @@ impl SeenConnection {
             to: options.wire.to_string(),
             units: units.collect(),
             expiry,
-            status,
+            status: adapter.status(),
+            pulse: adapter.pulse(),
         }
     }
 
     /// A port with an instrument.
-    pub(super) fn of_instrument(
-        options: &InstrumentConnection,
-        status: watch::Receiver<AdapterStatus>,
-    ) -> Self {
+    pub(super) fn of_instrument(options: &InstrumentConnection, adapter: &Adapter) -> Self {
         Self {
             kind: "serial",
             to: options.port.to_string(),
             units: Vec::new(),
             expiry: None,
-            status,
+            status: adapter.status(),
+            pulse: adapter.pulse(),
         }
     }
 
@@ -351,6 +375,7 @@ impl SeenBridge {
             status: handle.status.clone(),
             logs: Some(logs),
             dead_letters: Some(handle.dead_letters.clone()),
+            pulse: Some(handle.pulse.clone()),
         }
     }
 

@@ -12,6 +12,7 @@ use super::absent::{Absent, Part};
 use crate::bridge::{Lanes, PreparedBridge};
 use crate::broker::{Attachment, Latest, SessionStore, Stores};
 use crate::config::SessionStoreOptions;
+use crate::shutdown::Pulse;
 use crate::store::{Log, LogOptions, SessionLog, State, StoreError};
 
 /// Handles to close the stores with. Clones are of the same stores.
@@ -124,6 +125,13 @@ impl Opened {
             written.add(stats.commits, stats.syncs, stats.bytes_written);
         }
         written
+    }
+
+    /// Of the threads of what is kept for sessions.
+    pub(super) fn pulses(&self) -> Vec<Pulse> {
+        let sessions = self.sessions.as_ref();
+        let pulses = sessions.map(|(sessions, state)| [sessions.pulse(), state.pulse()]);
+        pulses.into_iter().flatten().collect()
     }
 
     /// With one more bridge's.

@@ -25,8 +25,7 @@ pub(super) async fn start_devices(
     let opener = Opener::Machine(time.clone());
     let started = Running::try_start(&options.name, |stop| {
         let adapter = Adapter::start_over(opener, Arc::clone(&options), link, commands, stop)?;
-        let status = adapter.status();
-        Ok::<_, PlanError>(SeenConnection::of_devices(&options, expiry, status))
+        Ok::<_, PlanError>(SeenConnection::of_devices(&options, expiry, &adapter))
     });
     Ok(started?)
 }
@@ -42,7 +41,7 @@ pub(super) async fn start_instrument(
     let name = options.name.clone();
     Ok(Running::start(&name, |stop| {
         let adapter = Adapter::start_instrument(options.clone(), link, commands, stop);
-        SeenConnection::of_instrument(&options, adapter.status())
+        SeenConnection::of_instrument(&options, &adapter)
     }))
 }
 

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::EXIT_CONFIG;
 use crate::app::logging::{self, Format, Log, Verbosity};
-use crate::app::{Boot, Gateway, Prepared, RegainWait, Reload};
+use crate::app::{Boot, Gateway, Notifier, Outcome, Prepared, RegainWait, Reload, alive};
 use crate::clock;
 use crate::events::{self, EventFile, Events};
 use crate::shutdown::Shutdown;
@@ -64,7 +64,8 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
     runtime.spawn(async move { sweep(&sweeper).await });
     let mut kept = Kept::new(events, event_file);
     let status = runtime.block_on(async {
-        let status = serve(prepared, &mut reload, &mut kept).await;
+        let notifier = Notifier::of_environment();
+        let status = serve(prepared, &mut reload, &mut kept, &notifier).await;
         kept.close().await;
         status
     });
@@ -130,7 +131,12 @@ async fn sweep(log: &Log) {
     }
 }
 
-async fn serve(mut prepared: Prepared, reload: &mut Reload, kept: &mut Kept) -> ExitCode {
+async fn serve(
+    mut prepared: Prepared,
+    reload: &mut Reload,
+    kept: &mut Kept,
+    notifier: &Notifier,
+) -> ExitCode {
     // Before anything is started, so that a signal never finds the default: death without a farewell.
     let listening =
         StopSignals::listen().and_then(|stop| Ok((stop, signal(SignalKind::hangup())?)));
@@ -143,7 +149,8 @@ async fn serve(mut prepared: Prepared, reload: &mut Reload, kept: &mut Kept) -> 
     };
     let mut wait = RegainWait::default();
     loop {
-        let mut gateway = match Gateway::start(prepared).await {
+        let starting = alive::patiently(notifier, Gateway::start(prepared));
+        let mut gateway = match starting.await {
             Ok(gateway) => gateway,
             Err(error) => {
                 eprintln!("fieldgate: {error}");
@@ -154,11 +161,23 @@ async fn serve(mut prepared: Prepared, reload: &mut Reload, kept: &mut Kept) -> 
         if !gateway.lacks_stores() {
             wait = RegainWait::default();
         }
+        notifier.ready();
         reload.started(&gateway).await;
-        let again =
-            run_until_stopped(&mut gateway, reload, &mut signals, &mut hangup, &mut wait).await;
+        let watching = Shutdown::default();
+        let watched = alive::watch(
+            notifier.clone(),
+            gateway.observer().clone(),
+            watching.stop(),
+        );
+        tokio::spawn(watched);
+        let signals_of = (&mut signals, &mut hangup);
+        let again = run_until_stopped(&mut gateway, reload, notifier, signals_of, &mut wait).await;
+        watching.request();
+        if again.is_none() {
+            notifier.stopping();
+        }
         tokio::select! {
-            () = gateway.stop() => {}
+            () = alive::patiently(notifier, gateway.stop()) => {}
             () = signals.asked() => {
                 eprintln!("fieldgate: asked twice to stop: ends without waiting; what was acknowledged is kept");
                 return ExitCode::FAILURE;
@@ -175,21 +194,21 @@ async fn serve(mut prepared: Prepared, reload: &mut Reload, kept: &mut Kept) -> 
 async fn run_until_stopped(
     gateway: &mut Gateway,
     reload: &mut Reload,
-    signals: &mut StopSignals,
-    hangup: &mut Signal,
+    notifier: &Notifier,
+    (signals, hangup): (&mut StopSignals, &mut Signal),
     wait: &mut RegainWait,
 ) -> Option<Prepared> {
-    let Some(mut requests) = gateway.reload_requests() else {
-        return None;
-    };
+    let mut requests = gateway.reload_requests()?;
     loop {
         tokio::select! {
             () = signals.asked() => return None,
             _ = hangup.recv() => {
                 tracing::info!("SIGHUP: reading the configuration again");
-                reload.run(gateway).await;
+                run_again(gateway, reload, notifier).await;
             }
-            Some(request) = requests.recv() => request.answer(reload.run(gateway).await),
+            Some(request) = requests.recv() => {
+                request.answer(run_again(gateway, reload, notifier).await);
+            }
             () = gateway.regained(wait) => match reload.prepare_again(gateway).await {
                 Ok(again) => {
                     tracing::info!("starting anew, with what could not be opened before");
@@ -199,6 +218,14 @@ async fn run_until_stopped(
             }
         }
     }
+}
+
+/// Reads the configuration again, and has systemd know.
+async fn run_again(gateway: &mut Gateway, reload: &mut Reload, notifier: &Notifier) -> Outcome {
+    notifier.reloading();
+    let outcome = reload.run(gateway).await;
+    notifier.ready();
+    outcome
 }
 
 /// SIGINT and SIGTERM; one that came since [`Self::listen`] is not missed.

@@ -18,6 +18,7 @@ mod log;
 mod media;
 mod modbus;
 mod modbus_write;
+mod notify;
 mod overtake;
 mod simulate;
 

@@ -192,6 +192,7 @@ mod tests {
             status,
             logs: Some(logs.clone()),
             dead_letters: None,
+            pulse: None,
         }];
         let printed = async || {
             let ask = async |sender| messages(&backlogs, "cloud", false, &sender).await;

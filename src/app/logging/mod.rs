@@ -86,6 +86,14 @@ fn names(journal_stream: &str, stream: impl rustix::fd::AsFd) -> bool {
     })
 }
 
+/// What a stranger may have a part in, for a line that people read.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    let written = escape::for_people(text, &mut out);
+    debug_assert!(written.is_ok(), "a String takes all");
+    out
+}
+
 /// Starts logging for the whole process; a second call changes nothing. What is said of fieldgate from INFO up also becomes
 /// `events`, where there are some: of the one gateway that this process runs.
 pub fn start(verbosity: Verbosity, format: Format, events: Option<Events>) -> Log {

@@ -36,7 +36,8 @@ fn bridge(name: &str, link: LinkState) -> BridgeState {
         status: BridgeStatus {
             link,
             since: WallTime(NOW.0 - 3 * 60 * MINUTE),
-            error: (link == LinkState::Down).then(|| "broker.example.com:8883: TCP: no route to host".to_owned()),
+            error: (link == LinkState::Down)
+                .then(|| "broker.example.com:8883: TCP: no route to host".to_owned()),
             flow: Flow {
                 messages_in: 48.0,
                 messages_out: if link == LinkState::Up { 48.0 } else { 0.0 },
