@@ -1,7 +1,7 @@
 //! The log: stderr, one line an event, in the form of who reads it; `RUST_LOG` overrides what is shown.
 //!
-//! Invariants: a line is a line, whatever a stranger put into it ([`escape`]); no place in the program can say more than
-//! [`budget::LINES`] lines a minute about one thing, and what had no room is counted and told. Both hold for all lines, those
+//! Invariants: a line is a line, whatever a stranger put into it (`escape`); no place in the program can say more than
+//! `budget::LINES` lines a minute about one thing, and what had no room is counted and told. Both hold for all lines, those
 //! of other crates too, because all go through one [`Layer`](tracing_subscriber::Layer). Nobody else limits or escapes.
 
 mod budget;
