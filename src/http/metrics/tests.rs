@@ -28,6 +28,32 @@ fn device(name: &str, state: Health) -> DeviceState {
     }
 }
 
+fn connections() -> Vec<ConnectionState> {
+    vec![
+        ConnectionState {
+            name: "line \"2\"".to_owned(),
+            kind: "modbus_rtu".to_owned(),
+            connected: true,
+            connects: 1,
+            published: 77,
+            devices: vec![
+                device("m1", Health::Degraded),
+                device("m2", Health::Offline),
+            ],
+            ..ConnectionState::default()
+        },
+        ConnectionState {
+            name: "scales".to_owned(),
+            kind: "serial".to_owned(),
+            devices: vec![DeviceState {
+                name: "scale1".to_owned(),
+                ..DeviceState::default()
+            }],
+            ..ConnectionState::default()
+        },
+    ]
+}
+
 /// Each figure another, and names that need escaping.
 fn state() -> GatewayState {
     let mut bridge = BridgeState {
@@ -56,29 +82,7 @@ fn state() -> GatewayState {
             address: "127.0.0.1:1883".to_owned(),
             error: None,
         }],
-        connections: vec![
-            ConnectionState {
-                name: "line \"2\"".to_owned(),
-                kind: "modbus_rtu".to_owned(),
-                connected: true,
-                connects: 1,
-                published: 77,
-                devices: vec![
-                    device("m1", Health::Degraded),
-                    device("m2", Health::Offline),
-                ],
-                ..ConnectionState::default()
-            },
-            ConnectionState {
-                name: "scales".to_owned(),
-                kind: "serial".to_owned(),
-                devices: vec![DeviceState {
-                    name: "scale1".to_owned(),
-                    ..DeviceState::default()
-                }],
-                ..ConnectionState::default()
-            },
-        ],
+        connections: connections(),
         bridges: vec![bridge],
         certificates: vec![CertificateState {
             used_by: "bridge cloud".to_owned(),
