@@ -128,14 +128,13 @@ impl Applied {
             let faults = self.warnings.join("\n");
             tracing::warn!(faults, "reload: the configuration is probably not meant so");
         }
-        for done in &self.done {
-            tracing::info!("reload: {done}");
-        }
-        tracing::info!("reload: as before: {}", self.kept.join(", "));
         if !self.needs_restart.is_empty() {
             let changed = self.needs_restart.join(", ");
             tracing::warn!("reload: changed, but needs a restart: {changed}");
         }
+        // One line: there may be more of them than the log has room for.
+        tracing::info!("reload: {}", self.done.join("; "));
+        tracing::info!("reload: as before: {}", self.kept.join(", "));
     }
 }
 
