@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::health::DeviceStatus;
+use super::latest::{Latest, Readings};
 use super::outbox::Outbox;
 use super::reason::Reason;
-use super::serial::{Audience, Command, Instrument, InstrumentConnection};
+use super::serial::{Audience, Command, FieldReading, Instrument, InstrumentConnection};
 use super::serial_port::SerialPort;
 use super::start::AdapterStatus;
-use crate::clock;
+use crate::clock::{self, WallTime};
 use crate::mqtt::Message;
 use crate::shutdown::Pulse;
 
@@ -47,6 +48,20 @@ impl Audience for Told {
             for device in &mut status.devices {
                 device.status.clone_from(now);
             }
+        });
+    }
+
+    fn readings(&mut self, readings: Vec<FieldReading>, at: WallTime) {
+        let latest = Latest {
+            at,
+            read: clock::now(),
+            readings: Readings::Fields(readings),
+        };
+        self.status.send_if_modified(|status| {
+            if let Some(device) = status.devices.first_mut() {
+                device.note(0, latest);
+            }
+            false // whoever watches is told with the status, which follows
         });
     }
 }

@@ -3,7 +3,7 @@
 //! `options` what to read; `plan` as which requests, `split` what of one that is refused (kept in `splits_file`), `budget` how much of a line's time,
 //! `schedule` when, `health` how a device stands, `said` what of a reading is new, `publish` how it is said, `command` and
 //! `write` what is done for a command (all without I/O); `modbus` the wire; `desk` takes commands in;
-//! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `outbox` the bounded queue
+//! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `latest` the newest readings for who looks; `outbox` the bounded queue
 //! to the broker. Reasons of bad readings are listed in `reason`. `by_hand` asks where no actor does.
 //!
 //! Invariants: a value comes from the reply to its own request, checked in full, or there is none but a reason (P4);
@@ -19,6 +19,7 @@ mod desk;
 #[cfg(test)]
 mod fixture;
 pub mod health;
+mod latest;
 mod modbus;
 mod options;
 mod outbox;
@@ -42,6 +43,7 @@ pub use budget::{Load, OVERBOOKED_ABOVE};
 pub use command::CommandError;
 pub use desk::{CommandSource, NoCommands};
 pub use health::{DeviceState, DeviceStatus};
+pub use latest::{Latest, LatestTag, NoValue, Readings, latest_fields, latest_tags};
 pub use modbus::Opener;
 pub use options::{
     ConnectionOptions, DeviceOptions, GroupOptions, Payload, ProbeBackoff, PublishOptions, Table,

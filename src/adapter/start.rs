@@ -11,6 +11,7 @@ use super::command::{Ages, Book};
 use super::cycle::Plans;
 use super::desk::{CommandSource, Desk, WAITING_MAX, Worker};
 use super::health::{DeviceStatus, Health};
+use super::latest::Latest;
 use super::modbus::Opener;
 use super::options::ConnectionOptions;
 use super::outbox::{Outbox, OutboxLimits, OutboxStats, Sink};
@@ -67,6 +68,8 @@ pub struct NamedStatus {
     pub name: String,
     /// How it stands.
     pub status: DeviceStatus,
+    /// By group what was read last; an instrument has one.
+    pub latest: Vec<Option<Arc<Latest>>>,
 }
 
 impl Adapter {
@@ -103,10 +106,9 @@ impl Adapter {
     ) -> Result<Self, PlanError> {
         let options = options.into();
         let plans = Arc::new(Plans::new(&options)?);
-        let devices = options
-            .devices
-            .iter()
-            .map(|device| NamedStatus::new(&device.name, &Health::new(device)));
+        let devices = options.devices.iter().map(|device| {
+            NamedStatus::new(&device.name, &Health::new(device), device.groups.len())
+        });
         let status = AdapterStatus::new(&options.name, devices.collect());
         let book = Arc::new(Book::of_devices(&options));
         let source = Arc::new(Mutex::new(commands));
@@ -149,7 +151,7 @@ impl Adapter {
         let options = Arc::new(options);
         let instrument = &options.instrument;
         let health = Health::with(instrument.offline_after, instrument.probe_backoff, 1);
-        let devices = vec![NamedStatus::new(&instrument.name, &health)];
+        let devices = vec![NamedStatus::new(&instrument.name, &health, 1)];
         let status = AdapterStatus::new(&options.name, devices);
         let ages = instrument.dialect.commands.iter();
         let ages = ages.map(|command| {
@@ -222,7 +224,7 @@ impl Adapter {
 }
 
 impl AdapterStatus {
-    fn new(name: &str, devices: Vec<NamedStatus>) -> Self {
+    pub(super) fn new(name: &str, devices: Vec<NamedStatus>) -> Self {
         Self {
             name: name.to_owned(),
             connected: false,
@@ -236,10 +238,11 @@ impl AdapterStatus {
 }
 
 impl NamedStatus {
-    fn new(name: &str, health: &Health) -> Self {
+    pub(super) fn new(name: &str, health: &Health, groups: usize) -> Self {
         Self {
             name: name.to_owned(),
             status: health.status().clone(),
+            latest: vec![None; groups],
         }
     }
 }

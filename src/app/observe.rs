@@ -74,11 +74,17 @@ pub(super) struct SeenListener {
 pub(super) struct SeenConnection {
     kind: &'static str,
     to: String,
-    /// Of the devices; instruments have none.
-    units: Vec<u8>,
+    pub(super) options: SeenOptions,
     pub(super) expiry: Option<Expiry>,
-    status: watch::Receiver<AdapterStatus>,
+    pub(super) status: watch::Receiver<AdapterStatus>,
     pulse: Pulse,
+}
+
+/// What is read on it.
+#[derive(Clone, Debug)]
+pub(super) enum SeenOptions {
+    Devices(Arc<ConnectionOptions>),
+    Instrument(Arc<InstrumentConnection>),
 }
 
 /// A bridge, whether it runs or not.
@@ -203,6 +209,11 @@ impl Observer {
         self.0.fixed.data_dir.clone()
     }
 
+    /// The wires that there are.
+    pub(super) fn connections(&self) -> Vec<SeenConnection> {
+        self.0.parts.borrow().connections.clone()
+    }
+
     /// The bridges that there are.
     pub(super) fn bridges(&self) -> Vec<SeenBridge> {
         self.0.parts.borrow().bridges.clone()
@@ -285,7 +296,7 @@ impl Rates {
 impl SeenConnection {
     /// A wire with Modbus devices.
     pub(super) fn of_devices(
-        options: &ConnectionOptions,
+        options: &Arc<ConnectionOptions>,
         expiry: Option<Expiry>,
         adapter: &Adapter,
     ) -> Self {
@@ -294,11 +305,10 @@ impl SeenConnection {
             WireOptions::ModbusRtu(..) => "modbus_rtu",
             WireOptions::ModbusRtuOverTcp(..) => "modbus_rtu_over_tcp",
         };
-        let units = options.devices.iter().map(|device| device.unit_id.0);
         Self {
             kind,
             to: options.wire.to_string(),
-            units: units.collect(),
+            options: SeenOptions::Devices(Arc::clone(options)),
             expiry,
             status: adapter.status(),
             pulse: adapter.pulse(),
@@ -306,22 +316,29 @@ impl SeenConnection {
     }
 
     /// A port with an instrument.
-    pub(super) fn of_instrument(options: &InstrumentConnection, adapter: &Adapter) -> Self {
+    pub(super) fn of_instrument(options: InstrumentConnection, adapter: &Adapter) -> Self {
         Self {
             kind: "serial",
             to: options.port.to_string(),
-            units: Vec::new(),
+            options: SeenOptions::Instrument(Arc::new(options)),
             expiry: None,
             status: adapter.status(),
             pulse: adapter.pulse(),
         }
     }
 
+    /// Instruments have none.
+    fn unit(&self, place: usize) -> Option<u8> {
+        match &self.options {
+            SeenOptions::Devices(options) => Some(options.devices.get(place)?.unit_id.0),
+            SeenOptions::Instrument(_) => None,
+        }
+    }
+
     fn state(&self) -> ConnectionState {
         let status = self.status.borrow();
         let devices = status.devices.iter().enumerate();
-        let devices =
-            devices.map(|(place, device)| state_of(device, self.units.get(place).copied()));
+        let devices = devices.map(|(place, device)| state_of(device, self.unit(place)));
         ConnectionState {
             name: status.name.clone(),
             kind: self.kind.to_owned(),

@@ -41,7 +41,7 @@ pub(super) async fn start_instrument(
     let name = options.name.clone();
     Ok(Running::start(&name, |stop| {
         let adapter = Adapter::start_instrument(options.clone(), link, commands, stop);
-        SeenConnection::of_instrument(&options, &adapter)
+        SeenConnection::of_instrument(options, &adapter)
     }))
 }
 

@@ -15,6 +15,7 @@ mod run;
 mod screen;
 mod simulate;
 mod status;
+mod values;
 mod words;
 
 use std::fmt::Display;
@@ -68,6 +69,8 @@ enum Command {
     Status(status::Arguments),
     /// Have the gateway that runs read its configuration again, and tell what it took up. A fault changes nothing.
     Reload(reload::Arguments),
+    /// Show what the devices say now, as it was last read, with quality and age.
+    Values(values::Arguments),
     /// Show messages of the local broker as they pass, with who published them. Needs no login.
     Sub(messages::SubArguments),
     /// Publish a message on the local broker. Needs no login; on a set topic it waits for the answer of the device.
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Scan(arguments) => modbus::scan(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Reload(arguments) => reload::reload(&arguments),
+        Command::Values(arguments) => values::values(&arguments),
         Command::Sub(arguments) => messages::sub(&arguments),
         Command::Pub(arguments) => messages::publish(&arguments),
         Command::Backlog(arguments) => backlog::backlog(&arguments),

@@ -33,6 +33,11 @@ pub enum Request {
     Reload,
     /// How all of it stands. One item.
     State,
+    /// What was read last: an item for each tag.
+    Values {
+        /// Only those of this device.
+        device: Option<String>,
+    },
     /// The messages that are published from now on, and those that are retained: an item for each, and one of how many were
     /// left out where the peer is too slow. Ends when the peer goes.
     Subscribe {

@@ -253,3 +253,83 @@ fn a_command_by_hand_is_answered_by_its_device_and_logged_with_who_gave_it() {
     );
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
+
+#[test]
+fn values_are_those_of_the_present_and_of_nothing_else() {
+    let site = Site::new();
+    let map = DeviceMap::new(1).with(
+        SimulatedTable::HoldingRegisters,
+        0,
+        Signal::Words(vec![0x4366, 0x3333]),
+    );
+    let bind = Simulator::bind(LOOPBACK, vec![map]);
+    let (address, device) = site.runtime.block_on(bind).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let tags = "[{ name: u, register: holding, address: 0, type: float32, unit: V }, \
+                 { name: none, register: holding, address: 9, type: uint16 }]";
+    let file = write(
+        folder.path(),
+        &DEAD_DEVICE
+            .replace("port: 1,", &format!("port: {},", address.port()))
+            .replace(
+                "name: g, tags: [{ name: t, register: holding, address: 0, type: uint16 }]",
+                &format!("name: g, interval: 200ms, tags: {tags}"),
+            ),
+    );
+    let mut gateway = Running::start(&file);
+    gateway.until("running").unwrap();
+    let values = || -> Vec<Value> {
+        let output = ask(&file, &["values", "chiller", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let lines = text(&output.stdout).lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let read = loop {
+        let values = values();
+        if values[0]["reason"] != "not_read_yet" {
+            break values;
+        }
+    };
+    assert_eq!(
+        (&read[0]["value"], &read[0]["unit"]),
+        (&230.2.into(), &"V".into())
+    );
+    assert_eq!(
+        (&read[0]["quality"], &read[0]["topic"]),
+        (&"good".into(), &"press-3/chiller/g".into())
+    );
+    assert!(read[0]["age_ms"].as_u64().is_some() && read[0]["ts"].as_u64().is_some());
+    assert_eq!(
+        (&read[1]["value"], &read[1]["reason"]),
+        (&Value::Null, &"exception_02".into())
+    );
+    let output = ask(&file, &["values"]);
+    let told = text(&output.stdout);
+    assert!(
+        told.starts_with("DEVICE   TAG     VALUE  UNIT  QUALITY"),
+        "{told}"
+    );
+    assert!(
+        told.contains("chiller  g/u     230.2  V     good"),
+        "{told}"
+    );
+
+    drop(device);
+    let gone = loop {
+        let values = values();
+        if values[0]["reason"] == "offline" {
+            break values;
+        }
+    };
+    assert_eq!(gone[0]["value"], Value::Null);
+    assert!(gone[0]["device_seen_s"].as_u64().is_some(), "{gone:?}");
+
+    let output = ask(&file, &["values", "boiler"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("there are: chiller"),
+        "{output:?}"
+    );
+}

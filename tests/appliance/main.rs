@@ -83,7 +83,11 @@ impl Running {
         let mut command = program();
         command.args(["run", "-c"]).arg(file);
         with(&mut command);
-        let mut child = command.spawn().unwrap();
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         Self { child, log }
     }

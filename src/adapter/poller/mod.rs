@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::cycle::{Cycle, Plans};
 use super::desk::WriteOrder;
 use super::health::Health;
+use super::latest::{Latest, Readings};
 use super::modbus::{Ask, Attempt, Opener, Reply, Wire};
 use super::options::{ConnectionOptions, GroupOptions};
 use super::outbox::Outbox;
@@ -293,10 +294,22 @@ impl Poller {
         };
         let cycle = cycle.finish();
         let at = cycle.replied_at.unwrap_or_else(clock::wall);
-        let said = self.said.get_mut(job.device);
+        let (said, now) = (self.said.get_mut(job.device), clock::now());
         if let Some(said) = said.and_then(|groups| groups.get_mut(job.group)) {
-            let report = said.report(options, cycle.readings, at, clock::now());
+            let report = said.report(options, cycle.readings, at, now);
             publish(&self.outbox, options, &report);
+            let latest = Latest {
+                at,
+                read: now,
+                readings: Readings::Tags(report.readings),
+            };
+            // Whoever watches is told with the rest, see `tell`.
+            self.status.send_if_modified(|status| {
+                if let Some(device) = status.devices.get_mut(job.device) {
+                    device.note(job.group, latest);
+                }
+                false
+            });
         }
         // The group that found the device silent has said why; like the others it then says once that it is offline.
         let found_offline = self.schedule.is_suspended(job.device)

@@ -3,6 +3,7 @@
 
 mod backlog;
 mod messages;
+mod values;
 
 use std::path::Path;
 use std::time::Duration;
@@ -82,6 +83,9 @@ async fn answer(asked: Asked, desk: Desk) {
         Request::Purge { bridge, older_ms } => {
             let age = Duration::from_millis(older_ms);
             backlog::purge(&bridges, &bridge, age, user, &answer).await
+        }
+        Request::Values { device } => {
+            values::values(&desk.observer.connections(), device, &answer).await
         }
         Request::Subscribe { filter } => {
             messages::subscribe(desk.observer.handle(), user, &filter, &answer).await

@@ -46,6 +46,8 @@ pub trait Audience: Send {
     fn message(&mut self, message: Message);
     /// How it stands now, after each thing it did.
     fn status(&mut self, _: &DeviceStatus) {}
+    /// What was read, or why there is nothing; the messages of it come, too.
+    fn readings(&mut self, _: Vec<FieldReading>, _: WallTime) {}
 }
 
 impl<F: FnMut(Message) + Send> Audience for F {
@@ -197,7 +199,7 @@ impl<A: Audience> Instrument<A> {
         }
         if let Some(readings) = self.parser.parse(&said.payload) {
             self.listen_until_stale(clock::now());
-            self.heard(&readings, said.at);
+            self.heard(readings, said.at);
         }
     }
 
@@ -225,7 +227,7 @@ impl<A: Audience> Instrument<A> {
         line: &mut Line<P>,
     ) -> io::Result<()> {
         match self.ask(line).await? {
-            Ok((readings, at)) => self.heard(&readings, at),
+            Ok((readings, at)) => self.heard(readings, at),
             Err(reason) => {
                 self.failed(reason);
                 if self.health.is_offline() {
@@ -250,7 +252,7 @@ impl<A: Audience> Instrument<A> {
             Ok((readings, at)) => {
                 self.schedule.resume(JOB.device, now);
                 self.schedule.finished(JOB, now);
-                self.heard(&readings, at);
+                self.heard(readings, at);
             }
             Err(_) => {
                 let probe_at = self.health.next_probe(now);
@@ -306,7 +308,7 @@ impl<A: Audience> Instrument<A> {
     }
 
     /// The instrument has spoken.
-    fn heard(&mut self, readings: &[FieldReading], at: WallTime) {
+    fn heard(&mut self, readings: Vec<FieldReading>, at: WallTime) {
         let failure = readings
             .iter()
             .find_map(|reading| reading.value.as_ref().err().copied());
@@ -317,9 +319,10 @@ impl<A: Audience> Instrument<A> {
         self.health.replied(at);
         self.health.revived(at);
         self.health.group_read(JOB.group, failure, at);
-        publish::messages(&self.options, readings, at, |message| {
+        publish::messages(&self.options, &readings, at, |message| {
             self.audience.message(message);
         });
+        self.audience.readings(readings, at);
     }
 
     /// The instrument has not. Once it is offline, its readings only come around to say so.
@@ -336,9 +339,11 @@ impl<A: Audience> Instrument<A> {
 
     fn all_bad(&mut self, reason: Reason) {
         let bad = self.parser.all_bad(reason);
-        publish::messages(&self.options, &bad, clock::wall(), |message| {
+        let at = clock::wall();
+        publish::messages(&self.options, &bad, at, |message| {
             self.audience.message(message);
         });
+        self.audience.readings(bad, at);
     }
 
     fn tell_status(&mut self) {
