@@ -16,6 +16,7 @@ mod revision;
 mod rights;
 mod turns;
 mod users;
+mod users_text;
 
 pub use access::{Access, AccessEntry, AccessOptions, PLACEHOLDERS, Who};
 pub use acl::{Acl, AclFault};
@@ -27,6 +28,7 @@ pub use revision::Revision;
 pub use rights::{Grant, Layer, Rights};
 pub use turns::{PARALLEL_HASHES, WAITING_MAX};
 pub use users::{LineFault, Users};
+pub use users_text::{SALT_BYTES, UserFault, UserLine, user_names, without_user};
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ pub struct Users {
 }
 
 /// How a line of the users file is made.
-const MAKE_ONE: &str = "make one with `printf %s PASSWORD | argon2 \"$(openssl rand -hex 8)\" -id -e`, or with mosquitto_passwd";
+const MAKE_ONE: &str = "make one with `fieldgate user add NAME`, or with mosquitto_passwd";
 
 /// What is wrong with a line, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

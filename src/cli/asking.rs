@@ -4,9 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::before_files::BeforeFiles;
 use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, INSTALLED_SOCKET, default_config};
 use crate::app::last_good;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Environment, System};
 use crate::control::{Answers, AskError, Request, ask};
 
 /// Which gateway is meant.
@@ -43,7 +44,7 @@ impl Whom {
         if self.config.is_none() && installed.exists() {
             return Ok(installed.to_owned());
         }
-        match self.load() {
+        match self.load_before_files() {
             Ok(config) => Ok(config.gateway.control_socket),
             // It may have been written since; what runs is asked where the broken text still says that it is.
             Err(fault) => socket_of_broken(&self.file()).ok_or(fault),
@@ -57,7 +58,16 @@ impl Whom {
 
     /// Its configuration.
     pub(super) fn load(&self) -> Result<Config, Fault> {
-        let loaded = config::load(&self.file()).map_err(Fault::Config)?;
+        self.load_in(&System)
+    }
+
+    /// The same before all is there that it names.
+    pub(super) fn load_before_files(&self) -> Result<Config, Fault> {
+        self.load_in(&BeforeFiles::default())
+    }
+
+    fn load_in(&self, environment: &dyn Environment) -> Result<Config, Fault> {
+        let loaded = config::load_in(&self.file(), environment).map_err(Fault::Config)?;
         Ok(loaded.config)
     }
 

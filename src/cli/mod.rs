@@ -5,16 +5,19 @@
 
 mod asking;
 mod backlog;
+mod before_files;
 mod check;
 mod demo;
 mod messages;
 mod modbus;
 mod probe;
 mod reload;
+mod replace;
 mod run;
 mod screen;
 mod simulate;
 mod status;
+mod user;
 mod values;
 mod words;
 
@@ -79,6 +82,8 @@ enum Command {
     Schema,
     /// Show what waits for the upstreams, print it, or purge what is old.
     Backlog(backlog::Arguments),
+    /// Let people and programs log in with a password, or no more.
+    User(user::Arguments),
     /// Read registers of a device by hand, or tags of one that the configuration knows.
     Read(modbus::ReadArguments),
     /// Show what registers could mean: every type and byte order, the most plausible first.
@@ -107,6 +112,7 @@ pub fn main() -> ExitCode {
             say(config::SCHEMA.trim_end());
             ExitCode::SUCCESS
         }
+        Command::User(arguments) => user::user(&arguments),
         Command::Read(arguments) => modbus::read(&arguments),
         Command::Guess(arguments) => modbus::guess(&arguments),
         Command::Write(arguments) => modbus::write(&arguments),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::asking::{self, Whom};
 use super::{EXIT_CONFIG, say};
 use crate::app::{Applied, Outcome};
-use crate::control::Request;
+use crate::control::{AskError, Request};
 
 /// What `reload` may be told.
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,27 @@ fn ask(arguments: &Arguments) -> Result<ExitCode, asking::Fault> {
         Outcome::Refused(_) => ExitCode::from(EXIT_CONFIG),
         Outcome::Failed(_) => ExitCode::FAILURE,
     })
+}
+
+/// Has the gateway that runs, if one does, take up files that another command has written, and says what became of that. The
+/// files are as they shall be either way.
+pub(super) fn take_up(whom: &Whom) -> Result<(), asking::Fault> {
+    let item = match whom.ask_one(&Request::Reload) {
+        Ok(item) => item,
+        Err(asking::Fault::Ask(AskError::NotRunning)) => {
+            say("no gateway is running; the next start reads it");
+            return Ok(());
+        }
+        Err(fault) => return Err(fault),
+    };
+    match serde_json::from_value(item)? {
+        Outcome::Applied(_) => say("the gateway that runs has taken it up"),
+        Outcome::Refused(why) | Outcome::Failed(why) => {
+            say("it is written, but the gateway that runs has NOT taken it up:");
+            say(why);
+        }
+    }
+    Ok(())
 }
 
 fn tell(outcome: &Outcome) {

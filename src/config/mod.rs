@@ -175,21 +175,34 @@ pub struct Loaded {
 /// # Errors
 /// All faults at once, warnings among them.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
-    load_with_source(path).map(|(loaded, _)| loaded)
+    load_in(path, &System)
 }
 
-/// The same, with the texts that it was read from.
+/// The same where something else than this machine says what there is.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in(path: &Path, environment: &dyn Environment) -> Result<Loaded, Faults> {
+    parse(&text_of(path, environment)?, path, environment)
+}
+
+/// As [`load`], with the texts that it was read from.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_with_source(path: &Path) -> Result<(Loaded, Source), Faults> {
-    let text = environment::read_text(path, FILE_BYTES_MAX).map_err(|error| Faults {
-        list: vec![placed::unreadable(path, &error)],
-        more: 0,
-    })?;
     let recorder = Recorder::default();
+    let text = text_of(path, &recorder)?;
     let loaded = parse(&text, path, &recorder)?;
     Ok((loaded, recorder.into_source(path, text)))
+}
+
+fn text_of(path: &Path, environment: &dyn Environment) -> Result<String, Faults> {
+    let text = environment.read(path, FILE_BYTES_MAX);
+    text.map_err(|error| Faults {
+        list: vec![placed::unreadable(path, &error)],
+        more: 0,
+    })
 }
 
 /// Reads a configuration again as its texts were; the files that they name are read as they are.

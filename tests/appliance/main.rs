@@ -21,6 +21,7 @@ mod modbus_write;
 mod notify;
 mod overtake;
 mod simulate;
+mod user;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
