@@ -6,6 +6,7 @@
 mod asking;
 mod backlog;
 mod before_files;
+mod cert;
 mod check;
 mod demo;
 mod messages;
@@ -84,6 +85,8 @@ enum Command {
     Backlog(backlog::Arguments),
     /// Let people and programs log in with a password, or no more.
     User(user::Arguments),
+    /// Show the gateway's certificates, ask for new ones, and put them in place.
+    Cert(cert::Arguments),
     /// Read registers of a device by hand, or tags of one that the configuration knows.
     Read(modbus::ReadArguments),
     /// Show what registers could mean: every type and byte order, the most plausible first.
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::User(arguments) => user::user(&arguments),
+        Command::Cert(arguments) => cert::cert(&arguments),
         Command::Read(arguments) => modbus::read(&arguments),
         Command::Guess(arguments) => modbus::guess(&arguments),
         Command::Write(arguments) => modbus::write(&arguments),

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod der;
+mod described;
 mod fingerprint;
 mod handshake;
 mod pem;
@@ -18,11 +19,12 @@ mod tls_time;
 mod validity;
 
 pub use certificate::common_name;
+pub use described::Described;
 pub use fingerprint::Fingerprint;
 pub use handshake::{Peer, is_hang_up, tls_fault};
 pub use socket::configure;
 pub use socket_file::{SocketFile, SocketFileError, listen as listen_unix};
-pub use tls::{ClientSetup, ServerSetup, TlsError, client_setup, server_setup};
+pub use tls::{ClientSetup, ServerSetup, TlsError, check_pair, client_setup, server_setup};
 pub use tls_time::TlsTime;
 pub use validity::Expiry;
 

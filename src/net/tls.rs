@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{
     ClientConfig, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion,
 };
@@ -200,6 +201,18 @@ pub fn client_setup(options: &ClientTls, time: &TlsTime) -> Result<ClientSetup, 
     })
 }
 
+/// Whether a certificate and a private key are of one pair, and of a kind that can be used. Blocks.
+///
+/// # Errors
+/// Names the file that is at fault, and the remedy.
+pub fn check_pair(certificate: &Path, private_key: &Path) -> Result<(), TlsError> {
+    let chain = pem::certificates(certificate)?;
+    let key = pem::private_key(private_key)?;
+    let pair = CertifiedKey::from_der(chain, key, &provider());
+    pair.map_err(|source| pair_fault(certificate, private_key, source))?;
+    Ok(())
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -270,7 +283,7 @@ fn pair_fault(certificate: &Path, private_key: &Path, source: rustls::Error) -> 
 mod tests {
     use std::fs;
 
-    use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+    use rcgen::{KeyPair, generate_simple_self_signed};
 
     use super::*;
 
@@ -280,7 +293,7 @@ mod tests {
 
     impl Files {
         fn new() -> Self {
-            let CertifiedKey { cert, signing_key } =
+            let rcgen::CertifiedKey { cert, signing_key } =
                 generate_simple_self_signed(["localhost".to_owned()]).unwrap();
             let files = Self {
                 dir: tempfile::tempdir().unwrap(),

@@ -11,6 +11,7 @@
 mod access;
 mod asking;
 mod backlog;
+mod cert;
 mod client;
 mod console;
 mod events;

@@ -1,0 +1,184 @@
+//! `fieldgate cert`: from nothing to a signed certificate in place, with a key that never left; and what is refused.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use base64ct::{Base64, Encoding as _};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData as _,
+    date_time_ymd,
+};
+use serde_json::Value;
+
+use crate::{program, text, write};
+
+const CONFIG: &str = "\
+gateway: { id: g1, data_dir: data }
+broker: { listeners: [{ name: plant, bind: \"127.0.0.1:0\", anonymous: true, tls: { certificate: plant.crt, private_key: plant.key } }] }
+bridges:
+  - { name: cloud, url: \"mqtts://localhost:1\", client_id: press-3, tls: { ca: ca.crt, certificate: device.crt, private_key: device.key }, forward: [{ filter: a }] }
+";
+
+fn cert(file: &Path, arguments: &[&str]) -> Output {
+    let mut command = program();
+    command.arg("cert").args(arguments).arg("-c").arg(file);
+    command.output().unwrap()
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        Self { issuer, pem }
+    }
+
+    /// What somebody makes of a request: it is for the public half of this key, and for this name.
+    fn sign(&self, request: &str, key: &Path, from: i32, to: i32) -> String {
+        let key = KeyPair::from_pem(&fs::read_to_string(key).unwrap()).unwrap();
+        let body: String = request
+            .lines()
+            .filter(|line| !line.starts_with('-'))
+            .collect();
+        let request = Base64::decode_vec(&body).unwrap();
+        for part in [key.der_bytes(), b"press-3"] {
+            assert!(request.windows(part.len()).any(|window| window == part));
+        }
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let name = &mut params.distinguished_name;
+        name.push(DnType::CommonName, "press-3");
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(to, 1, 1);
+        params.signed_by(&key, &self.issuer).unwrap().pem()
+    }
+}
+
+#[test]
+fn a_certificate_is_asked_for_signed_and_put_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let file = write(folder.path(), CONFIG);
+    let authority = Authority::new();
+    fs::write(path("ca.crt"), &authority.pem).unwrap();
+
+    let output = cert(&file, &["request", "cloud"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let request = text(&output.stdout).to_owned();
+    assert!(
+        request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"),
+        "{request}"
+    );
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("CN=press-3") && told.contains("a new key, made here"),
+        "{told}"
+    );
+    let new_key = path("device.new.key");
+    let mode = fs::metadata(&new_key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let again = cert(&file, &["request", "bridge cloud"]);
+    assert!(
+        text(&again.stderr).contains("the key that waits already"),
+        "{again:?}"
+    );
+
+    let signed = |from, to| {
+        let pem = authority.sign(&request, &new_key, from, to);
+        fs::write(path("signed.pem"), pem).unwrap();
+        cert(&file, &["install", path("signed.pem").to_str().unwrap()])
+    };
+    for (from, to, why) in [
+        (2020, 2021, "ended on 2021-01-01"),
+        (2090, 2091, "valid only from 2090-01-01 on"),
+    ] {
+        let output = signed(from, to);
+        assert!(text(&output.stderr).contains(why), "{output:?}");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            !path("device.crt").exists() && new_key.exists(),
+            "nothing was changed"
+        );
+    }
+    let output = signed(2026, 2090);
+    let told = text(&output.stdout);
+    let wanted = "bridge cloud: the certificate and key are in place, valid to 2090-01-01\n";
+    assert!(told.starts_with(wanted), "{output:?}");
+    assert!(told.contains("no gateway is running"), "{told}");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!new_key.exists());
+    let mode = fs::metadata(path("device.key"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
+
+    let output = cert(&file, &["show", "cloud"]);
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("CN=press-3") && told.contains("device.key fits"),
+        "{told}"
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = cert(&file, &["show", "plant", "--json"]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(
+        shown["faults"][0]
+            .as_str()
+            .unwrap()
+            .contains("plant.crt: cannot be read"),
+        "{shown}"
+    );
+    assert_eq!(
+        (&shown["key_fits"], output.status.code()),
+        (&false.into(), Some(1))
+    );
+
+    // Renewed: the pair before is kept.
+    let before = ["device.crt", "device.key"].map(|name| fs::read(path(name)).unwrap());
+    let request = cert(&file, &["request", "cloud", "--san", "press-3.local"]);
+    assert!(
+        text(&request.stderr).contains("CN=press-3, press-3.local"),
+        "{request:?}"
+    );
+    let pem = authority.sign(text(&request.stdout), &new_key, 2026, 2091);
+    fs::write(path("signed.pem"), pem).unwrap();
+    let output = cert(&file, &["install", path("signed.pem").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let kept = ["device.crt.old", "device.key.old"].map(|name| fs::read(path(name)).unwrap());
+    assert_eq!(kept, before);
+    assert_ne!(fs::read(path("device.key")).unwrap(), before[1]);
+    let told = cert(&file, &["show", "cloud"]);
+    assert!(text(&told.stdout).contains(" to 2091-01-01 ("), "{told:?}");
+}
+
+#[test]
+fn a_certificate_that_fits_no_key_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), CONFIG);
+    let stranger = folder.path().join("stranger.pem");
+    let certificate = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap();
+    fs::write(&stranger, certificate.cert.pem()).unwrap();
+    assert_eq!(cert(&file, &["request", "plant"]).status.code(), Some(0));
+    let output = cert(&file, &["install", stranger.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("fits no key") && told.contains("plant.new.key"),
+        "{told}"
+    );
+    let output = cert(&file, &["request", "nobody"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("listener plant, bridge cloud"),
+        "{output:?}"
+    );
+}
