@@ -9,6 +9,7 @@ mod before_files;
 mod cert;
 mod check;
 mod demo;
+mod diag;
 mod messages;
 mod modbus;
 mod probe;
@@ -87,6 +88,8 @@ enum Command {
     User(user::Arguments),
     /// Show the gateway's certificates, ask for new ones, and put them in place.
     Cert(cert::Arguments),
+    /// Pack what somebody who helps from afar needs to see, without secrets, and say what is inside.
+    Diag(diag::Arguments),
     /// Read registers of a device by hand, or tags of one that the configuration knows.
     Read(modbus::ReadArguments),
     /// Show what registers could mean: every type and byte order, the most plausible first.
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         }
         Command::User(arguments) => user::user(&arguments),
         Command::Cert(arguments) => cert::cert(&arguments),
+        Command::Diag(arguments) => diag::diag(&arguments),
         Command::Read(arguments) => modbus::read(&arguments),
         Command::Guess(arguments) => modbus::guess(&arguments),
         Command::Write(arguments) => modbus::write(&arguments),

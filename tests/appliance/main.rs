@@ -14,6 +14,7 @@ mod backlog;
 mod cert;
 mod client;
 mod console;
+mod diag;
 mod events;
 mod log;
 mod media;
