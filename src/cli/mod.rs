@@ -96,7 +96,7 @@ enum Command {
     Guess(modbus::GuessArguments),
     /// Write to a register of a device by hand, or to a tag of one that the configuration knows.
     ///
-    /// While a gateway runs, publish the value on the tag's `set` topic (GATEWAY/DEVICE/set/TAG) instead.
+    /// While a gateway runs, use `fieldgate pub GATEWAY/DEVICE/set/TAG VALUE` instead.
     Write(modbus::WriteArguments),
     /// Find out which units answer at a host, or on a serial line and at which speed.
     Scan(modbus::ScanArguments),

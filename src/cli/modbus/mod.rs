@@ -116,7 +116,8 @@ fn end(command: &str, done: Result<(), Fault>) -> ExitCode {
 }
 
 /// What there is in place of reading a line that the gateway holds.
-const READ_INSTEAD: &str = "its topics say what it reads and `$status` how the devices are";
+const READ_INSTEAD: &str =
+    "`fieldgate values` shows what it reads, and `fieldgate status` how the devices are";
 
 /// Refuses a line of the gateway that runs, and says what there is instead; says that it is connected, too, where that is
 /// no harm by itself.

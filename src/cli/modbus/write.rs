@@ -281,7 +281,9 @@ impl Order<'_> {
             || "the `set` topic of its tag".to_owned(),
             |Place { device, tag, .. }| format!("`{}/{}`", device.set_topic, tag.name),
         );
-        format!("publish the value on {topic}, and the gateway writes it between its polls")
+        format!(
+            "publish the value on {topic} (fieldgate pub TOPIC VALUE), and the gateway writes it between its polls"
+        )
     }
 
     /// What the device holds now, as `read` prints it.
