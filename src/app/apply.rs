@@ -79,8 +79,8 @@ impl Gateway {
         });
         order.sort(&mut self.listeners, &order.listeners);
         order.sort(&mut self.connections, &order.connections);
-        if self.console.have_at(prepared.console).await {
-            done.push("console: started anew".to_owned());
+        if let Some(what) = self.console.have_at(prepared.console).await {
+            done.push(format!("console: {what}"));
         }
         self.show();
         told("listener", &difference.listeners, &mut done);

@@ -28,11 +28,14 @@ impl Console {
         }
     }
 
-    /// Has it at `bind` from now on; `None`: nowhere. Whether that is news.
-    pub(super) async fn have_at(&mut self, bind: Option<SocketAddr>) -> bool {
-        if self.running.as_ref().map(|(bind, _)| *bind) == bind {
-            return false;
-        }
+    /// Has it at `bind` from now on; `None`: nowhere. What was done, where something was.
+    pub(super) async fn have_at(&mut self, bind: Option<SocketAddr>) -> Option<&'static str> {
+        let done = match (self.running.as_ref().map(|(bind, _)| *bind), bind) {
+            (before, now) if before == now => return None,
+            (None, _) => "added",
+            (Some(_), Some(_)) => "started anew",
+            (Some(_), None) => "removed",
+        };
         self.stop().await;
         let (observer, name) = (&self.observer, host_name());
         self.running = bind.map(|bind| {
@@ -44,7 +47,7 @@ impl Console {
             });
             (bind, running)
         });
-        true
+        Some(done)
     }
 
     /// How it stands; `None`: there is none.
@@ -96,20 +99,25 @@ mod tests {
             Some(address)
         };
         assert_eq!(address(&gateway), None);
-        assert!(!gateway.console.have_at(None).await);
+        assert_eq!(gateway.console.have_at(None).await, None);
 
         let first = Some("127.0.0.1:0".parse().unwrap());
-        assert!(gateway.console.have_at(first).await);
+        assert_eq!(gateway.console.have_at(first).await, Some("added"));
         let at = address(&gateway).unwrap();
         TcpStream::connect(&at).unwrap();
-        assert!(!gateway.console.have_at(first).await, "nothing differs");
+        assert_eq!(
+            gateway.console.have_at(first).await,
+            None,
+            "nothing differs"
+        );
         assert_eq!(address(&gateway), Some(at.clone()));
 
         let second = Some("[::1]:0".parse().unwrap());
-        assert!(gateway.console.have_at(second).await);
+        let done = gateway.console.have_at(second).await;
+        assert_eq!(done, Some("started anew"));
         assert!(TcpStream::connect(&at).is_err());
         assert!(address(&gateway).unwrap().starts_with("[::1]:"));
-        assert!(gateway.console.have_at(None).await);
+        assert_eq!(gateway.console.have_at(None).await, Some("removed"));
         assert_eq!(address(&gateway), None);
         gateway.stop().await;
     }
