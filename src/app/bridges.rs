@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::observe::SeenBridge;
 use super::running::{Running, stop_all, take};
+use super::seen::SeenBridge;
 use super::stores::{aside, open_lanes};
 use super::{StartError, report};
 use crate::bridge::{BridgeHandle, Lanes, Local, PreparedBridge};

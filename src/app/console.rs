@@ -88,10 +88,10 @@ mod tests {
     async fn it_goes_where_it_is_wanted_and_stays_where_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("fieldgate.yaml");
-        let text = "gateway: { id: g1, data_dir: data }\nbroker: { listeners: [] }\n";
+        let text = "gateway: { id: g1, data_dir: data }\nbroker: { listeners: [] }\nconsole: { bind: off }\n";
         std::fs::write(&file, text).unwrap();
         let prepared = Prepared::new(config::load(&file).unwrap().config, TlsTime::default());
-        let prepared = prepared.unwrap().with_console(None);
+        let prepared = prepared.unwrap();
         let mut gateway = Gateway::start(prepared).await.unwrap();
         let address = |gateway: &Gateway| {
             let status = gateway.console.status()?;

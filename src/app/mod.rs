@@ -23,6 +23,7 @@ mod prepare;
 mod reload;
 mod report;
 mod running;
+mod seen;
 mod stores;
 mod sys;
 mod wires;

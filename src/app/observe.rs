@@ -9,19 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::report::StoreHealth;
-use crate::adapter::serial::InstrumentConnection;
-use crate::adapter::{
-    Adapter, AdapterStatus, ConnectionOptions, DeviceState as Standing, NamedStatus, WireOptions,
-};
-use crate::bridge::{BridgeHandle, BridgeOptions, DeadLetterLog, Lanes};
+use super::seen::{Parts, SeenBridge, SeenConnection, certificates};
+use crate::bridge::Lanes;
 use crate::broker::{BrokerHandle, BrokerStats};
-use crate::clock::{self, WallTime};
-use crate::net::{Expiry, TlsTime};
+use crate::clock;
+use crate::net::TlsTime;
 use crate::shutdown::{Pulse, Stop};
-use crate::status::{
-    BridgeState, BridgeStatus, BrokerState, CertificateState, ConfigState, ConnectionState,
-    DeviceState, GatewayState, Health, ListenerStatus, StoreState,
-};
+use crate::status::{BrokerState, ConfigState, GatewayState, StoreState};
 use crate::store::Folder;
 
 /// Rates are of this long.
@@ -50,57 +44,6 @@ pub(super) struct Fixed {
     pub(super) broker: BrokerHandle,
     pub(super) broker_pulse: Pulse,
     pub(super) tls_time: TlsTime,
-}
-
-/// The parts that there are.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Parts {
-    pub(super) listeners: Vec<SeenListener>,
-    pub(super) connections: Vec<SeenConnection>,
-    pub(super) bridges: Vec<SeenBridge>,
-    pub(super) console: Option<watch::Receiver<ListenerStatus>>,
-}
-
-/// A listener.
-#[derive(Clone, Debug)]
-pub(super) struct SeenListener {
-    pub(super) status: watch::Receiver<ListenerStatus>,
-    pub(super) pulse: Pulse,
-    pub(super) expiry: Option<Expiry>,
-}
-
-/// A wire.
-#[derive(Clone, Debug)]
-pub(super) struct SeenConnection {
-    kind: &'static str,
-    to: String,
-    pub(super) options: SeenOptions,
-    pub(super) expiry: Option<Expiry>,
-    pub(super) status: watch::Receiver<AdapterStatus>,
-    pulse: Pulse,
-}
-
-/// What is read on it.
-#[derive(Clone, Debug)]
-pub(super) enum SeenOptions {
-    Devices(Arc<ConnectionOptions>),
-    Instrument(Arc<InstrumentConnection>),
-}
-
-/// A bridge, whether it runs or not.
-#[derive(Clone, Debug)]
-pub(super) struct SeenBridge {
-    pub(super) name: String,
-    pub(super) to: String,
-    /// The file.
-    pub(super) certificate: Option<PathBuf>,
-    pub(super) status: watch::Receiver<BridgeStatus>,
-    /// `None`: it could not be opened.
-    pub(super) logs: Option<Lanes>,
-    /// `None`: the bridge does not run.
-    pub(super) dead_letters: Option<DeadLetterLog>,
-    /// Likewise.
-    pub(super) pulse: Option<Pulse>,
 }
 
 #[derive(Debug)]
@@ -291,143 +234,4 @@ impl Rates {
         self.sent_per_s = stats.sent.saturating_sub(self.sent) as f64 / passed;
         (self.at, self.received, self.sent) = (now, stats.received, stats.sent);
     }
-}
-
-impl SeenConnection {
-    /// A wire with Modbus devices.
-    pub(super) fn of_devices(
-        options: &Arc<ConnectionOptions>,
-        expiry: Option<Expiry>,
-        adapter: &Adapter,
-    ) -> Self {
-        let kind = match &options.wire {
-            WireOptions::ModbusTcp(_) => "modbus_tcp",
-            WireOptions::ModbusRtu(..) => "modbus_rtu",
-            WireOptions::ModbusRtuOverTcp(..) => "modbus_rtu_over_tcp",
-        };
-        Self {
-            kind,
-            to: options.wire.to_string(),
-            options: SeenOptions::Devices(Arc::clone(options)),
-            expiry,
-            status: adapter.status(),
-            pulse: adapter.pulse(),
-        }
-    }
-
-    /// A port with an instrument.
-    pub(super) fn of_instrument(options: InstrumentConnection, adapter: &Adapter) -> Self {
-        Self {
-            kind: "serial",
-            to: options.port.to_string(),
-            options: SeenOptions::Instrument(Arc::new(options)),
-            expiry: None,
-            status: adapter.status(),
-            pulse: adapter.pulse(),
-        }
-    }
-
-    /// Instruments have none.
-    fn unit(&self, place: usize) -> Option<u8> {
-        match &self.options {
-            SeenOptions::Devices(options) => Some(options.devices.get(place)?.unit_id.0),
-            SeenOptions::Instrument(_) => None,
-        }
-    }
-
-    fn state(&self) -> ConnectionState {
-        let status = self.status.borrow();
-        let devices = status.devices.iter().enumerate();
-        let devices = devices.map(|(place, device)| state_of(device, self.unit(place)));
-        ConnectionState {
-            name: status.name.clone(),
-            kind: self.kind.to_owned(),
-            to: self.to.clone(),
-            connected: status.connected,
-            connects: status.connects,
-            error: status.error.clone(),
-            published: status.outbox.published,
-            dropped: status.outbox.dropped,
-            restarts: status.restarts,
-            devices: devices.collect(),
-        }
-    }
-}
-
-fn state_of(device: &NamedStatus, unit_id: Option<u8>) -> DeviceState {
-    let status = &device.status;
-    DeviceState {
-        name: device.name.clone(),
-        unit_id,
-        state: match status.state {
-            None => Health::Unknown,
-            Some(Standing::Online) => Health::Online,
-            Some(Standing::Degraded) => Health::Degraded,
-            Some(Standing::Offline) => Health::Offline,
-        },
-        since: status.since,
-        last_ok: status.last_ok,
-        error: status.error.map(|reason| reason.to_string()),
-        requests: status.requests,
-        answered: status.answered,
-        timeouts: status.timeouts,
-        crc_errors: status.crc_errors,
-        late_replies: status.late_replies,
-        invalid_replies: status.invalid_replies,
-        exceptions: status.exceptions,
-        overruns: status.overruns,
-    }
-}
-
-impl SeenBridge {
-    /// One that runs.
-    pub(super) fn running(options: &BridgeOptions, handle: &BridgeHandle, logs: Lanes) -> Self {
-        let to = options.addresses.first();
-        let to = to.map(|address| format!("{}:{}", address.host, address.port));
-        let identity = options.tls.as_ref().and_then(|tls| tls.identity.as_ref());
-        Self {
-            name: options.name.clone(),
-            to: to.unwrap_or_default(),
-            certificate: identity.map(|(certificate, _)| certificate.clone()),
-            status: handle.status.clone(),
-            logs: Some(logs),
-            dead_letters: Some(handle.dead_letters.clone()),
-            pulse: Some(handle.pulse.clone()),
-        }
-    }
-
-    fn state(&self) -> BridgeState {
-        BridgeState {
-            name: self.name.clone(),
-            to: self.to.clone(),
-            status: self.status.borrow().clone(),
-        }
-    }
-}
-
-fn certificates(parts: &Parts, now: WallTime) -> Vec<CertificateState> {
-    let told = |used_by: String, expiry: &Expiry| CertificateState {
-        used_by,
-        file: expiry.path.display().to_string(),
-        expires: expiry.at,
-        warning: expiry.warning(now),
-    };
-    let listeners = parts.listeners.iter().filter_map(|seen| {
-        let used_by = format!("listener {}", seen.status.borrow().name);
-        Some(told(used_by, seen.expiry.as_ref()?))
-    });
-    let connections = parts.connections.iter().filter_map(|seen| {
-        let used_by = format!("connection {}", seen.status.borrow().name);
-        Some(told(used_by, seen.expiry.as_ref()?))
-    });
-    let bridges = parts.bridges.iter().filter_map(|seen| {
-        let status = seen.status.borrow();
-        Some(CertificateState {
-            used_by: format!("bridge {}", seen.name),
-            file: seen.certificate.as_ref()?.display().to_string(),
-            expires: status.certificate_expires?,
-            warning: status.certificate_warning.clone(),
-        })
-    });
-    listeners.chain(connections).chain(bridges).collect()
 }

@@ -129,12 +129,6 @@ impl Prepared {
         &self.gateway.data_dir
     }
 
-    /// The same with its console there; `None`: without one.
-    #[must_use]
-    pub fn with_console(self, console: Option<SocketAddr>) -> Self {
-        Self { console, ..self }
-    }
-
     /// When our certificate of this connection ends.
     pub(super) fn expiry(&self, connection: &str) -> Option<Expiry> {
         let mut expiries = self.expiries.iter();

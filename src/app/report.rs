@@ -11,7 +11,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::observe::{Observer, Parts};
+use super::observe::Observer;
+use super::seen::Parts;
 use super::stores::Opened;
 use crate::broker::{Link, LinkClosed};
 use crate::clock::{self, WallTime};

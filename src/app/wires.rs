@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::StartError;
-use super::observe::SeenConnection;
 use super::running::Running;
+use super::seen::SeenConnection;
 use crate::adapter::serial::InstrumentConnection;
 use crate::adapter::{Adapter, ConnectionOptions, Opener, PlanError};
 use crate::broker::{BrokerHandle, Link, LinkClosed, LinkOptions, Origin};

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::super::export::Export;
-use super::super::observe::SeenBridge;
 use super::super::report::bridge_body;
+use super::super::seen::SeenBridge;
 use crate::bridge::Lanes;
 use crate::clock;
 use crate::control::Line;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-use super::super::observe::{SeenConnection, SeenOptions};
+use super::super::seen::{SeenConnection, SeenOptions};
 use crate::adapter::{LatestTag, latest_fields, latest_tags};
 use crate::clock::{self, WallTime};
 use crate::control::Line;

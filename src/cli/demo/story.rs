@@ -124,7 +124,7 @@ impl Stage {
         let file = write_config(folder.path(), &devices, relay.address(), &certificates, qos)?;
         let loaded = config::load(&file).map_err(DemoError::Config)?;
         let prepared = Prepared::new(loaded.config, crate::net::TlsTime::default())?;
-        let mut gateway = Gateway::start(prepared.with_console(None)).await?;
+        let mut gateway = Gateway::start(prepared).await?;
         drop(gateway.reload_requests()); // nobody reloads a demo
         let options = LinkOptions {
             client_id: "$demo/watcher".into(),
