@@ -71,7 +71,7 @@ fn collect(arguments: &Arguments) -> Result<ExitCode, asking::Fault> {
     let output = arguments.output.clone().unwrap_or_else(default);
     let parts = Collector::new(&arguments.whom).collect();
     let bytes = bundle(&parts, now);
-    let folder = output.parent().unwrap_or(Path::new("."));
+    let folder = output.parent().unwrap_or_else(|| Path::new("."));
     replace(&output, &bytes, Readers::Owner, folder).map_err(|error| {
         asking::Fault::Print(io::Error::new(
             error.kind(),
@@ -204,7 +204,7 @@ impl<'a> Collector<'a> {
     /// What references stand for is secret, wherever it may have got to.
     fn resolve(&mut self, text: &str) {
         for (kind, name) in references(text) {
-            let folder = self.file.parent().unwrap_or(Path::new("."));
+            let folder = self.file.parent().unwrap_or_else(|| Path::new("."));
             let value = match kind {
                 "env" => std::env::var(name).ok(),
                 "file" => text_of(&folder.join(name)).ok(),

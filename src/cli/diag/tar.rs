@@ -75,7 +75,11 @@ mod tests {
             header.iter().map(|byte| u32::from(*byte)).sum::<u32>()
         );
         assert_eq!(&bytes[2 * BLOCK..2 * BLOCK + 100], [b'x'; 100]);
-        assert_eq!(bytes[2 * BLOCK + 100], 0);
+        assert_eq!(
+            &bytes[2 * BLOCK + 100..2 * BLOCK + 108],
+            b"0000600\0",
+            "a name may fill its field"
+        );
         assert!(bytes[4 * BLOCK..].iter().all(|byte| *byte == 0));
     }
 }

@@ -58,7 +58,7 @@ fn topics(access: &AccessOptions, user: &str) -> (String, String) {
     let publish = mine().flat_map(|entry| &entry.publish).find_map(filled);
     let subscribe = mine().flat_map(|entry| &entry.subscribe).find_map(filled);
     let publish = publish.unwrap_or_else(|| "test".to_owned());
-    let topic = publish.replace('+', "test").replace('#', "test");
+    let topic = publish.replace(['+', '#'], "test");
     let subscribe = subscribe.unwrap_or_else(|| topic.clone());
     (topic, subscribe)
 }
