@@ -33,7 +33,10 @@ bridges:
 const FREE: &str = "127.0.0.1:0";
 
 async fn start(folder: &Path, console: &str) -> Gateway {
-    let file = write(folder, &format!("{LONELY}console: {{ bind: \"{console}\" }}\n"));
+    let file = write(
+        folder,
+        &format!("{LONELY}console: {{ bind: \"{console}\" }}\n"),
+    );
     let loaded = config::load(&file).unwrap();
     let prepared = Prepared::new(loaded.config, TlsTime::default()).unwrap();
     Gateway::start(prepared).await.unwrap()

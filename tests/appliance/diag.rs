@@ -64,7 +64,7 @@ fn the_bundle_has_what_helps_and_no_secret() {
     let mut command = program();
     command.args(["run", "-c"]).arg(&file);
     command.env("FIELDGATE_TEST_PASSWORD", "kept-outside");
-    let mut gateway = Running::of(command);
+    let mut gateway = Running::spawn(&mut command);
     gateway.until("running").unwrap();
     let (_, bytes) = diag();
     for text in [

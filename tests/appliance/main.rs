@@ -11,6 +11,7 @@
 mod access;
 mod asking;
 mod backlog;
+mod bad_input;
 mod cert;
 mod client;
 mod console;
@@ -23,6 +24,7 @@ mod modbus_write;
 mod notify;
 mod overtake;
 mod simulate;
+mod stranger;
 mod user;
 
 use std::io::{BufRead, BufReader};
@@ -78,18 +80,18 @@ struct Running {
 
 impl Running {
     fn start(file: &Path) -> Self {
-        Self::start_with(file, |command| command.stderr(Stdio::piped()))
+        Self::start_with(file, |command| command)
     }
 
     /// The same with more arguments, or another environment.
     fn start_with(file: &Path, with: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let mut command = program();
         command.args(["run", "-c"]).arg(file);
-        with(&mut command);
-        Self::of(command)
+        Self::spawn(with(&mut command))
     }
 
-    fn of(mut command: Command) -> Self {
+    /// By a command of any kind that becomes one.
+    fn spawn(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         Self { child, log }
