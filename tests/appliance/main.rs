@@ -17,6 +17,7 @@ mod client;
 mod console;
 mod diag;
 mod events;
+mod first_boot;
 mod log;
 mod media;
 mod modbus;

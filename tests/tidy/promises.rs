@@ -1,19 +1,26 @@
-//! The table of promises in ARCHITECTURE.md names tests that there are.
+//! The promises of ARCHITECTURE.md and the threats of SECURITY.md name tests that there are.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// The tests that the table names, in its last column.
-pub fn named(page: &str) -> Vec<String> {
-    let from = page.find("## What is promised").unwrap();
-    let section = page.get(from..).unwrap().split("\n## ").next();
+/// Cells of the rows of the table below the heading that begins with `heading`.
+pub fn rows<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let from = page.find(&format!("\n## {heading}")).unwrap();
+    let section = page.get(from + 1..).unwrap().split("\n## ").next();
     let rows = section
         .unwrap()
         .lines()
         .filter(|line| line.starts_with('|'))
         .skip(2);
-    let last = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+        .collect()
+}
+
+/// The tests that the table names, in its last column.
+pub fn named(page: &str, heading: &str) -> Vec<String> {
+    let rows = rows(page, heading);
+    let last = rows.iter().filter_map(|row| row.last());
     last.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned))
         .collect()
 }
