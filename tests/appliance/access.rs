@@ -9,7 +9,7 @@ use crate::client::{Client, message};
 use crate::{Running, check, program, text, write};
 
 /// `plc7` and `admin` with the password "secret", by mosquitto_passwd.
-const PLC7: &str = "plc7:$7$101$YQtXkMpuA0UZOwiB$3eV/sROD3ibH5zeIEGBFX41t5irHLWHVLzB6YvCpFlKX4oh+TRNcdxhikMRkv53CLgQmwZZoe4jcLQqE1cSc5w==\n";
+pub(crate) const PLC7: &str = "plc7:$7$101$YQtXkMpuA0UZOwiB$3eV/sROD3ibH5zeIEGBFX41t5irHLWHVLzB6YvCpFlKX4oh+TRNcdxhikMRkv53CLgQmwZZoe4jcLQqE1cSc5w==\n";
 const ADMIN: &str = "admin:$6$Cp7rjNmIkJhL7/kg$/zoeXYyUrI1FuiyYun5DQw55PtdLJNRqvQfzqBnEVcL83b8ao56OD8kD1/7VWFyV45yixeOzBpItha6AEh7Phw==\n";
 
 const RULES: &str = r##"  access:

@@ -1,18 +1,21 @@
-//! `fieldgate simulate`: the examples that are shipped run against their own devices, by the commands in their heads.
+//! `fieldgate simulate`: the examples that are shipped run against their own devices, by the commands in their heads; the broker
+//! alone by its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use fieldgate::adapter::Payload;
 use fieldgate::config;
-use fieldgate::mqtt::{Message, Packet, Publish, QoS};
+use fieldgate::mqtt::{Message, Packet, Publish, QoS, ReasonCode};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
+use crate::access::PLC7;
+use crate::bad_input::certificate;
 use crate::client::{Client, message};
-use crate::{Running, program, text};
+use crate::{Running, program, text, write};
 
 /// A simulation in a process of its own, killed when dropped.
 struct Simulation {
@@ -56,7 +59,7 @@ impl Drop for Simulation {
     }
 }
 
-/// A folder with `config/examples/NAME` as it is shipped.
+/// A folder with `config/examples/NAME` as it is shipped, and the files for which it says whence they come.
 fn shipped(name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let examples = Path::new("config/examples");
@@ -64,7 +67,17 @@ fn shipped(name: &str) -> TempDir {
     let from = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(examples)
         .join(name);
-    std::fs::copy(from, folder.path().join(examples).join(name)).unwrap();
+    let there = folder.path().join(examples);
+    std::fs::copy(from, there.join(name)).unwrap();
+    std::fs::create_dir(there.join("certs")).unwrap();
+    let text = std::fs::read_to_string(there.join(name)).unwrap();
+    let settings = text.lines().filter(|line| !line.starts_with('#'));
+    for word in settings.flat_map(str::split_whitespace) {
+        if word.starts_with("certs/") {
+            // Of a bridge, which the copy for a simulation does not have.
+            std::fs::write(there.join(word), "").unwrap();
+        }
+    }
     folder
 }
 
@@ -223,18 +236,18 @@ fn the_chiller_of_the_plc_stands_as_it_is_set() {
 }
 
 #[test]
-fn the_scales_run_without_hardware() {
-    runs_by_its_own_commands("scales.yaml");
+fn the_scales_and_the_barcode_reader_run_without_hardware() {
+    runs_by_its_own_commands("scale-and-barcode.yaml");
+}
+
+#[test]
+fn the_meter_for_aws_runs_without_hardware_and_without_aws() {
+    runs_by_its_own_commands("meter-to-aws.yaml");
 }
 
 #[test]
 fn the_gps_receiver_runs_without_hardware() {
     runs_by_its_own_commands("gps.yaml");
-}
-
-#[test]
-fn the_barcode_reader_runs_without_hardware() {
-    runs_by_its_own_commands("barcode.yaml");
 }
 
 #[test]
@@ -253,6 +266,62 @@ fn every_example_with_devices_is_run_here() {
         let run = here.contains(&format!("runs_by_its_own_commands(\"{name}\")"));
         assert_eq!(run, text.contains("\ndevices:"), "{name}");
     }
+}
+
+#[test]
+fn the_broker_alone_runs_by_its_own_commands_and_its_rules_hold() {
+    let folder = shipped("broker-only.yaml");
+    let examples = folder.path().join("config/examples");
+    certificate(&examples, "broker", 2100);
+    std::fs::write(
+        examples.join("users"),
+        PLC7.replace("plc7", "panel1") + PLC7,
+    )
+    .unwrap();
+    let file = examples.join("broker-only.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let [check, run] = &commands(&text)[..] else {
+        panic!("{:?}", commands(&text));
+    };
+    let here = "config/examples/broker-only.yaml";
+    assert_eq!(check, &format!("fieldgate check {here}"));
+    assert_eq!(run, &format!("fieldgate run -c {here}"));
+    let mut command = program();
+    let output = command
+        .args(["check", here])
+        .current_dir(folder.path())
+        .output();
+    let output = output.unwrap();
+    assert_eq!(crate::text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+
+    // These ports are somebody's, and the plant's network is not ours.
+    let own = text
+        .replace("127.0.0.1:1883", "127.0.0.1:0")
+        .replace("0.0.0.0:8883", "127.0.0.1:0");
+    write(&examples, &format!("gateway: {{ data_dir: data }}\n{own}"));
+    let mut gateway = Running::start(&examples.join("fieldgate.yaml"));
+    let mut addresses = BTreeMap::new();
+    for line in gateway.through("running").unwrap().lines() {
+        if let Some((head, address)) = line.split_once(" address=") {
+            let (_, name) = head.split_once("listening listener=").unwrap();
+            addresses.insert(name.trim_matches('"').to_owned(), address.to_owned());
+        }
+    }
+    assert_eq!(addresses.keys().collect::<Vec<_>>(), ["local", "plant"]);
+    let local = &addresses["local"];
+    let (mut here, _) = Client::connect(local, "here", None, None);
+    assert_eq!(here.subscribe("#"), 0);
+    let login = Some(("panel1", "secret"));
+    let (mut panel, _) = Client::connect(local, "panel", login, None);
+    let may = |client: &mut Client, topic: &str| client.publish(topic, "1");
+    assert_eq!(may(&mut panel, "panels/panel1/wanted"), ReasonCode::Success);
+    for topic in ["panels/panel2/wanted", "plant/plc7/speed"] {
+        assert_eq!(may(&mut panel, topic), ReasonCode::NotAuthorized);
+    }
+    assert_eq!(panel.subscribe("plant/#"), 0);
+    let (_, refused) = Client::connect(local, "nobody", Some(("panel1", "guess")), None);
+    assert_eq!(refused, ReasonCode::BadUserNameOrPassword);
 }
 
 #[test]
@@ -294,8 +363,8 @@ fn refused(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn what_cannot_be_simulated_is_said_and_nothing_is_overwritten() {
-    let folder = shipped("scales.yaml");
-    let file = "config/examples/scales.yaml";
+    let folder = shipped("scale-and-barcode.yaml");
+    let file = "config/examples/scale-and-barcode.yaml";
     let told = |arguments: &[&str], part: &str| {
         let (status, told) = refused(folder.path(), arguments);
         assert_eq!(status, Some(2), "{told}");
@@ -306,12 +375,12 @@ fn what_cannot_be_simulated_is_said_and_nothing_is_overwritten() {
         "a name without a folder",
     );
     told(
-        &[file, "--write", "scales.yaml"],
+        &[file, "--write", "scale-and-barcode.yaml"],
         "is no copy that a simulation wrote",
     );
     told(
         &[file, "--say", "flour=1"],
-        "instruments here: floor, balance",
+        "instruments here: floor, balance, reader1",
     );
     told(&[file, "--fault", "dead:flour"], "no unit `flour`");
     told(&[file, "--fault", "deaf"], "none of late, short");

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fieldgate::adapter::Payload;
+use fieldgate::bridge::Profile;
 use fieldgate::config::{self, System};
 use fieldgate::topic::TopicName;
 
@@ -51,15 +52,53 @@ fn what_the_default_file_offers_is_sound_too() {
     assert_eq!(config.bridges.len(), 1);
 }
 
+/// A folder with an example, and with the files that it leaves to its reader: `certs/...` and the users.
+fn with_what_it_names(example: &Path) -> (tempfile::TempDir, PathBuf) {
+    const HASH: &str = "$7$101$YQtXkMpuA0UZOwiB$3eV/sROD3ibH5zeIEGBFX41t5irHLWHVLzB6YvCpFlKX4oh+TRNcdxhikMRkv53CLgQmwZZoe4jcLQqE1cSc5w==";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(example.file_name().unwrap());
+    std::fs::copy(example, &file).unwrap();
+    std::fs::create_dir(folder.path().join("certs")).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let settings = text.lines().filter(|line| !line.starts_with('#'));
+    for word in settings.flat_map(str::split_whitespace) {
+        if word.starts_with("certs/") {
+            std::fs::write(folder.path().join(word), "PEM").unwrap();
+        }
+    }
+    let users = ["panel1", "plc7"].map(|user| format!("{user}:{HASH}\n"));
+    std::fs::write(folder.path().join("users"), users.concat()).unwrap();
+    (folder, file)
+}
+
 #[test]
-fn every_example_is_sound_as_it_is_but_for_certificates() {
+fn every_example_is_sound_with_the_files_that_it_names() {
     let folder = shipped("examples");
     let files = std::fs::read_dir(folder).unwrap();
     let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     assert!(files.len() > 5, "{files:?}");
-    for file in files.iter().filter(|file| !file.ends_with("cloud.yaml")) {
-        let loaded = config::load(file).unwrap_or_else(|faults| panic!("{faults}"));
-        assert_eq!(loaded.warnings, [], "{}", file.display());
+    for example in &files {
+        let (_folder, file) = with_what_it_names(example);
+        let loaded = config::load(&file).unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(loaded.warnings, [], "{}", example.display());
+    }
+}
+
+#[test]
+fn every_example_says_what_to_change_or_what_it_shows_and_how_to_run_it() {
+    for example in std::fs::read_dir(shipped("examples")).unwrap() {
+        let text = std::fs::read_to_string(example.unwrap().path()).unwrap();
+        let head: Vec<&str> = text
+            .lines()
+            .take_while(|line| line.starts_with('#'))
+            .collect();
+        assert!(
+            head[0].ends_with("$schema=../fieldgate.schema.json"),
+            "{head:?}"
+        );
+        assert!(head[1].len() > 40, "{head:?}");
+        let command = |line: &&&str| line.contains("fieldgate ");
+        assert!(head.iter().filter(command).count() >= 1, "{head:?}");
     }
 }
 
@@ -76,6 +115,7 @@ fn the_examples_mean_what_their_comments_say() {
         (own.name.as_str(), own.max_gap, own.groups.len()),
         ("press2", 8, 2)
     );
+    assert_eq!(meters[0].devices.len(), 10);
     assert_eq!(
         meters[1].devices[0].groups.len(),
         3,
@@ -86,13 +126,13 @@ fn the_examples_mean_what_their_comments_say() {
     assert_eq!(chiller.groups.len(), 2);
     assert_eq!(chiller.groups[0].payload, chiller.groups[1].payload);
     let topic = |text: &str| TopicName::try_from(text).unwrap();
-    let scales = load("scales.yaml").instruments;
+    let scales = load("scale-and-barcode.yaml").instruments;
     assert_eq!(scales[1].port.to_string(), "/dev/ttyAMA2 at 4800 7E1");
     assert_eq!(
         scales[0].instrument.payload,
         Payload::Json(topic("packing/floor/reading"))
     );
-    let reader = &load("barcode.yaml").instruments[0].instrument;
+    let reader = &scales[2].instrument;
     assert_eq!(reader.topics, [topic("packing/reader1/reading/code")]);
     assert_eq!(reader.payload, Payload::Value);
 }
@@ -103,15 +143,8 @@ fn the_bridge_example_lacks_nothing_but_the_certificates() {
     let codes: Vec<_> = faults.list.iter().map(|fault| fault.code).collect();
     assert_eq!(codes, [config::Code::MissingFile; 3]);
 
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("fieldgate.yaml");
-    std::fs::copy(shipped("examples/cloud.yaml"), &file).unwrap();
-    std::fs::create_dir(folder.path().join("certs")).unwrap();
-    for name in ["cloud-ca.pem", "device.crt", "device.key"] {
-        std::fs::write(folder.path().join("certs").join(name), "PEM").unwrap();
-    }
-    let loaded = config::load(&file).unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!(loaded.warnings, []);
+    let (folder, file) = with_what_it_names(&shipped("examples/cloud.yaml"));
+    let loaded = config::load(&file).unwrap();
     let bridge = &loaded.config.bridges[0];
     assert_eq!(
         bridge.options.tls.as_ref().unwrap().ca,
@@ -120,6 +153,28 @@ fn the_bridge_example_lacks_nothing_but_the_certificates() {
     let will = bridge.options.will.as_ref().unwrap();
     assert_eq!(will.topic.as_str(), "site/berlin/hall1/$status");
     assert!(will.retain);
+}
+
+#[test]
+fn the_meter_goes_to_aws_under_the_name_of_its_thing() {
+    let (_folder, file) = with_what_it_names(&shipped("examples/meter-to-aws.yaml"));
+    let config = config::load(&file).unwrap().config;
+    let bridge = &config.bridges[0].options;
+    assert_eq!(bridge.client_id, config.gateway.id);
+    assert_eq!(bridge.ceilings, Profile::AwsIotCore.ceilings());
+    assert_eq!(config.connections[0].devices.len(), 1);
+}
+
+#[test]
+fn the_broker_alone_has_no_listener_on_the_network_without_tls() {
+    let (_folder, file) = with_what_it_names(&shipped("examples/broker-only.yaml"));
+    let config = config::load(&file).unwrap().config;
+    assert!(config.connections.is_empty() && config.bridges.is_empty());
+    let [local, plant] = &config.listeners[..] else {
+        panic!("{:?}", config.listeners);
+    };
+    assert!(local.bind.is_local() && local.tls.is_none());
+    assert!(!plant.bind.is_local() && plant.tls.is_some() && !plant.anonymous);
 }
 
 #[test]
