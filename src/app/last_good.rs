@@ -69,7 +69,7 @@ pub fn data_dir_of(text: &str, file: &Path) -> PathBuf {
         let value = value.trim_matches(['"', '\'', '}', ' ']);
         (!value.is_empty() && !value.contains("${")).then_some(value)
     });
-    let folder = file.parent().unwrap_or(Path::new(""));
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
     named.map_or_else(|| PathBuf::from("data"), |named| folder.join(named))
 }
 

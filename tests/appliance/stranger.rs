@@ -16,7 +16,7 @@ pub(crate) fn is_root() -> bool {
 
 /// Takes all rights from a file. Whoever is not root is a stranger to it then, too.
 pub(crate) fn forbid(path: &Path) {
-    fs::set_permissions(path, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
 }
 
 /// `command` as a stranger, who may go into `folder` and read what is there.
