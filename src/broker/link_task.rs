@@ -13,15 +13,12 @@ use super::core::{Command as CoreCommand, LogId};
 use super::encoded::Delivery as CoreDelivery;
 use super::inlet::InletAnswer;
 use super::link::{Command, Delivery, Joining, LinkEnds, Terms, UNACKNOWLEDGED_MAX, WINDOW};
+use super::link_packets::{connect, subscribe, success};
 use super::peer::{Peer, Side};
 use super::shell::Shell;
 use crate::auth::Principal;
-use crate::mqtt::{
-    Acknowledge, Connack, Connect, Message, Packet, PacketId, QoS, ReasonCode, RetainHandling,
-    Subscribe, Subscription,
-};
+use crate::mqtt::{Acknowledge, Connack, Message, Packet, PacketId, QoS, ReasonCode};
 use crate::session::PacketIds;
-use crate::topic::TopicFilter;
 
 /// Commands carried out in one turn.
 const COMMANDS_AT_ONCE: usize = 128;
@@ -244,46 +241,6 @@ impl LinkSide {
             QoS::AtLeastOnce => Packet::Puback(success(id)),
             QoS::ExactlyOnce => Packet::Pubrec(success(id)),
         })
-    }
-}
-
-fn success(id: PacketId) -> Acknowledge {
-    Acknowledge::new(id, ReasonCode::Success)
-}
-
-fn subscribe(packet_id: PacketId, filter: &TopicFilter, qos: QoS) -> Subscribe {
-    Subscribe {
-        packet_id,
-        subscriptions: vec![Subscription {
-            filter: filter.as_str().into(),
-            qos,
-            no_local: false,
-            retain_as_published: true,
-            retain_handling: RetainHandling::Send,
-        }],
-        subscription_id: None,
-        user_properties: Vec::new(),
-    }
-}
-
-fn connect(joining: Joining) -> Connect {
-    Connect {
-        version: joining.version,
-        clean_start: joining.clean_start,
-        keep_alive: 0,
-        client_id: joining.client_id,
-        will: None,
-        user_name: None,
-        password: None,
-        session_expiry: joining.session_expiry,
-        receive_maximum: WINDOW,
-        maximum_packet_size: None,
-        topic_alias_maximum: 0,
-        request_response_information: false,
-        request_problem_information: true,
-        user_properties: Vec::new(),
-        authentication_method: None,
-        authentication_data: None,
     }
 }
 

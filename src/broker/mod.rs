@@ -29,6 +29,7 @@ mod handle;
 mod inlet;
 mod keeping;
 mod link;
+mod link_packets;
 mod link_task;
 mod new_routes;
 mod options;

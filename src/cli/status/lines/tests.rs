@@ -1,3 +1,5 @@
+//! What one screen shows of gateways that are well, in trouble, and in much trouble.
+
 use super::*;
 use crate::clock::PROGRAM_MADE;
 use crate::status::{BridgeStatus, BrokerState, ConnectionState, DeviceState, Flow, StoreState};
