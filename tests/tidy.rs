@@ -17,6 +17,8 @@
 mod file;
 #[path = "tidy/promises.rs"]
 mod promises;
+#[path = "tidy/sayings.rs"]
+mod sayings;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -654,4 +656,21 @@ fn every_threat_names_what_is_done_what_remains_and_tests_that_are_there() {
         );
     }
     assert_eq!(promises::rows(&page, heading).len(), 15);
+}
+
+#[test]
+fn what_the_page_of_troubles_quotes_is_what_the_program_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("config/docs/troubleshooting.md")).unwrap();
+    let mut sources = Vec::new();
+    sayings::sources(&root.join("src"), &mut sources);
+    let unsaid = |page: &str| {
+        let mut quoted = sayings::quoted(page);
+        assert!(quoted.len() > 80, "{}", quoted.len());
+        quoted.retain(|pieces| !sayings::is_said(pieces, &sources));
+        quoted
+    };
+    assert_eq!(unsaid(&page), [[""; 0]; 0], "no source says so");
+    let planted = page.replacen("`unknown issuer: ...`", "`issuer ... unknown!`", 1);
+    assert_eq!(unsaid(&planted), [["issuer", "unknown!"]]);
 }

@@ -254,6 +254,18 @@ fn a_command_by_hand_is_answered_by_its_device_and_logged_with_who_gave_it() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
 
+/// A device there, with a tag that it has and one that it has not.
+fn two_tags(port: u16) -> String {
+    let tags = "[{ name: u, register: holding, address: 0, type: float32, unit: V }, \
+                 { name: none, register: holding, address: 9, type: uint16 }]";
+    DEAD_DEVICE
+        .replace("port: 1,", &format!("port: {port},"))
+        .replace(
+            "name: g, tags: [{ name: t, register: holding, address: 0, type: uint16 }]",
+            &format!("name: g, interval: 200ms, tags: {tags}"),
+        )
+}
+
 #[test]
 fn values_are_those_of_the_present_and_of_nothing_else() {
     let site = Site::new();
@@ -265,17 +277,7 @@ fn values_are_those_of_the_present_and_of_nothing_else() {
     let bind = Simulator::bind(LOOPBACK, vec![map]);
     let (address, device) = site.runtime.block_on(bind).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let tags = "[{ name: u, register: holding, address: 0, type: float32, unit: V }, \
-                 { name: none, register: holding, address: 9, type: uint16 }]";
-    let file = write(
-        folder.path(),
-        &DEAD_DEVICE
-            .replace("port: 1,", &format!("port: {},", address.port()))
-            .replace(
-                "name: g, tags: [{ name: t, register: holding, address: 0, type: uint16 }]",
-                &format!("name: g, interval: 200ms, tags: {tags}"),
-            ),
-    );
+    let file = write(folder.path(), &two_tags(address.port()));
     let mut gateway = Running::start(&file);
     gateway.until("running").unwrap();
     let values = || -> Vec<Value> {

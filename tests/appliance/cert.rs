@@ -121,14 +121,20 @@ fn a_certificate_is_asked_for_signed_and_put_in_place() {
         .mode();
     assert_eq!(mode & 0o777, 0o640);
 
-    let output = cert(&file, &["show", "cloud"]);
+    is_shown(&file);
+    renewing_keeps_the_pair_before(&authority, folder.path());
+}
+
+/// What is in place, and what is missing.
+fn is_shown(file: &Path) {
+    let output = cert(file, &["show", "cloud"]);
     let told = text(&output.stdout);
     assert!(
         told.contains("CN=press-3") && told.contains("device.key fits"),
         "{told}"
     );
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let output = cert(&file, &["show", "plant", "--json"]);
+    let output = cert(file, &["show", "plant", "--json"]);
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(
         shown["faults"][0]
@@ -141,8 +147,11 @@ fn a_certificate_is_asked_for_signed_and_put_in_place() {
         (&shown["key_fits"], output.status.code()),
         (&false.into(), Some(1))
     );
+}
 
-    // Renewed: the pair before is kept.
+fn renewing_keeps_the_pair_before(authority: &Authority, folder: &Path) {
+    let path = |name: &str| folder.join(name);
+    let (file, new_key) = (path("fieldgate.yaml"), path("device.new.key"));
     let before = ["device.crt", "device.key"].map(|name| fs::read(path(name)).unwrap());
     let request = cert(&file, &["request", "cloud", "--san", "press-3.local"]);
     assert!(
