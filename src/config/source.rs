@@ -128,7 +128,7 @@ mod tests {
             "gateway: { id: '${file:id}' }\nconnections: [{ name: a, modbus_tcp: { host: h } }]\n";
         fs::write(path("site.yaml"), main).unwrap();
         fs::write(path("id"), "press").unwrap();
-        let template = "meter:\n  groups: [{ name: g, tags: [{ name: t, register: holding, address: 0, type: uint16 }] }]\n";
+        let template = "templates: { meter: { groups: [{ name: g, tags: [{ name: t, register: holding, address: 0, type: uint16 }] }] } }\n";
         fs::write(path("templates/m.yaml"), template).unwrap();
         let devices = "devices: [{ name: d, connection: a, unit_id: 1, template: meter }]\n";
         fs::write(path("conf.d/1.yaml"), devices).unwrap();
