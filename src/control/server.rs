@@ -118,13 +118,14 @@ impl ControlSocket {
 /// `user`: who asks, if they may.
 async fn converse(mut stream: UnixStream, user: Option<u32>, requests: mpsc::Sender<Asked>) {
     let conversed = async {
-        let Some(user) = user else {
-            let refusal = "only root and the user and group that fieldgate runs as may ask";
-            return send(&mut stream, &Line::Fault(refusal.to_owned())).await;
-        };
+        // Of strangers, too: who is closed while it writes does not see why.
         let request = match timeout(REQUEST_TIME, read(&mut stream)).await {
             Ok(request) => request?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        let Some(user) = user else {
+            let refusal = "only root and the user and group that fieldgate runs as may ask";
+            return send(&mut stream, &Line::Fault(refusal.to_owned())).await;
         };
         match request {
             Ok(request) => answer(&mut stream, request, user, &requests).await,
