@@ -16,6 +16,9 @@ use crate::clock;
 use crate::shutdown::{Pulse, Stop};
 use crate::status::{GatewayState, Health, LinkState};
 
+/// Looks in the time of a watchdog: a part that is late for a moment costs a few of them and no restart.
+const LOOKS: u32 = 6;
+
 /// How often the parts are looked at without a watchdog.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -38,7 +41,11 @@ struct Late {
 
 /// Watches the parts of a gateway, until `stop`.
 pub async fn watch(notifier: Notifier, observer: Observer, mut stop: Stop) {
-    let mut tick = interval(notifier.watchdog().map_or(LOOK, |watchdog| watchdog / 2));
+    let mut tick = interval(
+        notifier
+            .watchdog()
+            .map_or(LOOK, |watchdog| watchdog / LOOKS),
+    );
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = interval(STATUS_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -48,7 +48,7 @@ impl Boot {
         let prepared = Prepared::new(config.clone(), TlsTime::default());
         Ok(Self {
             prepared: prepared.map_err(|faults| faults.to_string())?,
-            reload: Reload::new(config, source, faults.clone()),
+            reload: Reload::new(config, source, faults.is_some()),
             warnings: warnings.iter().map(ToString::to_string).collect(),
             faults,
         })

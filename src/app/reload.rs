@@ -37,13 +37,13 @@ pub enum Outcome {
 }
 
 impl Reload {
-    /// For the configuration that was read from `source`; `faults`: of the file as it is, where `source` is how it was.
+    /// For the configuration that was read from `source`; `is_last_good`: the file has faults by now, and `source` is how it was.
     #[must_use]
-    pub fn new(started: Config, source: Source, faults: Option<String>) -> Self {
+    pub fn new(started: Config, source: Source, is_last_good: bool) -> Self {
         let state = ConfigState {
             file: source.file.display().to_string(),
             loaded: clock::wall(),
-            faults,
+            is_last_good,
             ..ConfigState::default()
         };
         Self {
@@ -89,6 +89,10 @@ impl Reload {
             }
             Outcome::Failed(why) => tracing::error!("reload: {why}"),
         }
+        if !matches!(outcome, Outcome::Applied(_)) {
+            self.state.was_refused = true;
+            gateway.observer().tell_config(self.state.clone());
+        }
         outcome
     }
 
@@ -107,7 +111,8 @@ impl Reload {
         // Whatever broke on the way, from here on this is what the gateway is meant to be.
         self.in_use = Arc::new(in_use(&self.in_use, now));
         self.state.loaded = clock::wall();
-        self.state.faults = None;
+        self.state.is_last_good = false;
+        self.state.was_refused = false;
         self.state
             .needs_restart
             .clone_from(&difference.needs_restart);

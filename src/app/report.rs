@@ -88,7 +88,7 @@ pub(super) async fn gateway(
             clock::wall(),
             &now,
             store_error.as_deref(),
-            config.borrow_and_update().faults.is_some(),
+            config.borrow_and_update().is_last_good,
         );
         if publish(&mut link, &topic, &body).await.is_err() {
             return;

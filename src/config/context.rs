@@ -302,7 +302,12 @@ impl<'a> Context<'a> {
                 Ok(result) => Some((value.clone(), result)),
                 Err(error) => {
                     let error = error.to_string();
-                    let (message, remedy) = wording::wrong_value(&error, value);
+                    let found = if place.is_secret() {
+                        wording::kind(value)
+                    } else {
+                        wording::found(value)
+                    };
+                    let (message, remedy) = wording::wrong_value(&error, value, &found);
                     let code = if error.starts_with("invalid value") {
                         Code::OutOfRange
                     } else {

@@ -1,5 +1,7 @@
 //! What of the file is shown with a fault, and how: never a password, never what a terminal would obey.
 
+use super::secrecy::secret_in;
+
 /// The widest excerpt, in characters.
 const EXCERPT_MAX: usize = 110;
 
@@ -72,18 +74,15 @@ fn concealed(line: &str) -> String {
     {
         line = format!("{scheme}://***@{host}");
     }
-    let Some(key) = line.to_ascii_lowercase().find("passw") else {
+    let Some((_, at)) = secret_in(&line) else {
         return line;
     };
-    let (before, rest) = line.split_at(key);
-    let Some((name, value)) = rest.split_once(':') else {
-        return line;
-    };
-    let value = value.trim_start().trim_start_matches(['"', '\'']);
-    if value.is_empty() || value.starts_with("${") {
+    let (before, value) = line.split_at(at);
+    let bare = value.trim_start_matches(['"', '\'']);
+    if bare.is_empty() || bare.starts_with("${") {
         return line;
     }
-    format!("{before}{name}: ***")
+    format!("{before}***")
 }
 
 /// How many characters the key or scalar at the start of `rest` has.
@@ -155,6 +154,7 @@ mod tests {
             "  password: ***"
         );
         assert_eq!(Excerpt::new("  passwd: x, b: c", 3).text, "  passwd: ***");
+        assert_eq!(Excerpt::new("  pasword: hunter2", 3).text, "  pasword: ***");
         assert_eq!(
             Excerpt::new("  url: mqtts://me:pw@host", 8).text,
             "  url: mqtts://***@host"

@@ -30,6 +30,7 @@ mod redirect;
 mod reference;
 #[cfg(test)]
 mod schema;
+mod secrecy;
 mod section;
 mod shipped;
 mod source;
@@ -43,6 +44,7 @@ pub use environment::{Environment, SUBSTITUTE_BYTES_MAX, System};
 pub use error::{Code, Fault, Faults, Position, Severity};
 pub use excerpt::Excerpt;
 pub use redirect::{Lead, redirected};
+pub use secrecy::secret_in;
 pub use shipped::TEMPLATES as SHIPPED_TEMPLATES;
 pub use source::Source;
 pub use words::{

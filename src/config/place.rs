@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 
+use super::secrecy::is_secret;
+
 /// The way from the root of a file to a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -89,6 +91,14 @@ impl Place {
             }
         }
         path
+    }
+
+    /// Whether what stands there is not to be shown.
+    pub(super) fn is_secret(&self) -> bool {
+        match self.steps.last() {
+            Some(Step::Key(name, _)) => is_secret(name),
+            _ => false,
+        }
     }
 
     /// Whether the last step leads into a mapping, so that there is a key to point at.

@@ -33,7 +33,7 @@ fn slip<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option
 }
 
 /// Levenshtein, with two neighbours swapped counting as one slip.
-fn distance(one: &str, other: &str) -> usize {
+pub(super) fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=other.len()).collect();

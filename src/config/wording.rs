@@ -9,7 +9,8 @@ use super::excerpt::quoted;
 pub(super) const PART: char = '\n';
 
 /// Message and remedy for a value that a key does not take; `error` is what serde says of it.
-pub(super) fn wrong_value(error: &str, value: &Value) -> (String, String) {
+/// `found` is what is said of the value, which may be a secret.
+pub(super) fn wrong_value(error: &str, value: &Value, found: &str) -> (String, String) {
     if let Some((message, remedy)) = error.split_once(PART) {
         return (message.to_owned(), remedy.to_owned());
     }
@@ -17,7 +18,7 @@ pub(super) fn wrong_value(error: &str, value: &Value) -> (String, String) {
         return (error.to_owned(), String::new());
     };
     let wanted = wanted(expected);
-    let message = format!("expected {wanted}, found {}", found(value));
+    let message = format!("expected {wanted}, found {found}");
     let remedy = trap(expected, value).unwrap_or_else(|| format!("write {wanted}"));
     (message, remedy)
 }
@@ -67,7 +68,9 @@ pub(super) fn found(value: &Value) -> String {
 pub(super) fn kind(value: &Value) -> String {
     match value {
         Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => found(value),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => "a text".to_owned(),
+        Value::Bool(_) => "true or false".to_owned(),
+        Value::Number(_) => "a number".to_owned(),
+        Value::String(_) => "a text".to_owned(),
     }
 }
 

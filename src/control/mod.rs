@@ -8,6 +8,7 @@
 //! here knows a bridge or a broker.
 
 mod client;
+mod members;
 mod protocol;
 mod server;
 

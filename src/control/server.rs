@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::members::is_member;
 use super::protocol::{Line, REQUEST_BYTES_MAX, Request};
 use crate::net::{SocketFile, SocketFileError, listen_unix};
 use crate::shutdown::Stop;
@@ -108,10 +109,10 @@ impl ControlSocket {
         }
     }
 
-    /// Root, the user that the gateway runs as, and that user's group.
+    /// Root, the user that the gateway runs as, and the members of that user's group.
     fn lets_in(&self, peer: &UCred) -> bool {
         let (user, group) = self.owner;
-        peer.uid() == 0 || peer.uid() == user || peer.gid() == group
+        peer.uid() == 0 || peer.uid() == user || peer.gid() == group || is_member(peer.uid(), group)
     }
 }
 

@@ -51,8 +51,10 @@ pub struct ConfigState {
     pub file: String,
     /// When it was last taken up.
     pub loaded: WallTime,
-    /// The file has faults, and the last good configuration runs instead: what `check` says of it.
-    pub faults: Option<String>,
+    /// The file had faults at the start, and the last good configuration runs instead.
+    pub is_last_good: bool,
+    /// The last reload was refused, or broke off: what the file says now is not in use.
+    pub was_refused: bool,
     /// Sections that were changed and count only from the next start on.
     pub needs_restart: Vec<String>,
 }

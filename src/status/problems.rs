@@ -85,13 +85,21 @@ pub(super) fn problems(state: &GatewayState) -> Vec<Problem> {
 
 fn config(state: &GatewayState, found: &mut Vec<Problem>) {
     let config = &state.config;
-    if config.faults.is_some() {
+    if config.is_last_good {
         let what = format!(
             "{} has faults: the last good configuration runs",
             config.file
         );
         let remedy = format!("fieldgate check {}, then fieldgate reload", config.file);
         found.push(error("configuration", what, remedy));
+    }
+    if config.was_refused {
+        let what = format!(
+            "the last reload of {} was refused: what was changed there is not in use",
+            config.file
+        );
+        let remedy = "see why: fieldgate reload";
+        found.push(warning("configuration", what, remedy));
     }
     if !config.needs_restart.is_empty() {
         let what = format!(
@@ -455,7 +463,7 @@ mod tests {
             },
             |state| {
                 state.config = ConfigState {
-                    faults: Some("error".to_owned()),
+                    is_last_good: true,
                     ..ConfigState::default()
                 };
             },

@@ -3,10 +3,10 @@
 //! Twice over: where a configuration says a secret it is masked in its place, and then each secret that is known, from there or
 //! from outside, is masked wherever it stands in any text. Rather too much is masked than too little.
 
+use crate::config::secret_in;
+
 /// What stands in place of a secret.
 pub(super) const MASK: &str = "***";
-/// Keys whose values are secrets.
-const KEYS: [&str; 5] = ["password", "passphrase", "secret", "token", "api_key"];
 /// Shorter ones are masked where they are said only: everywhere else they would be found in ordinary words.
 const SEARCHED_LENGTH: usize = 4;
 /// What may come in by a reference, and is none.
@@ -20,7 +20,7 @@ pub(super) struct Masked {
     pub(super) secrets: Vec<String>,
 }
 
-/// Masks the values of [`KEYS`], line by line, so that it does for a text with faults, too.
+/// Masks the values of keys that are secret, line by line, so that it does for a text with faults, too.
 pub(super) fn mask(text: &str) -> Masked {
     let mut masked = Masked::default();
     // A value that goes on below, further in than this.
@@ -43,7 +43,7 @@ pub(super) fn mask(text: &str) -> Masked {
 fn mask_line(line: &str, masked: &mut Masked) -> bool {
     let mut rest = line;
     let mut goes_on = false;
-    while let Some(value_at) = next_value(rest) {
+    while let Some((_, value_at)) = secret_in(rest) {
         let (before, value) = rest.split_at(value_at);
         masked.text += before;
         let is_flow = line
@@ -69,24 +69,6 @@ fn mask_line(line: &str, masked: &mut Masked) -> bool {
     }
     masked.text += rest;
     goes_on
-}
-
-/// Where the value of the first of the keys begins.
-fn next_value(line: &str) -> Option<usize> {
-    let places = KEYS.iter().flat_map(|key| {
-        let found = line.match_indices(key);
-        found.map(|(at, key)| (at, at + key.len()))
-    });
-    let values = places.filter_map(|(at, end)| {
-        let before = line.get(..at)?.chars().next_back();
-        let rest = line.get(end..)?;
-        let colon = rest.trim_start_matches(['"', '\'']).trim_start();
-        let value = colon.strip_prefix(':')?;
-        let is_key = before.is_none_or(|it| !it.is_alphanumeric());
-        let value = value.trim_start();
-        is_key.then_some(line.len() - value.len())
-    });
-    values.min()
 }
 
 /// Up to where a value goes in its line.

@@ -50,7 +50,7 @@ fn program(page: &mut Page, state: &GatewayState) {
     page.gauge(
         "fieldgate_config_faulty",
         "1: the file has faults, and the last good configuration runs instead.",
-        u8::from(state.config.faults.is_some()),
+        u8::from(state.config.is_last_good),
     );
     page.gauge(
         "fieldgate_config_needs_restart",
