@@ -20,6 +20,7 @@ use super::write::WriteRequest;
 use crate::broker::{Link, LinkClosed, Publisher};
 use crate::clock;
 use crate::mqtt::Message;
+use crate::shutdown::Stop;
 use crate::topic::TopicName;
 
 /// Commands that wait for a wire.
@@ -94,20 +95,20 @@ struct Who {
 type Finished = (Who, Result<Done, CommandError>);
 
 impl<C: CommandSource> Desk<C> {
-    /// Never ends; may be dropped at any point, then what is being done is not answered.
-    pub(super) async fn run(self) {
+    /// Takes commands until `stop`, and ends when those are answered. May be dropped at any point, then what is being done is not.
+    pub(super) async fn run(self, mut stop: Stop) {
         let source = Arc::clone(&self.source);
         let mut source = source.lock().await;
         let mut at_work = JoinSet::new();
-        let mut is_open = true;
-        loop {
+        let (mut is_open, mut is_leaving) = (true, false);
+        while !is_leaving || !at_work.is_empty() {
             tokio::select! {
+                () = stop.requested(), if !is_leaving => (is_open, is_leaving) = (false, true),
                 asked = source.receive(), if is_open => match asked {
                     Ok((message, publisher)) => self.ask(&message, publisher, &mut at_work),
                     Err(LinkClosed) => is_open = false,
                 },
                 Some(Ok((who, result))) = at_work.join_next() => self.tell(who, &result),
-                else => std::future::pending().await,
             }
         }
     }

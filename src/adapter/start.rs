@@ -17,7 +17,7 @@ use super::options::ConnectionOptions;
 use super::outbox::{Outbox, OutboxLimits, OutboxStats, Sink};
 use super::plan::PlanError;
 use super::poller::Poller;
-use super::serial::InstrumentConnection;
+use super::serial::{InstrumentConnection, Mode};
 use crate::broker::LinkClosed;
 use crate::clock;
 use crate::net::TlsTime;
@@ -32,6 +32,8 @@ const OUTBOX: OutboxLimits = OutboxLimits {
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// What the actor of a wire may take for a step, beside what it waits for a device: to connect, to become quiet.
 const STEP_MAX: Duration = Duration::from_secs(60);
+/// How long a request that is under way may take to be answered when the adapter is stopped.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before the actor is started again after a panic.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -73,8 +75,8 @@ pub struct NamedStatus {
 }
 
 impl Adapter {
-    /// Starts polling over what this machine opens, on the present tokio runtime. When `stop` is requested, polling ends at once and what was read is
-    /// still published, within 2 s; then `stop` is dropped.
+    /// Starts polling over what this machine opens, on the present tokio runtime. When `stop` is requested, what was asked is heard
+    /// out, within 5 s, commands that wait are answered, and what was read is still published, within 2 s; then `stop` is dropped.
     ///
     /// # Errors
     /// Where the options cannot be planned; `config` checks them before.
@@ -116,8 +118,10 @@ impl Adapter {
             .devices
             .iter()
             .map(|device| (device.response_timeout + device.request_delay) * (device.retries + 1));
-        let limit = STEP_MAX + longest.max().unwrap_or_default();
-        let actor = move |outbox: Outbox, status, pulse| {
+        // Making a connection, with TLS, and a write with a read before it and one behind.
+        let limit =
+            STEP_MAX + longest.max().unwrap_or_default() * 3 + options.wire.connect_limit() * 2;
+        let actor = move |outbox: Outbox, status, pulse, stop: Stop| {
             let (sender, orders) = mpsc::channel(WAITING_MAX);
             let desk = Desk {
                 book: Arc::clone(&book),
@@ -135,7 +139,7 @@ impl Adapter {
                 (status, pulse),
             );
             async move {
-                tokio::join!(poller.run(), desk.run());
+                tokio::join!(poller.run(stop.clone()), desk.run(stop));
             }
         };
         Ok(Self::supervised(status, limit, actor, sink, stop))
@@ -164,7 +168,12 @@ impl Adapter {
         let book = Book::of_instrument(&instrument.name, &instrument.set_topic, ages);
         let book = Arc::new(book);
         let source = Arc::new(Mutex::new(commands));
-        let actor = move |outbox: Outbox, status, pulse| {
+        // A line that never stops talking is waited for.
+        let settles = match &instrument.dialect.mode {
+            Mode::Poll { timeout, .. } => *timeout * 12,
+            Mode::Listen { .. } => Duration::ZERO,
+        };
+        let actor = move |outbox: Outbox, status, pulse, stop: Stop| {
             let options = Arc::clone(&options);
             let (attendant, sender) = Attendant::new(options, outbox.clone(), status, pulse);
             let desk = Desk {
@@ -174,10 +183,14 @@ impl Adapter {
                 source: Arc::clone(&source),
             };
             async move {
-                tokio::join!(attendant.run(), desk.run());
+                // An instrument has nothing to finish: what it says next is about nothing that was asked before.
+                tokio::select! {
+                    () = attendant.run() => {}
+                    () = desk.run(stop) => {}
+                }
             }
         };
-        Self::supervised(status, STEP_MAX * 2, actor, sink, stop)
+        Self::supervised(status, STEP_MAX * 2 + settles, actor, sink, stop)
     }
 
     fn supervised<F, A>(
@@ -188,7 +201,7 @@ impl Adapter {
         stop: Stop,
     ) -> Self
     where
-        F: Fn(Outbox, watch::Sender<AdapterStatus>, Pulse) -> A + Send + Sync + 'static,
+        F: Fn(Outbox, watch::Sender<AdapterStatus>, Pulse, Stop) -> A + Send + Sync + 'static,
         A: Future<Output = ()> + Send + 'static,
     {
         let name = status.name.clone();
@@ -258,20 +271,27 @@ struct Supervisor<F> {
 
 impl<F, A> Supervisor<F>
 where
-    F: Fn(Outbox, watch::Sender<AdapterStatus>, Pulse) -> A,
+    F: Fn(Outbox, watch::Sender<AdapterStatus>, Pulse, Stop) -> A,
     A: Future<Output = ()> + Send + 'static,
 {
     async fn run(self, drain: JoinHandle<Result<(), LinkClosed>>, mut stop: Stop) {
-        let mut actor = None;
+        let (mut actor, told) = (None, stop.clone());
         tokio::select! {
             () = stop.requested() => {}
-            () = self.poll_for_ever(&mut actor) => {}
+            () = self.poll_for_ever(&mut actor, &told) => {}
         }
+        drop(told);
         if let Some(mut task) = actor {
-            // A port is free for whoever comes next only when its task is gone.
-            task.0.abort();
-            let ended = (&mut task.0).await;
-            tracing::trace!(?ended, connection = %self.name, "no longer polling");
+            // What was asked is heard out: its answer must not be taken for that to what another asks next.
+            if tokio::time::timeout(LEAVE_LIMIT, &mut task.0)
+                .await
+                .is_err()
+            {
+                task.0.abort();
+                // A port is free for whoever comes next only when its task is gone.
+                let ended = (&mut task.0).await;
+                tracing::trace!(?ended, connection = %self.name, "no longer polling");
+            }
         }
         self.pulse.end();
         self.outbox.close();
@@ -292,9 +312,14 @@ where
         drop(stop);
     }
 
-    async fn poll_for_ever(&self, running: &mut Option<Aborting<()>>) {
+    async fn poll_for_ever(&self, running: &mut Option<Aborting<()>>, stop: &Stop) {
         loop {
-            let actor = (self.actor)(self.outbox.clone(), self.status.clone(), self.pulse.clone());
+            let actor = (self.actor)(
+                self.outbox.clone(),
+                self.status.clone(),
+                self.pulse.clone(),
+                stop.clone(),
+            );
             let task = running.insert(Aborting(tokio::spawn(actor)));
             if let Err(error) = (&mut task.0).await {
                 tracing::error!(connection = %self.name, %error, "the adapter failed and is started again");

@@ -105,6 +105,15 @@ impl SerialOptions {
 }
 
 impl WireOptions {
+    /// How long opening it may take; zero where that takes no time.
+    #[must_use]
+    pub(super) fn connect_limit(&self) -> Duration {
+        match self {
+            Self::ModbusTcp(tcp) | Self::ModbusRtuOverTcp(tcp, _) => tcp.connect_timeout,
+            Self::ModbusRtu(..) => Duration::ZERO,
+        }
+    }
+
     /// Silence between two frames; zero where they have borders of their own.
     #[must_use]
     pub fn frame_gap(&self) -> Duration {

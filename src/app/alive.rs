@@ -29,8 +29,10 @@ const STATUS_EVERY: Duration = Duration::from_secs(5);
 const PATIENCE_EVERY: Duration = Duration::from_secs(10);
 /// so much of it each time,
 const PATIENCE: Duration = Duration::from_secs(30);
-/// and for so long: a store of any size opens in far less, and what takes longer hangs.
-const PATIENCE_MAX: Duration = Duration::from_secs(15 * 60);
+/// and for so long: what takes longer hangs. A store of any size opens in far less,
+pub const START_MAX: Duration = Duration::from_secs(15 * 60);
+/// and what a stop has to write is bounded.
+pub const STOP_MAX: Duration = Duration::from_secs(2 * 60);
 
 /// A part that hangs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +74,8 @@ pub async fn watch(notifier: Notifier, observer: Observer, mut stop: Stop) {
     }
 }
 
-/// Does `work`, a start or a stop, and asks systemd for the time that it takes.
-pub async fn patiently<T>(notifier: &Notifier, work: impl Future<Output = T>) -> T {
+/// Does `work`, a start or a stop, and asks systemd for the time that it takes, `most` at the most.
+pub async fn patiently<T>(notifier: &Notifier, most: Duration, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let mut tick = interval(PATIENCE_EVERY.min(notifier.watchdog().unwrap_or(LOOK) / 2));
     let began = clock::now();
@@ -81,7 +83,7 @@ pub async fn patiently<T>(notifier: &Notifier, work: impl Future<Output = T>) ->
         tokio::select! {
             done = &mut work => return done,
             _ = tick.tick() => {
-                if clock::now().saturating_duration_since(began) < PATIENCE_MAX {
+                if clock::now().saturating_duration_since(began) < most {
                     notifier.extend(PATIENCE);
                     notifier.alive();
                 }

@@ -14,6 +14,7 @@ use super::{Gateway, Prepared, StartError};
 use crate::broker::LinkClosed;
 use crate::listener::PreparedListener;
 use crate::mqtt::{Message, QoS};
+use crate::net::Expiry;
 use crate::topic::TopicName;
 
 /// What a reload did, in words.
@@ -52,6 +53,12 @@ impl Gateway {
         mut prepared: Prepared,
         difference: &Difference,
     ) -> Result<Applied, ApplyError> {
+        let moves = difference.needs_restart.iter().any(|it| it == "gateway");
+        if moves && !difference.bridges.added.is_empty() {
+            let why =
+                "gateway.data_dir was changed, where the backlog of a new bridge would be: restart";
+            return Err(ApplyError::Refused(why.to_owned()));
+        }
         let order = Order::of(&prepared);
         // Whatever can fail comes first.
         let bridges = self
@@ -72,7 +79,7 @@ impl Gateway {
         let beginning = difference.connections.beginning();
         self.start_connections(&mut prepared, |name| beginning.iter().any(|it| it == name))
             .await?;
-        self.renew_certificates(&prepared.listeners, &mut done);
+        self.renew_certificates(&prepared.listeners, &prepared.expiries, &mut done);
         let beginning = difference.listeners.beginning();
         self.start_listeners(prepared.listeners, |name| {
             beginning.iter().any(|it| it == name)
@@ -151,12 +158,23 @@ impl Gateway {
         bridges: Vec<Replacement>,
         changes: &Changes,
     ) -> Result<(), StartError> {
-        self.bridges.remove(&changes.removed).await?;
+        // First those that come take what is published, then those that go leave it: with another name nothing is missed.
+        let (mut waiting, mut changed) = (Vec::new(), Vec::new());
         for bridge in bridges {
             match bridge {
-                Replacement::Added(bridge, logs) => self.bridges.add(bridge, logs).await?,
-                Replacement::Changed(bridge) => self.bridges.change(bridge).await?,
+                Replacement::Added(bridge, logs) => {
+                    let attached = self.bridges.attach(&bridge, logs).await?;
+                    waiting.extend(attached.map(|attached| (bridge, attached)));
+                }
+                Replacement::Changed(bridge) => changed.push(bridge),
             }
+        }
+        self.bridges.remove(&changes.removed).await?;
+        for bridge in changed {
+            self.bridges.change(bridge).await?;
+        }
+        for (bridge, attached) in waiting {
+            self.bridges.begin(bridge, attached).await?;
         }
         Ok(())
     }
@@ -188,7 +206,12 @@ impl Gateway {
 
     /// The next handshakes of listeners that are configured as before are answered with the files of these, and bridges
     /// look at theirs.
-    fn renew_certificates(&mut self, listeners: &[PreparedListener], done: &mut Vec<String>) {
+    fn renew_certificates(
+        &mut self,
+        listeners: &[PreparedListener],
+        expiries: &[(String, Expiry)],
+        done: &mut Vec<String>,
+    ) {
         for running in &mut self.listeners {
             let new = listeners.iter().find(|new| new.name() == running.name);
             if let Some(new) = new
@@ -202,6 +225,11 @@ impl Gateway {
             }
         }
         self.bridges.renew_certificates();
+        for running in &mut self.connections {
+            if let Some(expiry) = expiries.iter().find(|(name, _)| *name == running.name) {
+                running.part.expiry = Some(expiry.1.clone());
+            }
+        }
     }
 }
 

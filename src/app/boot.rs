@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Gateway, Prepared, Reload, last_good};
+use super::{Prepared, Reload, last_good};
 use crate::config::{self, Loaded, Source};
 use crate::net::TlsTime;
 
@@ -64,9 +64,8 @@ fn folder_of(file: &Path) -> PathBuf {
 
 /// The gateway runs on this configuration: should the file have faults one day, this is what runs. A disk that does not take it
 /// costs that and nothing else.
-pub(super) async fn keep(gateway: &Gateway, source: &Source) {
-    let folder = last_good::folder(&gateway.observer().data_dir());
-    let source = source.clone();
+pub(super) async fn keep(data_dir: PathBuf, source: Source) {
+    let folder = last_good::folder(&data_dir);
     let kept = tokio::task::spawn_blocking(move || last_good::keep(&folder, &source)).await;
     match kept {
         Ok(Ok(())) => {}

@@ -62,6 +62,10 @@ enum Begin {
     Again,
 }
 
+/// A log that takes messages for a bridge that has not begun.
+#[derive(Debug)]
+pub(super) struct Waiting(Attached, Begin);
+
 impl Bridges {
     pub(super) fn new(gateway: &str, broker: BrokerHandle) -> Self {
         Self {
@@ -203,21 +207,22 @@ impl Bridges {
         ))
     }
 
-    /// One more, with what [`Self::open`] gave.
-    pub(super) async fn add(
+    /// Has the log of one that comes take what its routes say from now on, with what [`Self::open`] gave. `None`: there is nothing
+    /// to begin with.
+    pub(super) async fn attach(
         &mut self,
-        bridge: PreparedBridge,
+        bridge: &PreparedBridge,
         opened: Option<Lanes>,
-    ) -> Result<(), StartError> {
+    ) -> Result<Option<Waiting>, StartError> {
         let name = bridge.options().name.clone();
         let routes = bridge.options().forward.clone();
         let Some(logs) = opened else {
             let place = self.left.iter().position(|(left, _)| *left == name);
             let Some((_, attached)) = place.map(|place| self.left.swap_remove(place)) else {
-                return Ok(());
+                return Ok(None);
             };
             self.broker.reroute(attached.number, routes).await?;
-            return self.run(bridge, attached, Begin::Again).await;
+            return Ok(Some(Waiting(attached, Begin::Again)));
         };
         let latest = Arc::new(Latest::default());
         let attachment = Attachment {
@@ -233,7 +238,16 @@ impl Bridges {
             logs,
             latest,
         };
-        self.run(bridge, attached, Begin::Fresh).await
+        Ok(Some(Waiting(attached, Begin::Fresh)))
+    }
+
+    /// Begins with what [`Self::attach`] gave.
+    pub(super) async fn begin(
+        &mut self,
+        bridge: PreparedBridge,
+        Waiting(attached, begin): Waiting,
+    ) -> Result<(), StartError> {
+        self.run(bridge, attached, begin).await
     }
 
     /// Another in place of the one of its name, upon the same log.

@@ -3,6 +3,8 @@
 //! Invariant: what is not named here as changed is not touched, so a part whose options are equal keeps its clients, its
 //! session and its place in the cycle.
 
+use crate::adapter::ConnectionOptions;
+use crate::bridge::BridgeOptions;
 use crate::config::{Bridge, Config, SessionStoreOptions};
 use crate::topic::TopicName;
 
@@ -93,12 +95,20 @@ fn connections(running: &Config, now: &Config) -> Changes {
         let instruments = config.instruments.iter();
         modbus.chain(instruments.map(|it| (&*it.name, Wire::Instrument(it))))
     }
-    Changes::between(all(running), all(now), |old, new| old == new)
+    Changes::between(all(running), all(now), |old, new| match (old, new) {
+        (Wire::Modbus(old), Wire::Modbus(new)) => {
+            // Where that is, `gateway.data_dir` says, which is told as such.
+            let mut same_folder = ConnectionOptions::clone(new);
+            same_folder.splits_file.clone_from(&old.splits_file);
+            **old == same_folder
+        }
+        (Wire::Instrument(old), Wire::Instrument(new)) => old == new,
+        _ => false,
+    })
 }
 
-#[derive(PartialEq)]
 enum Wire<'a> {
-    Modbus(&'a crate::adapter::ConnectionOptions),
+    Modbus(&'a ConnectionOptions),
     Instrument(&'a crate::adapter::serial::InstrumentConnection),
 }
 
@@ -120,12 +130,17 @@ fn bridges(running: &Config, now: &Config, needs_restart: &mut Vec<String>) -> C
     Changes::between(
         running.bridges.iter().map(|it| (&*it.options.name, it)),
         now.bridges.iter().map(|it| (&*it.options.name, it)),
-        |old, new| {
-            let mut same_log = new.options.clone();
-            same_log.dead_letter = old.options.dead_letter.clone();
-            old.options == same_log
-        },
+        |old, new| old.options == with_fixed(new.options.clone(), old),
     )
+}
+
+/// The options, but for what is the store's and the broker's, and counts from a start on.
+fn with_fixed(options: BridgeOptions, old: &Bridge) -> BridgeOptions {
+    BridgeOptions {
+        dead_letter: old.options.dead_letter.clone(),
+        packet_size: old.options.packet_size,
+        ..options
+    }
 }
 
 fn find<'a>(config: &'a Config, name: &str) -> Option<&'a Bridge> {
@@ -180,7 +195,7 @@ pub(super) fn in_use(running: &Config, now: Config) -> Config {
     let bridges = now.bridges.into_iter().map(|mut bridge| {
         if let Some(old) = find(running, &bridge.options.name) {
             bridge.log = old.log.clone();
-            bridge.options.dead_letter = old.options.dead_letter.clone();
+            bridge.options = with_fixed(bridge.options, old);
         }
         bridge
     });

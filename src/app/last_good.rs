@@ -29,7 +29,7 @@ pub fn folder(data_dir: &Path) -> PathBuf {
 pub fn find(folder: &Path, file: &Path) -> Option<Source> {
     let text = read(&folder.join(NAME)).ok()?;
     let source: Source = serde_json::from_str(&text).ok()?;
-    (source.file == file).then_some(source)
+    (absolute(&source.file) == absolute(file)).then_some(source)
 }
 
 /// Keeps these texts. Blocks while they are written.
@@ -52,6 +52,11 @@ pub fn keep(folder: &Path, source: &Source) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Whatever folder somebody is in.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 fn read(path: &Path) -> io::Result<String> {
     // Quoted in JSON, texts are longer.
     if fs::metadata(path)?.len() > FILE_BYTES_MAX * 4 {
@@ -64,7 +69,10 @@ fn read(path: &Path) -> io::Result<String> {
 #[must_use]
 pub fn data_dir_of(text: &str, file: &Path) -> PathBuf {
     let named = text.lines().find_map(|line| {
-        let (_, value) = line.split_once("data_dir:")?;
+        let (before, value) = line.split_once("data_dir:")?;
+        if before.contains('#') {
+            return None;
+        }
         let value = value.split(" #").next()?.trim();
         let value = value.trim_matches(['"', '\'', '}', ' ']);
         (!value.is_empty() && !value.contains("${")).then_some(value)
@@ -129,6 +137,7 @@ mod tests {
                 "gateway: { data_dir: \"store\" }\n\t]",
                 "/etc/fieldgate/store",
             ),
+            ("gateway:\n  # data_dir: /var/lib/fieldgate\n", "data"),
             ("gateway: [", "data"),
             ("gateway:\n  data_dir: ${env:X}\n", "data"),
         ] {

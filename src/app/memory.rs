@@ -32,7 +32,8 @@ pub(super) async fn give_back(broker: BrokerHandle, pulse: Pulse, mut stop: Stop
         }
         pulse.beat(clock::now());
         if broker.shrink().await.is_err() {
-            break;
+            // A broker that ended by itself is late for ever; one that was stopped is stopped after this.
+            return;
         }
         pulse.rest_until(clock::now() + INTERVAL);
         trim();

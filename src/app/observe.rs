@@ -18,6 +18,9 @@ use crate::shutdown::{Pulse, Stop};
 use crate::status::{BrokerState, ConfigState, GatewayState, StoreState};
 use crate::store::Folder;
 
+/// A reload takes seconds: each part that it stops finishes what is under way. Files on a slow card are read, too.
+const RELOAD_MAX: Duration = Duration::from_secs(120);
+
 /// Rates are of this long.
 const RATES_OVER: Duration = Duration::from_secs(5);
 
@@ -29,6 +32,7 @@ pub struct Observer(Arc<Observed>);
 struct Observed {
     fixed: Fixed,
     store: StoreHealth,
+    reload_pulse: Pulse,
     parts: watch::Sender<Parts>,
     config: watch::Sender<ConfigState>,
     rates: Mutex<Rates>,
@@ -57,7 +61,10 @@ struct Rates {
 
 impl Observer {
     pub(super) fn new(fixed: Fixed, store: StoreHealth) -> Self {
+        let reload_pulse = Pulse::new("reload", RELOAD_MAX, fixed.started);
+        reload_pulse.end(); // none is under way
         Self(Arc::new(Observed {
+            reload_pulse,
             rates: Mutex::new(Rates {
                 at: fixed.started,
                 received: 0,
@@ -134,7 +141,13 @@ impl Observer {
         let mut pulses: Vec<_> = tasks.cloned().chain(logs).collect();
         pulses.extend(self.0.store.stores.pulses());
         pulses.push(self.broker_pulse());
+        pulses.push(self.0.reload_pulse.clone());
         pulses
+    }
+
+    /// For a reload, which hangs where a part does not stop.
+    pub(super) fn reload_pulse(&self) -> &Pulse {
+        &self.0.reload_pulse
     }
 
     /// For what asks the broker.

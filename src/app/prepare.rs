@@ -28,7 +28,7 @@ pub struct Prepared {
     pub(super) listeners: Vec<PreparedListener>,
     pub(super) connections: Vec<Arc<ConnectionOptions>>,
     /// When our certificate ends, of connections that have one.
-    expiries: Vec<(String, Expiry)>,
+    pub(super) expiries: Vec<(String, Expiry)>,
     pub(super) instruments: Vec<InstrumentConnection>,
     pub(super) sessions: SessionStoreOptions,
     pub(super) free_space_minimum: u64,

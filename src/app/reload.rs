@@ -53,10 +53,14 @@ impl Reload {
         }
     }
 
-    /// The gateway has started: tells who looks at it what it runs on, and keeps that as the last good configuration.
-    pub async fn started(&self, gateway: &Gateway) {
+    /// The gateway has started: tells who looks at it what it runs on, and has that kept as the last good configuration. Waits
+    /// for no disk.
+    pub fn started(&self, gateway: &Gateway) {
         gateway.observer().tell_config(self.state.clone());
-        boot::keep(gateway, &self.source).await;
+        tokio::spawn(boot::keep(
+            gateway.observer().data_dir(),
+            self.source.clone(),
+        ));
     }
 
     /// What the gateway can be started with once more; the files that are named are read again.
@@ -75,10 +79,13 @@ impl Reload {
     /// Reads the file again and takes up what has changed; logs and gives what was done, or why nothing was. Returns when all of
     /// it is in use.
     pub async fn run(&mut self, gateway: &mut Gateway) -> Outcome {
+        let pulse = gateway.observer().reload_pulse().clone();
+        pulse.beat(clock::now());
         let outcome = match self.try_to_run(gateway).await {
             Ok(applied) => Outcome::Applied(applied),
             Err(outcome) => outcome,
         };
+        pulse.end();
         match &outcome {
             Outcome::Applied(applied) => applied.log(),
             Outcome::Refused(why) => {
@@ -117,7 +124,7 @@ impl Reload {
             .needs_restart
             .clone_from(&difference.needs_restart);
         self.source = source;
-        self.started(gateway).await;
+        self.started(gateway);
         let applied =
             applied.map_err(|error| Outcome::Failed(format!("not all was taken up: {error}")))?;
         Ok(Applied {

@@ -47,13 +47,15 @@ impl BrokerHandle {
 /// See [`BrokerHandle::attach_bridge`].
 pub(super) fn attach(shell: &Rc<Shell>, attachment: Attachment) -> usize {
     // Of a life before: the sessions went on without this log, and use these packet ids for other messages.
-    for mark in attachment.log.marks() {
-        let commit = attachment.log.unmark(clock::now(), mark);
-        tracing::debug!(
-            ?commit,
-            bridge = attachment.name,
-            "a mark of an earlier life ends"
-        );
+    for log in [&attachment.log].into_iter().chain(&attachment.live) {
+        for mark in log.marks() {
+            let commit = log.unmark(clock::now(), mark);
+            tracing::debug!(
+                ?commit,
+                bridge = attachment.name,
+                "a mark of an earlier life ends"
+            );
+        }
     }
     let live = attachment.live.clone();
     let of_lane = live.map(|live| attachment.lane(live));

@@ -77,14 +77,17 @@ impl Latest {
     #[must_use]
     pub fn take_changed(&self) -> Vec<Message> {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        messages
+        let changed = messages
             .values_mut()
             .filter(|(_, unsent)| *unsent)
             .map(|(message, unsent)| {
                 *unsent = false;
                 message.clone()
             })
-            .collect()
+            .collect();
+        // Of what is gone the upstream is told once.
+        messages.retain(|_, (message, _)| !message.payload.is_empty());
+        changed
     }
 
     /// Forgets all: other routes take these topics, or none.

@@ -2,15 +2,17 @@
 //! anew in this process when it can be.
 
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use super::EXIT_CONFIG;
 use crate::app::logging::{self, Format, Log, Verbosity};
-use crate::app::{Boot, Gateway, Notifier, Outcome, Prepared, RegainWait, Reload, alive};
+use crate::app::{Boot, Gateway, Notifier, Prepared, RegainWait, Reload, ReloadRequest, alive};
 use crate::clock;
 use crate::events::{self, EventFile, Events};
 use crate::shutdown::Shutdown;
@@ -19,6 +21,12 @@ use crate::shutdown::Shutdown;
 const LOG_FORMAT: &str = "FIELDGATE_LOG_FORMAT";
 
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// How long a stop may wait for a reload that is under way.
+const RELOAD_LEFT: Duration = Duration::from_secs(10);
+
+/// For what blocks when all is over, as a disk that hangs.
+const THREADS_END: Duration = Duration::from_secs(2);
 
 /// How long a stop may wait for the last events.
 const LAST_WRITE: Duration = Duration::from_secs(5);
@@ -70,6 +78,7 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
         status
     });
     told.close();
+    runtime.shutdown_timeout(THREADS_END);
     status
 }
 
@@ -113,10 +122,7 @@ impl Kept {
     /// All that happened is written; a disk that hangs is not waited for.
     async fn close(&self) {
         self.stop.request();
-        if tokio::time::timeout(LAST_WRITE, self.stop.finished())
-            .await
-            .is_err()
-        {
+        if timeout(LAST_WRITE, self.stop.finished()).await.is_err() {
             tracing::warn!("the disk does not take the last events");
         }
     }
@@ -149,8 +155,13 @@ async fn serve(
     };
     let mut wait = RegainWait::default();
     loop {
-        let starting = alive::patiently(notifier, Gateway::start(prepared));
-        let mut gateway = match starting.await {
+        let starting = alive::patiently(notifier, alive::START_MAX, Gateway::start(prepared));
+        let started = tokio::select! {
+            started = starting => started,
+            // Nothing was acknowledged yet, and what is kept is as after a power cut.
+            () = signals.asked() => return ExitCode::SUCCESS,
+        };
+        let mut gateway = match started {
             Ok(gateway) => gateway,
             Err(error) => {
                 eprintln!("fieldgate: {error}");
@@ -162,7 +173,7 @@ async fn serve(
             wait = RegainWait::default();
         }
         notifier.ready();
-        reload.started(&gateway).await;
+        reload.started(&gateway);
         let watching = Shutdown::default();
         let watched = alive::watch(
             notifier.clone(),
@@ -177,7 +188,7 @@ async fn serve(
             notifier.stopping();
         }
         tokio::select! {
-            () = alive::patiently(notifier, gateway.stop()) => {}
+            () = alive::patiently(notifier, alive::STOP_MAX, gateway.stop()) => {}
             () = signals.asked() => {
                 eprintln!("fieldgate: asked twice to stop: ends without waiting; what was acknowledged is kept");
                 return ExitCode::FAILURE;
@@ -204,10 +215,14 @@ async fn run_until_stopped(
             () = signals.asked() => return None,
             _ = hangup.recv() => {
                 tracing::info!("SIGHUP: reading the configuration again");
-                run_again(gateway, reload, notifier).await;
+                if !run_again(gateway, reload, notifier, signals, None).await {
+                    return None;
+                }
             }
             Some(request) = requests.recv() => {
-                request.answer(run_again(gateway, reload, notifier).await);
+                if !run_again(gateway, reload, notifier, signals, Some(request)).await {
+                    return None;
+                }
             }
             () = gateway.regained(wait) => match reload.prepare_again(gateway).await {
                 Ok(again) => {
@@ -220,12 +235,26 @@ async fn run_until_stopped(
     }
 }
 
-/// Reads the configuration again, and has systemd know.
-async fn run_again(gateway: &mut Gateway, reload: &mut Reload, notifier: &Notifier) -> Outcome {
+/// Reads the configuration again, and has systemd know. False: somebody asked to stop meanwhile.
+async fn run_again(
+    gateway: &mut Gateway,
+    reload: &mut Reload,
+    notifier: &Notifier,
+    signals: &mut StopSignals,
+    request: Option<ReloadRequest>,
+) -> bool {
     notifier.reloading();
-    let outcome = reload.run(gateway).await;
+    let mut work = pin!(reload.run(gateway));
+    let (outcome, goes_on) = tokio::select! {
+        outcome = &mut work => (Some(outcome), true),
+        // Half done it is left only where it hangs.
+        () = signals.asked() => (timeout(RELOAD_LEFT, &mut work).await.ok(), false),
+    };
     notifier.ready();
-    outcome
+    if let Some((request, outcome)) = request.zip(outcome) {
+        request.answer(outcome);
+    }
+    goes_on
 }
 
 /// SIGINT and SIGTERM; one that came since [`Self::listen`] is not missed.

@@ -212,7 +212,7 @@ mod tests {
         let error = serde_yaml::from_value::<T>(value.clone())
             .err()
             .expect("no error");
-        wrong_value(&error.to_string(), &value)
+        wrong_value(&error.to_string(), &value, &found(&value))
     }
 
     fn remedy<T: serde::de::DeserializeOwned>(yaml: &str) -> String {

@@ -149,11 +149,19 @@ fn append(path: &Path, length: usize, lines: &str) -> io::Result<()> {
 
 fn replace(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
+    let written = write(path, text).and_then(|()| fs::rename(path, folder.join(NAME)));
+    if written.is_err() && fs::remove_file(path).is_err() {
+        // On a disk that is full, half a file would take the rest.
+        tracing::debug!("what was written of the events cannot be removed");
+    }
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(text.as_bytes())?;
-    file.sync_data()?;
-    fs::rename(path, folder.join(NAME))?;
-    File::open(folder)?.sync_all()
+    file.sync_data()
 }
 
 fn version(line: &[u8]) -> Option<u32> {

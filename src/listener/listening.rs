@@ -150,7 +150,10 @@ async fn serve(
         LinkClosed = accepting => {}
         () = beat(&pulse) => {}
     }
-    pulse.end();
+    // One that ends by itself is missed.
+    if stop.is_requested() {
+        pulse.end();
+    }
     tracing::info!(listener = %name, "no longer listening");
 }
 

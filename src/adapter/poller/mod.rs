@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::command::CommandError;
 use super::cycle::{Cycle, Plans};
 use super::desk::WriteOrder;
 use super::health::Health;
@@ -29,6 +30,7 @@ use super::splits_file::SplitsFile;
 use super::start::AdapterStatus;
 use crate::clock;
 use crate::shutdown::Pulse;
+use crate::shutdown::Stop;
 
 /// How long the actor sleeps where nothing is scheduled.
 const NOTHING_TO_DO: Duration = Duration::from_secs(3600);
@@ -94,10 +96,11 @@ impl Poller {
         }
     }
 
-    /// Polls for ever; may be dropped at any point, which drops the connection too.
-    pub(super) async fn run(mut self) {
+    /// Polls until `stop`; then what was asked is heard out, and commands that wait are answered. May be dropped at any point,
+    /// which drops the connection too.
+    pub(super) async fn run(mut self, mut stop: Stop) {
         self.recall().await;
-        loop {
+        while !stop.is_requested() {
             for _ in 0..WRITES_IN_A_ROW {
                 self.pulse.beat(clock::now());
                 match self.orders.try_recv() {
@@ -109,17 +112,23 @@ impl Poller {
             match self.schedule.next(now) {
                 Step::Poll(job) => self.poll(job).await,
                 Step::Probe(device) => self.probe(device).await,
-                Step::Wait(until) => self.wait(until, now).await,
-                Step::Idle => self.wait(now + NOTHING_TO_DO, now).await,
+                Step::Wait(until) => self.wait(until, now, &mut stop).await,
+                Step::Idle => self.wait(now + NOTHING_TO_DO, now, &mut stop).await,
             }
             if self.wire.came_back() {
                 self.schedule.probe_all(clock::now());
             }
             self.tell();
         }
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            if order.answer.send(Err(CommandError::Offline)).is_err() {
+                tracing::debug!(connection = %self.options.name, "nobody waits for what became of a write");
+            }
+        }
     }
 
-    async fn wait(&mut self, until: Instant, now: Instant) {
+    async fn wait(&mut self, until: Instant, now: Instant, stop: &mut Stop) {
         let tell = self.health.iter().filter_map(|health| {
             // Only a change that waits for its second; a mere repetition may wait for the next reading.
             health.change_at(now)
@@ -130,6 +139,7 @@ impl Poller {
             .fold(until, Instant::min);
         self.pulse.rest_until(wake);
         tokio::select! {
+            () = stop.requested() => return,
             () = tokio::time::sleep_until(wake.into()) => {}
             Some(order) = self.orders.recv() => {
                 self.pulse.beat(clock::now());

@@ -117,6 +117,11 @@ impl Core {
                         continue;
                     }
                 };
+                if is_own(&kept.publisher, &kept.message) {
+                    let log = new.log;
+                    self.effects.push(Effect::Latest { log, message });
+                    continue;
+                }
                 if message.qos == QoS::AtMostOnce {
                     continue;
                 }
@@ -139,6 +144,12 @@ impl Core {
         }
         false
     }
+}
+
+/// The gateway's own `$` topics, which enter no backlog: a start finds none of them retained, but a reload does.
+fn is_own(publisher: &str, message: &Message) -> bool {
+    publisher.starts_with("$fieldgate/")
+        && message.topic.levels().any(|level| level.starts_with('$'))
 }
 
 /// The message with what is left of its expiry; `None`: nothing is.
