@@ -3,7 +3,7 @@
 //! Nothing here waits for a part, and no part waits for who looks. Which parts there are changes with a reload.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use super::seen::{Parts, SeenBridge, SeenConnection, certificates};
 use crate::bridge::Lanes;
 use crate::broker::{BrokerHandle, BrokerStats};
 use crate::clock;
+use crate::events::Events;
 use crate::net::TlsTime;
 use crate::shutdown::{Pulse, Stop};
 use crate::status::{BrokerState, ConfigState, GatewayState, StoreState};
@@ -35,6 +36,7 @@ struct Observed {
     reload_pulse: Pulse,
     parts: watch::Sender<Parts>,
     config: watch::Sender<ConfigState>,
+    events: OnceLock<Events>,
     rates: Mutex<Rates>,
 }
 
@@ -76,6 +78,7 @@ impl Observer {
             store,
             parts: watch::Sender::default(),
             config: watch::Sender::default(),
+            events: OnceLock::new(),
         }))
     }
 
@@ -182,6 +185,17 @@ impl Observer {
     /// Whether what should be kept can be.
     pub(super) fn store(&self) -> &StoreHealth {
         &self.0.store
+    }
+
+    /// Where what happens is kept, for who asks; once.
+    pub fn tell_events(&self, events: Events) {
+        if self.0.events.set(events).is_err() {
+            tracing::debug!("where events are kept was told before");
+        }
+    }
+
+    pub(super) fn events(&self) -> Option<&Events> {
+        self.0.events.get()
     }
 
     /// What is told of the configuration.

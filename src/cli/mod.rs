@@ -10,6 +10,7 @@ mod cert;
 mod check;
 mod demo;
 mod diag;
+mod events;
 mod messages;
 mod modbus;
 mod probe;
@@ -82,6 +83,8 @@ enum Command {
     Pub(messages::PubArguments),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Show what happened lately, over restarts, too.
+    Events(events::Arguments),
     /// Show what waits for the upstreams, print it, or purge what is old.
     Backlog(backlog::Arguments),
     /// Let people and programs log in with a password, or no more.
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Values(arguments) => values::values(&arguments),
         Command::Sub(arguments) => messages::sub(&arguments),
         Command::Pub(arguments) => messages::publish(&arguments),
+        Command::Events(arguments) => events::events(&arguments),
         Command::Backlog(arguments) => backlog::backlog(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Simulate(arguments) => simulate::simulate(&arguments),

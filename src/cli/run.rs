@@ -100,6 +100,7 @@ fn start_log(format: Option<Format>, events: Events) -> Log {
 
 /// The events, and what keeps them once this process is sure to be the only one in its data folder.
 struct Kept {
+    events: Events,
     waiting: Option<(Events, EventFile)>,
     stop: Shutdown,
 }
@@ -107,6 +108,7 @@ struct Kept {
 impl Kept {
     fn new(events: Events, file: EventFile) -> Self {
         Self {
+            events: events.clone(),
             waiting: Some((events, file)),
             stop: Shutdown::default(),
         }
@@ -169,6 +171,7 @@ async fn serve(
             }
         };
         kept.start();
+        gateway.observer().tell_events(kept.events.clone());
         if !gateway.lacks_stores() {
             wait = RegainWait::default();
         }

@@ -33,6 +33,11 @@ pub enum Request {
     Reload,
     /// How all of it stands. One item.
     State,
+    /// What happened lately, oldest first: an item for each.
+    Events {
+        /// So many of the newest at most.
+        count: usize,
+    },
     /// What was read last: an item for each tag.
     Values {
         /// Only those of this device.

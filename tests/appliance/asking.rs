@@ -336,3 +336,32 @@ fn values_are_those_of_the_present_and_of_nothing_else() {
         "{output:?}"
     );
 }
+
+#[test]
+fn events_are_what_happened_here_and_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), DEAD_DEVICE);
+    for life in 1..3 {
+        let mut gateway = Running::start(&file);
+        gateway.until("running").unwrap();
+        let starts = || {
+            let output = ask(&file, &["events", "--json"]);
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            let events = text(&output.stdout).lines();
+            let events = events.map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let starts =
+                events.filter(|event| event["text"].as_str().unwrap().starts_with("running"));
+            starts
+                .map(|event| event["count"].as_u64().unwrap())
+                .sum::<u64>()
+        };
+        assert_eq!(starts(), life);
+        let output = ask(&file, &["events", "-n", "1"]);
+        assert_eq!(text(&output.stdout).lines().count(), 1, "{output:?}");
+        let pid = gateway.child.id().to_string();
+        let asked = std::process::Command::new("kill").arg(pid).status();
+        assert!(asked.unwrap().success());
+        gateway.until("stopped").unwrap();
+        assert!(gateway.child.wait().unwrap().success());
+    }
+}

@@ -45,6 +45,8 @@ pub(super) struct Line {
     timing: Timing,
     /// Something went wrong since the line was last quiet.
     is_unsettled: bool,
+    /// Silence before the very first request: somebody may have been asking here a moment ago, whose answer is still to come.
+    first: Duration,
     /// A read was answered since the port was plugged in: the right reply to most writes is their echo, so that an adapter
     /// which hears what it sends would confirm them all.
     is_echo_free: bool,
@@ -58,8 +60,14 @@ impl Line {
             traffic: Arc::new(Mutex::new(traffic)),
             timing,
             is_unsettled: true,
+            first: Duration::ZERO,
             is_echo_free: false,
         }
+    }
+
+    /// The same on a line where another was asking until now.
+    pub(super) fn hearing_out(self, first: Duration) -> Self {
+        Self { first, ..self }
     }
 
     pub(super) fn plug(&mut self, port: Box<dyn Port>) {
@@ -131,6 +139,8 @@ impl Line {
         self.is_unsettled = !matches!(result, Ok(_) | Err(Reason::Exception(_)));
         if self.is_unsettled {
             self.lock().at = clock::now();
+        } else {
+            self.first = Duration::ZERO;
         }
         if matches!(result, Err(Reason::ConnectionClosed)) {
             self.unplug();
@@ -186,7 +196,7 @@ impl Line {
     /// Throws away what comes, until nothing has come for long enough.
     async fn silence(&self) -> Result<(), Reason> {
         let silence = if self.is_unsettled {
-            QUIET.max(self.timing.gap)
+            QUIET.max(self.timing.gap).max(self.first)
         } else {
             self.timing.gap
         };

@@ -32,6 +32,14 @@ impl Link {
         }
     }
 
+    /// The same where another may have been asking until now. A Modbus TCP connection hears nobody else's answers.
+    pub(super) fn hearing_out(self, first: Duration) -> Self {
+        match self {
+            Self::Tcp(connection) => Self::Tcp(connection),
+            Self::Line(line) => Self::Line(line.hearing_out(first)),
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Tcp(connection) => connection.is_some(),

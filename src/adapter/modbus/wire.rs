@@ -81,6 +81,9 @@ struct Down {
     detail: Option<String>,
 }
 
+/// A line is not kept waiting longer for what may have been asked before the start.
+const FIRST_SILENCE_MAX: Duration = Duration::from_secs(2);
+
 impl Wire {
     pub(crate) fn new(options: &ConnectionOptions, opener: Opener, now: Instant) -> Self {
         Self {
@@ -107,6 +110,16 @@ impl Wire {
             connects: 0,
             came_back: false,
         }
+    }
+
+    /// The same for an actor that goes on for long: a reload may have ended another one of this line while it asked, so a line
+    /// is to be silent before the first request for as long as an answer may take.
+    pub(crate) fn of_actor(options: &ConnectionOptions, opener: Opener, now: Instant) -> Self {
+        let timeouts = options.devices.iter().map(|device| device.response_timeout);
+        let first = timeouts.max().unwrap_or_default().min(FIRST_SILENCE_MAX);
+        let wire = Self::new(options, opener, now);
+        let link = wire.link.hearing_out(first);
+        Self { link, ..wire }
     }
 
     /// The same, on which so many units may be, whatever the options say.

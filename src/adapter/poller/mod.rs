@@ -79,7 +79,7 @@ impl Poller {
             .collect();
         let cycles = plans.cycles();
         Self {
-            wire: Wire::new(&options, opener, now),
+            wire: Wire::of_actor(&options, opener, now),
             schedule: Schedule::new(&intervals, now, fastrand::u64(..)),
             health: devices.iter().map(Health::new).collect(),
             cycles,

@@ -74,6 +74,7 @@ async fn answer(asked: Asked, desk: Desk) {
     let bridges = desk.observer.bridges();
     let last = match request {
         Request::State => one(json!(desk.observer.state()), &answer).await,
+        Request::Events { count } => events(&desk.observer, count, &answer).await,
         Request::Reload => desk.reload(user, &answer).await,
         Request::Backlog { bridge } => backlog::standings(&bridges, bridge, &answer).await,
         Request::Export {
@@ -107,6 +108,20 @@ async fn answer(asked: Asked, desk: Desk) {
     // The peer may have gone; then nobody misses it.
     let told = answer.send(last.unwrap_or_else(Line::Fault)).await;
     tracing::trace!(told = told.is_ok(), "a command was answered");
+}
+
+async fn events(
+    observer: &Observer,
+    count: usize,
+    answer: &mpsc::Sender<Line>,
+) -> Result<Line, String> {
+    let events = observer.events().ok_or("this gateway keeps no events")?;
+    for entry in events.recent(count, 0) {
+        if answer.send(Line::Item(json!(entry))).await.is_err() {
+            break; // nobody waits for more
+        }
+    }
+    Ok(Line::End)
 }
 
 /// An answer of one item.

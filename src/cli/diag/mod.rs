@@ -141,6 +141,8 @@ impl<'a> Collector<'a> {
         );
         let state = asked(self.whom, &Request::State);
         self.add("state.json", "how the gateway that runs stands", state);
+        let events = asked(self.whom, &Request::Events { count: 1000 });
+        self.add("events.jsonl", "what happened lately", events);
         let backlogs = asked(self.whom, &Request::Backlog { bridge: None });
         self.add(
             "backlogs.json",
