@@ -42,7 +42,16 @@ struct Late {
 }
 
 /// Watches the parts of a gateway, until `stop`.
-pub async fn watch(notifier: Notifier, observer: Observer, mut stop: Stop) {
+pub async fn watch(notifier: Notifier, observer: Observer, stop: Stop) {
+    feed(notifier, || observer.pulses(), || observer.state(), stop).await;
+}
+
+async fn feed(
+    notifier: Notifier,
+    pulses: impl Fn() -> Vec<Pulse>,
+    state: impl Fn() -> GatewayState,
+    mut stop: Stop,
+) {
     let mut tick = interval(
         notifier
             .watchdog()
@@ -56,7 +65,7 @@ pub async fn watch(notifier: Notifier, observer: Observer, mut stop: Stop) {
         tokio::select! {
             () = stop.requested() => return,
             _ = tick.tick() => {
-                let now = late_of(&observer.pulses(), clock::now());
+                let now = late_of(&pulses(), clock::now());
                 tell(&late, &now);
                 if now.is_empty() {
                     notifier.alive();
@@ -64,7 +73,7 @@ pub async fn watch(notifier: Notifier, observer: Observer, mut stop: Stop) {
                 late = now;
             }
             _ = look.tick(), if notifier.is_there() => {
-                let status = status(&observer.state(), &late);
+                let status = status(&state(), &late);
                 if status != said {
                     notifier.status(&status);
                     said = status;
@@ -148,7 +157,11 @@ fn status(state: &GatewayState, late: &[Late]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
+    use crate::shutdown::Shutdown;
     use crate::status::{
         BridgeState, BridgeStatus, BrokerState, ConnectionState, DeviceState, Problem, Severity,
     };
@@ -211,6 +224,53 @@ mod tests {
         state.problems.push(problem("x"));
         assert_eq!(status(&state, &[]), format!("{fine}; 2 problems"));
         assert_eq!(status(&GatewayState::default(), &[]), "0 clients");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_hangs_ends_the_feeding_of_the_watchdog_until_it_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let systemd = UnixDatagram::bind(&path).unwrap();
+        systemd.set_nonblocking(true).unwrap();
+        let heard = || {
+            let mut heard = Vec::new();
+            let mut buffer = [0; 1024];
+            while let Ok(length) = systemd.recv(&mut buffer) {
+                heard.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
+            }
+            heard
+        };
+        let fed = |heard: &[String]| heard.iter().filter(|it| *it == "WATCHDOG=1").count();
+        let watchdog = Duration::from_secs(60);
+        let notifier = Notifier::to(path.as_os_str().as_bytes(), Some(watchdog)).unwrap();
+        let pulse = Pulse::new("connection rs485", watchdog / 2, clock::now());
+        let (pulses, shutdown) = (vec![pulse.clone()], Shutdown::default());
+        let state = GatewayState::default;
+        tokio::spawn(feed(
+            notifier,
+            move || pulses.clone(),
+            state,
+            shutdown.stop(),
+        ));
+        let pass = async |seconds| tokio::time::sleep(Duration::from_secs(seconds)).await;
+        for _ in 0..6 {
+            pulse.beat(clock::now());
+            pass(20).await;
+        }
+        assert!(fed(&heard()) >= 10, "twice as often as there is need");
+        pass(31).await; // late from here on
+        heard();
+        pass(120).await;
+        let silence = heard();
+        assert_eq!(fed(&silence), 0, "{silence:?}");
+        assert!(
+            silence
+                .iter()
+                .any(|it| it.contains("connection rs485 hangs since"))
+        );
+        pulse.beat(clock::now());
+        pass(20).await;
+        assert!(fed(&heard()) > 0, "it goes on");
     }
 
     #[test]

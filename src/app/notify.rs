@@ -44,6 +44,13 @@ impl Notifier {
         }
     }
 
+    /// To a socket of a test.
+    #[cfg(test)]
+    pub(super) fn to(path: &[u8], watchdog: Option<Duration>) -> io::Result<Self> {
+        let socket = Socket::open(path, watchdog)?;
+        Ok(Self(Some(Arc::new(socket))))
+    }
+
     /// Whether somebody is told.
     #[must_use]
     pub fn is_there(&self) -> bool {

@@ -359,7 +359,7 @@ fn events_are_what_happened_here_and_before() {
         let output = ask(&file, &["events", "-n", "1"]);
         assert_eq!(text(&output.stdout).lines().count(), 1, "{output:?}");
         let pid = gateway.child.id().to_string();
-        let asked = std::process::Command::new("kill").arg(pid).status();
+        let asked = Command::new("kill").arg(pid).status();
         assert!(asked.unwrap().success());
         gateway.until("stopped").unwrap();
         assert!(gateway.child.wait().unwrap().success());
