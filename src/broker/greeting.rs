@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -35,6 +36,7 @@ pub(super) async fn greet(
         certified,
         anonymous,
         accepted,
+        has_ended,
     } = incoming;
     let address = Address { listener, peer };
     if let Err(fault) = stream.rehome() {
@@ -77,6 +79,11 @@ pub(super) async fn greet(
         Err(AuthRefusal::BadAuthenticationMethod)
     } else {
         authenticate(&shell, login).await
+    };
+    let identity = if has_ended.load(Ordering::Relaxed) {
+        Err(AuthRefusal::ServerBusy)
+    } else {
+        identity
     };
     let socket = Socket::new(address, &connect, stream);
     let peer = shell.join(Side::Socket(socket));

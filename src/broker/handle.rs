@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -118,6 +119,8 @@ pub struct IncomingConnection {
     pub anonymous: bool,
     /// When the socket was accepted: CONNECT must come within the limit from then on.
     pub accepted: Instant,
+    /// Set when the listener has ended: who has not come in by then does not, since its terms are not those of now.
+    pub has_ended: Arc<AtomicBool>,
 }
 
 /// What arrives at the broker's thread.

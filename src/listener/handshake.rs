@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bytestring::ByteString;
@@ -26,6 +27,8 @@ pub(super) struct Door {
     pub(super) websocket: Option<WebSocketOptions>,
     pub(super) user_from_common_name: bool,
     pub(super) broker: BrokerHandle,
+    /// Nobody comes in by it any more.
+    pub(super) has_ended: Arc<AtomicBool>,
 }
 
 impl Door {
@@ -63,6 +66,7 @@ impl Door {
             certified,
             anonymous: self.anonymous,
             accepted,
+            has_ended: Arc::clone(&self.has_ended),
         };
         self.broker.attach(connection).await
     }

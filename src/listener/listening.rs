@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -87,6 +88,7 @@ impl PreparedListener {
             websocket: options.websocket,
             user_from_common_name: options.user_from_common_name,
             broker,
+            has_ended: Arc::default(),
         };
         let mut opening = Opening {
             report: watch::Sender::new(ListenerStatus::new(options.name, &options.bind)),
@@ -137,7 +139,7 @@ async fn serve(
     door: Arc<Door>,
     pulse: Pulse,
 ) {
-    let name = Arc::clone(&door.name);
+    let (name, has_ended) = (Arc::clone(&door.name), Arc::clone(&door.has_ended));
     let accepting = async {
         let bound = match first {
             Some(bound) => bound,
@@ -150,6 +152,7 @@ async fn serve(
         LinkClosed = accepting => {}
         () = beat(&pulse) => {}
     }
+    has_ended.store(true, Ordering::Relaxed);
     // One that ends by itself is missed.
     if stop.is_requested() {
         pulse.end();

@@ -137,10 +137,33 @@ async fn a_client_whose_time_has_passed_while_it_waited_for_the_broker_is_read_a
         certified: None,
         anonymous: true,
         accepted: fieldgate::clock::now() - Duration::from_secs(1),
+        has_ended: Default::default(),
     };
     soon(gateway.broker.attach(connection)).await.unwrap();
     let Packet::Connack(connack) = client.receive().await else {
         panic!("no CONNACK");
     };
     assert_eq!(connack.reason, ReasonCode::Success);
+}
+
+#[tokio::test]
+async fn who_has_not_come_in_when_the_listener_ends_does_not_come_in_on_its_terms() {
+    let gateway = Gateway::start();
+    let mut waiting = Client::open(gateway.address, V5).await;
+    // It was accepted, and has not said who it is.
+    waiting.send_bytes(&[0x10]).await;
+    let mut there = gateway.client(V5, "there").await;
+    there.ping().await;
+    gateway.end_listener().await;
+    let mut packet = bytes::BytesMut::new();
+    Packet::Connect(Box::new(connect(V5, "late")))
+        .encode(V5, &mut packet)
+        .unwrap();
+    waiting.send_bytes(&packet[1..]).await;
+    let Packet::Connack(connack) = waiting.receive().await else {
+        panic!("no CONNACK");
+    };
+    assert_eq!(connack.reason, ReasonCode::ServerBusy);
+    there.ping().await;
+    gateway.stop().await;
 }

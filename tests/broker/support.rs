@@ -38,6 +38,7 @@ pub(crate) struct Gateway {
     pub(crate) broker: BrokerHandle,
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: Shutdown,
+    stop_listener: Shutdown,
     listener: Listener,
     options: ListenerOptions,
 }
@@ -81,8 +82,10 @@ impl Gateway {
         let broker = Broker::start(options, stores, authenticator, shutdown.stop()).unwrap();
         let kept = listener.clone();
         let listener = PreparedListener::new(listener, &TlsTime::default()).unwrap();
-        let listener = listener.start(broker.clone(), shutdown.stop());
+        let stop_listener = Shutdown::default();
+        let listener = listener.start(broker.clone(), stop_listener.stop());
         Self {
+            stop_listener,
             broker,
             address: listener.local_addr().unwrap(),
             shutdown,
@@ -99,8 +102,15 @@ impl Gateway {
         client
     }
 
+    /// Nobody comes in any more.
+    pub(crate) async fn end_listener(&self) {
+        self.stop_listener.request();
+        soon(self.stop_listener.finished()).await;
+    }
+
     /// Ends the broker and waits until it has.
     pub(crate) async fn stop(self) {
+        self.end_listener().await;
         self.shutdown.request();
         soon(self.shutdown.finished()).await;
     }
