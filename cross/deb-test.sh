@@ -161,6 +161,17 @@ judge "restarted" asked restart
 judge "the new one runs, the old one does not" not runs_still "$first"
 judge "accepts" accepts
 
+say "root adds a user"
+echo '  users_file: users' >>"$scratch/etc/fieldgate/fieldgate.yaml"
+judge "adds, and the service takes it up" inside sh -c 'echo open-sesame | fieldgate user add hmi --stdin'
+judge "the service may read who it is" has 640 root:fieldgate /etc/fieldgate/users
+inside systemctl restart fieldgate.service
+judge "accepts after the next start" accepts
+cp "$root/cross/deb/fieldgate.yaml" "$scratch/etc/fieldgate/fieldgate.yaml"
+rm "$scratch/etc/fieldgate/users"
+inside systemctl restart fieldgate.service
+judge "accepts without it" accepts
+
 say "updates with a configuration at fault"
 second=$(cat "$scratch/service.pid")
 sed -i 's/anonymous/anonimous/' "$scratch/etc/fieldgate/fieldgate.yaml"

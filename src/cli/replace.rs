@@ -5,6 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
+/// The group of root: nobody else is in it.
+const ROOT: u32 = 0;
+
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readers {
@@ -26,8 +29,8 @@ impl Readers {
     }
 }
 
-/// Puts `content` in the place of `path`, which keeps its owner and group; one that is new gets those of the file, or
-/// the folder, `like`. A symbolic link stays one: what it names is replaced.
+/// Puts `content` in the place of `path`, with the owner and group that [`owners`] says. A symbolic link stays one: what it
+/// names is replaced.
 pub(super) fn replace(
     path: &Path,
     content: &[u8],
@@ -35,8 +38,7 @@ pub(super) fn replace(
     like: &Path,
 ) -> io::Result<()> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = folder_of(&path);
-    let owner = fs::metadata(&path).or_else(|_| fs::metadata(like));
+    let owners = owners(&path, readers, like);
     let next = beside(&path, "tmp");
     // One that a command left behind that was killed. Made anew, so that it is nobody else's, nor a link.
     match fs::remove_file(&next) {
@@ -51,8 +53,8 @@ pub(super) fn replace(
         .open(&next)?;
     let written = (|| {
         file.write_all(content)?;
-        if let Ok(owner) = owner {
-            own(&next, owner.uid(), owner.gid())?;
+        if let Some(owners) = owners {
+            owners.take(&next)?;
         }
         file.set_permissions(Permissions::from_mode(readers.mode()))?;
         file.sync_all()?;
@@ -62,19 +64,62 @@ pub(super) fn replace(
         fs::remove_file(&next).unwrap_or_default(); // what went wrong before counts
         return Err(error);
     }
-    File::open(folder)?.sync_all()
+    File::open(folder_of(&path))?.sync_all()
 }
 
-/// Only root may give a file away; whoever else writes here has it anyway.
-fn own(path: &Path, user: u32, group: u32) -> io::Result<()> {
-    let made = fs::metadata(path)?;
-    if (made.uid(), made.gid()) == (user, group) {
-        return Ok(());
-    }
-    chown(path, Some(user), Some(group)).or_else(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => chown(path, None, Some(group)),
-        _ => Err(error),
+/// Whose a file shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owners {
+    user: u32,
+    group: u32,
+    /// It was theirs before; one that is new need not be.
+    are_kept: bool,
+}
+
+/// A file keeps its owner and group; one that is new is of whom its folder is. In the group has to be who reads it, which is
+/// the service, while the command is given by root. So where root's group would shut others out who could read the old
+/// one, or may read what lies around, it is the group of the file, or folder, `like`, or else of the folder. What
+/// everybody may read does not tell by its group who has to, and comes last.
+fn owners(path: &Path, readers: Readers, like: &Path) -> Option<Owners> {
+    let is_open = |found: &fs::Metadata| found.mode() & 0o004 != 0;
+    let folder = fs::metadata(folder_of(path)).ok()?;
+    let like = fs::metadata(like).ok();
+    let told = like.as_ref().filter(|like| !is_open(like));
+    let groups = told.into_iter().chain([&folder]).chain(&like);
+    let group = groups.map(|it| it.gid()).find(|group| *group != ROOT);
+    Some(match fs::metadata(path) {
+        Ok(before) => Owners {
+            user: before.uid(),
+            group: group
+                .filter(|_| is_open(&before) && readers != Readers::All)
+                .unwrap_or_else(|| before.gid()),
+            are_kept: true,
+        },
+        Err(_) => Owners {
+            user: folder.uid(),
+            group: group.unwrap_or_else(|| folder.gid()),
+            are_kept: false,
+        },
     })
+}
+
+impl Owners {
+    /// Only root may give a file away; whoever else writes here has it anyway.
+    fn take(self, path: &Path) -> io::Result<()> {
+        let made = fs::metadata(path)?;
+        let (user, group) = (self.user, self.group);
+        if (made.uid(), made.gid()) == (user, group) {
+            return Ok(());
+        }
+        let is_forbidden = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        match chown(path, Some(user), Some(group)) {
+            Err(error) if is_forbidden(&error) => match chown(path, None, Some(group)) {
+                Err(error) if is_forbidden(&error) && !self.are_kept => Ok(()),
+                done => done,
+            },
+            done => done,
+        }
+    }
 }
 
 /// `certs/device.key` with `new`: `certs/device.key.new`.

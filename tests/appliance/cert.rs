@@ -1,7 +1,7 @@
 //! `fieldgate cert`: from nothing to a signed certificate in place, with a key that never left; and what is refused.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Output;
 
@@ -12,6 +12,7 @@ use rcgen::{
 };
 use serde_json::Value;
 
+use crate::stranger::is_root;
 use crate::{program, text, write};
 
 const CONFIG: &str = "\
@@ -190,4 +191,21 @@ fn a_certificate_that_fits_no_key_changes_nothing() {
         text(&output.stderr).contains("listener plant, bridge cloud"),
         "{output:?}"
     );
+}
+
+/// As in the package: root's to write and the service's to read.
+#[test]
+fn the_service_can_read_a_key_that_root_makes() {
+    if !is_root() {
+        return; // nobody else gives files away
+    }
+    const SERVICE: u32 = 4242;
+    let folder = tempfile::tempdir().unwrap();
+    chown(folder.path(), None, Some(SERVICE)).unwrap();
+    let file = write(folder.path(), CONFIG);
+    fs::write(folder.path().join("device.key"), "copied by hand").unwrap();
+    assert_eq!(cert(&file, &["request", "cloud"]).status.code(), Some(0));
+    let made = fs::metadata(folder.path().join("device.new.key")).unwrap();
+    let mode = made.mode() & 0o777;
+    assert_eq!((mode, made.uid(), made.gid()), (0o640, 0, SERVICE));
 }

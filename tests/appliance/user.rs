@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
 use fieldgate::mqtt::ReasonCode;
 
 use crate::client::Client;
+use crate::stranger::is_root;
 use crate::{Running, program, text, write};
 
 const CONFIG: &str = "\
@@ -131,4 +132,33 @@ fn a_file_is_made_without_a_gateway_and_nothing_is_changed_that_is_not_meant() {
         "{output:?}"
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// As in the package: the folder is root's to write and the service's to read, and what an editor or `cp` leaves is root's.
+#[test]
+fn root_adds_a_user_whom_the_service_can_read() {
+    if !is_root() {
+        return; // nobody else gives files away
+    }
+    const SERVICE: u32 = 4242;
+    let folder = tempfile::tempdir().unwrap();
+    chown(folder.path(), None, Some(SERVICE)).unwrap();
+    let file = write(folder.path(), CONFIG);
+    let users = folder.path().join("users");
+    for before in [None, Some("# ours\n")] {
+        drop(fs::remove_file(&users));
+        if let Some(text) = before {
+            fs::write(&users, text).unwrap();
+            fs::set_permissions(&users, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        user(&file, &["add", "hmi", "--stdin"], "secret");
+        let found = fs::metadata(&users).unwrap();
+        let (mode, owners) = (found.mode() & 0o777, (found.uid(), found.gid()));
+        assert_eq!((mode, owners), (0o640, (0, SERVICE)), "{before:?}");
+    }
+    // One that only its owner could read is left to whom it was.
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
+    chown(&users, None, Some(0)).unwrap();
+    user(&file, &["add", "hmi", "--stdin"], "secret");
+    assert_eq!(fs::metadata(&users).unwrap().gid(), 0);
 }
