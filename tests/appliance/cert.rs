@@ -170,6 +170,115 @@ fn renewing_keeps_the_pair_before(authority: &Authority, folder: &Path) {
     assert!(text(&told.stdout).contains(" to 2091-01-01 ("), "{told:?}");
 }
 
+/// The first time ended between key and certificate.
+#[test]
+fn installing_again_after_a_power_cut_keeps_the_first_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let file = write(folder.path(), CONFIG);
+    fs::write(path("device.crt"), "the first certificate").unwrap();
+    fs::write(path("device.key.old"), "the first key").unwrap();
+    let request = cert(&file, &["request", "cloud"]);
+    let new_key = path("device.new.key");
+    fs::copy(&new_key, path("device.key")).unwrap();
+    let pem = Authority::new().sign(text(&request.stdout), &new_key, 2026, 2090);
+    fs::write(path("signed.pem"), pem).unwrap();
+    let output = cert(&file, &["install", path("signed.pem").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let kept = ["device.crt.old", "device.key.old"].map(|name| fs::read(path(name)).unwrap());
+    assert_eq!(kept, [&b"the first certificate"[..], b"the first key"]);
+}
+
+#[test]
+fn a_file_with_both_keeps_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let one_file = CONFIG.replace("device.crt", "device.pem");
+    let file = write(
+        folder.path(),
+        &one_file.replace("device.key", "./device.pem"),
+    );
+    let authority = Authority::new();
+    fs::write(path("ca.crt"), &authority.pem).unwrap();
+    let read = |name: &str| fs::read_to_string(path(name)).unwrap();
+    let install = |pem: String| {
+        fs::write(path("signed.pem"), pem).unwrap();
+        let output = cert(&file, &["install", path("signed.pem").to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let shown = cert(&file, &["show", "cloud"]);
+        assert_eq!(shown.status.code(), Some(0), "{shown:?}");
+        let mode = fs::metadata(path("device.pem")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o640, "a key is in it");
+    };
+    let request = cert(&file, &["request", "cloud"]);
+    let new_key = path("device.new.pem");
+    let key = fs::read_to_string(&new_key).unwrap();
+    let signed = |to| authority.sign(text(&request.stdout), &new_key, 2026, to);
+    let (first, second) = (signed(2090), signed(2091));
+    install(first.clone());
+    assert_eq!(read("device.pem"), format!("{key}{first}"));
+    // With the key that is in use, and from a file that has it, too.
+    install(format!("as signed:\n{second}{key}"));
+    assert_eq!(read("device.pem"), format!("{key}{second}"));
+    assert_eq!(read("device.pem.old"), format!("{key}{first}"));
+    let mode = fs::metadata(path("device.pem.old")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o640, "a key is in it");
+}
+
+/// As `openssl x509 -req` makes one that is told of no extensions: X.509 version 1.
+#[test]
+fn a_certificate_that_cannot_be_used_is_told_from_one_that_does_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let file = write(folder.path(), CONFIG);
+    let request = cert(&file, &["request", "cloud"]);
+    let new_key = path("device.new.key");
+    let pem = Authority::new().sign(text(&request.stdout), &new_key, 2026, 2090);
+    fs::write(path("signed.pem"), of_version_1(&pem)).unwrap();
+    let output = cert(&file, &["install", path("signed.pem").to_str().unwrap()]);
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("signed.pem: cannot be used") && told.contains("takes X.509 v3"),
+        "{told}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!path("device.crt").exists() && new_key.exists());
+
+    // A key that cannot be used is told, too.
+    fs::write(&new_key, "damaged").unwrap();
+    fs::write(path("signed.pem"), pem).unwrap();
+    let output = cert(&file, &["install", path("signed.pem").to_str().unwrap()]);
+    let told = text(&output.stderr);
+    let why = "device.new.key: no private key in it";
+    assert!(told.contains("fits no key") && told.contains(why), "{told}");
+}
+
+/// Without its version, which says 3; nobody looks at the signature here.
+fn of_version_1(pem: &str) -> String {
+    const VERSION: [u8; 5] = [0xA0, 3, 2, 1, 2];
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let whole = Base64::decode_vec(&body).unwrap();
+    let at = whole.windows(5).position(|it| it == VERSION).unwrap();
+    let content = |bytes: &[u8]| {
+        let mut made = vec![0x30, 0x82];
+        made.extend(u16::try_from(bytes.len()).unwrap().to_be_bytes());
+        made.extend(bytes);
+        made
+    };
+    let length_of = |head: &[u8]| match *head {
+        [0x30, 0x82, a, b, ..] => (4, usize::from(u16::from_be_bytes([a, b]))),
+        [0x30, 0x81, a, ..] => (3, usize::from(a)),
+        _ => panic!("{head:x?}"),
+    };
+    let (outer, _) = length_of(&whole);
+    let (_, signed) = length_of(&whole[outer..]);
+    let end = at + signed;
+    let mut inner = content(&whole[at + VERSION.len()..end]);
+    inner.extend(&whole[end..]);
+    let body = Base64::encode_string(&content(&inner));
+    format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+}
+
 #[test]
 fn a_certificate_that_fits_no_key_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
