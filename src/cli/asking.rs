@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::before_files::BeforeFiles;
-use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, INSTALLED_SOCKET, default_config};
+use super::installed::{self, Surroundings, is_there};
+use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, default_config};
 use crate::app::last_good;
-use crate::config::{self, Config, Environment, System};
+use crate::config::{self, Config, Environment};
 use crate::control::{Answers, AskError, Request, ask};
 
 /// Which gateway is meant.
@@ -40,15 +41,26 @@ impl Whom {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
         }
-        let installed = Path::new(INSTALLED_SOCKET);
-        if self.config.is_none() && installed.exists() {
-            return Ok(installed.to_owned());
+        let service = Path::new(installed::SOCKET);
+        let named = self.config.as_deref();
+        if named.is_none_or(installed::is_configuration) && is_there(service) {
+            return Ok(service.to_owned());
         }
         match self.load_before_files() {
-            Ok(config) => Ok(config.gateway.control_socket),
+            Ok(config) => Ok(self.started_by_hand(config.gateway.control_socket)),
             // It may have been written since; what runs is asked where the broken text still says that it is.
             Err(fault) => socket_of_broken(&self.file()).ok_or(fault),
         }
+    }
+
+    /// `socket`; where it is not there, that of a gateway which a person started on the service's configuration.
+    fn started_by_hand(&self, socket: PathBuf) -> PathBuf {
+        if is_there(&socket) {
+            return socket;
+        }
+        let by_hand = self.load_in(&BeforeFiles::default());
+        let by_hand = by_hand.map(|config| config.gateway.control_socket);
+        by_hand.ok().filter(|it| is_there(it)).unwrap_or(socket)
     }
 
     /// The file of its configuration.
@@ -58,12 +70,17 @@ impl Whom {
 
     /// Its configuration.
     pub(super) fn load(&self) -> Result<Config, Fault> {
-        self.load_in(&System)
+        self.load_in(&self.surroundings())
     }
 
     /// The same before all is there that it names.
     pub(super) fn load_before_files(&self) -> Result<Config, Fault> {
-        self.load_in(&BeforeFiles::default())
+        self.load_in(&BeforeFiles(self.surroundings()))
+    }
+
+    /// What its configuration may refer to.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        Surroundings::of(&self.file())
     }
 
     fn load_in(&self, environment: &dyn Environment) -> Result<Config, Fault> {
@@ -91,7 +108,7 @@ fn socket_of_broken(file: &Path) -> Option<PathBuf> {
     let text = std::fs::read(file).unwrap_or_default();
     let data_dir = last_good::data_dir_of(&String::from_utf8_lossy(&text), file);
     let socket = data_dir.join(config::CONTROL_SOCKET);
-    socket.exists().then_some(socket)
+    is_there(&socket).then_some(socket)
 }
 
 impl Fault {

@@ -4,11 +4,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Environment, System};
+use super::installed::Surroundings;
+use crate::config::Environment;
 
 /// This machine as if every file that the configuration names were there.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BeforeFiles(System);
+#[derive(Clone, Debug, Default)]
+pub(super) struct BeforeFiles(pub(super) Surroundings);
 
 impl Environment for BeforeFiles {
     fn variable(&self, name: &str) -> Option<String> {

@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod diag;
 mod events;
+mod installed;
 mod messages;
 mod modbus;
 mod probe;
@@ -44,11 +45,8 @@ const EXIT_USAGE: u8 = 2;
 /// No gateway is running.
 const EXIT_NOT_RUNNING: u8 = 3;
 
-/// Where systemd's unit has the control socket.
-const INSTALLED_SOCKET: &str = "/run/fieldgate/control.sock";
-
 /// Where the configuration is looked for when none is named, in order.
-const CONFIG_FILES: [&str; 2] = ["/etc/fieldgate/fieldgate.yaml", "config/fieldgate.yaml"];
+const CONFIG_FILES: [&str; 2] = [installed::CONFIGURATION, "config/fieldgate.yaml"];
 
 /// IoT edge gateway: a local MQTT broker, field devices by YAML, a store-and-forward bridge to the cloud.
 #[derive(Debug, Parser)]
@@ -149,7 +147,11 @@ pub fn command() -> clap::Command {
 /// The first of [`CONFIG_FILES`] that exists, else the last of them, so that the error names a file that can be made.
 fn default_config() -> PathBuf {
     let [installed, local] = CONFIG_FILES.map(PathBuf::from);
-    if installed.exists() { installed } else { local }
+    if installed::is_there(&installed) {
+        installed
+    } else {
+        local
+    }
 }
 
 /// Asks the person at the terminal.

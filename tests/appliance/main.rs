@@ -18,6 +18,7 @@ mod console;
 mod diag;
 mod events;
 mod first_boot;
+mod installed;
 mod log;
 mod media;
 mod modbus;

@@ -5,6 +5,7 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::installed::Surroundings;
 use super::{EXIT_CONFIG, probe, say};
 use crate::adapter::plan::plan;
 use crate::adapter::serial::{InstrumentConnection, Mode};
@@ -81,7 +82,7 @@ pub(super) fn check(arguments: &Arguments) -> ExitCode {
 
 impl Checked {
     fn of(file: &Path) -> Self {
-        let loaded = match config::load(file) {
+        let loaded = match config::load_in(file, &Surroundings::of(file)) {
             Ok(loaded) => loaded,
             Err(faults) => {
                 return Self {

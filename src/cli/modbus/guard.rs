@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::adapter::WireOptions;
-use crate::cli::INSTALLED_SOCKET;
+use crate::cli::installed;
 use crate::config::Config;
 use crate::control::{AskError, Request, ask};
 
@@ -62,7 +62,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 /// The service has its socket elsewhere than a gateway that a person started.
 fn is_running(config: &Config) -> bool {
     let request = Request::Backlog { bridge: None };
-    [&config.gateway.control_socket, Path::new(INSTALLED_SOCKET)]
+    [&config.gateway.control_socket, Path::new(installed::SOCKET)]
         .into_iter()
         // One that does not let us in runs, too.
         .any(|socket| matches!(ask(socket, &request), Ok(_) | Err(AskError::NotPermitted)))

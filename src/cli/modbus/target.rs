@@ -8,6 +8,7 @@ use crate::adapter::{
     ConnectionOptions, Parity, RtuOptions, SerialOptions, TcpOptions, UnitId, WireOptions,
 };
 use crate::cli::default_config;
+use crate::cli::installed::Surroundings;
 use crate::config::{self, Config};
 
 /// The port of Modbus TCP.
@@ -140,7 +141,7 @@ pub(super) fn load(named: Option<&Path>, plain: bool) -> Result<Option<Config>, 
     if named.is_none() && !file.exists() {
         return Ok(None);
     }
-    match config::load(&file) {
+    match config::load_in(&file, &Surroundings::of(&file)) {
         Ok(loaded) => Ok(Some(loaded.config)),
         Err(_) if named.is_none() && plain => Ok(None),
         Err(faults) => Err(Fault::Config(faults)),

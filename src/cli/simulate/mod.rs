@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::installed::Surroundings;
 use super::run::StopSignals;
 use super::{EXIT_CONFIG, EXIT_USAGE, say};
 use crate::app::logging;
@@ -59,7 +60,7 @@ enum SimulateError {
 }
 
 pub(super) fn simulate(arguments: &Arguments) -> ExitCode {
-    let loaded = match config::load(&arguments.config) {
+    let loaded = match config::load_in(&arguments.config, &Surroundings::of(&arguments.config)) {
         Ok(loaded) => loaded,
         Err(faults) => {
             eprintln!("{faults}");
