@@ -37,24 +37,27 @@ fn ask(arguments: &Arguments) -> Result<ExitCode, asking::Fault> {
 }
 
 /// Has the gateway that runs, if one does, take up files that another command has written, and says what became of that. The
-/// files are as they shall be either way.
-pub(super) fn take_up(whom: &Whom) -> Result<(), asking::Fault> {
+/// files are as they shall be either way; status 1 where it goes on with the old ones.
+pub(super) fn take_up(whom: &Whom) -> Result<ExitCode, asking::Fault> {
     let item = match whom.ask_one(&Request::Reload) {
         Ok(item) => item,
         Err(asking::Fault::Ask(AskError::NotRunning)) => {
             say("no gateway is running; the next start reads it");
-            return Ok(());
+            return Ok(ExitCode::SUCCESS);
         }
         Err(fault) => return Err(fault),
     };
-    match serde_json::from_value(item)? {
-        Outcome::Applied(_) => say("the gateway that runs has taken it up"),
-        Outcome::Refused(why) | Outcome::Failed(why) => {
-            say("it is written, but the gateway that runs has NOT taken it up:");
-            say(why);
+    Ok(match serde_json::from_value(item)? {
+        Outcome::Applied(_) => {
+            say("the gateway that runs has taken it up");
+            ExitCode::SUCCESS
         }
-    }
-    Ok(())
+        Outcome::Refused(why) | Outcome::Failed(why) => {
+            eprintln!("it is written, but the gateway that runs has NOT taken it up:");
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 fn tell(outcome: &Outcome) {

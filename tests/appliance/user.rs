@@ -74,6 +74,16 @@ fn a_user_comes_and_goes_while_the_gateway_runs() {
 
     let output = user(&file, &["list"], "");
     assert_eq!(text(&output.stdout), "plc7\n");
+
+    // One that cannot take it up goes on with who was there before, and the command does not end well.
+    write(folder.path(), &CONFIG.replace("g1", "g2"));
+    let output = user(&file, &["add", "hmi", "--stdin"], "secret");
+    let told = text(&output.stderr);
+    assert!(told.contains("has NOT taken it up:\n"), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!logs_in(address, "hmi", "secret"));
+    write(folder.path(), CONFIG);
+    assert_eq!(user(&file, &["remove", "hmi"], "").status.code(), Some(0));
     let output = user(&file, &["remove", "plc7"], "");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(!logs_in(address, "plc7", made.unwrap()));

@@ -212,7 +212,7 @@ fn install(file: &Path, whom: &Whom) -> Result<ExitCode, Fault> {
             shown(&done.lost_names.join(", "))
         ));
     }
-    take_up(whom)?;
+    let status = take_up(whom)?;
     if done
         .identity
         .used_by
@@ -223,7 +223,7 @@ fn install(file: &Path, whom: &Whom) -> Result<ExitCode, Fault> {
             "  a bridge tries it in a connection of its own before it goes over to it: fieldgate status says whether it has",
         );
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(status)
 }
 
 fn find<'a>(all: &'a [Identity], name: &str) -> Result<&'a Identity, Fault> {

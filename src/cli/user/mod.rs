@@ -93,7 +93,7 @@ pub(super) fn user(arguments: &Arguments) -> ExitCode {
         Verb::List { json, whom } => list(*json, whom),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(Fault::Asking(fault)) => fault.end("user"),
         Err(fault) => {
             eprintln!("fieldgate user: {fault}");
@@ -105,7 +105,7 @@ pub(super) fn user(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn add(name: &str, stdin: bool, generate: bool, whom: &Whom) -> Result<(), Fault> {
+fn add(name: &str, stdin: bool, generate: bool, whom: &Whom) -> Result<ExitCode, Fault> {
     let (config, path) = users_file(whom)?;
     let before = text(&path)?;
     let password = if generate {
@@ -129,7 +129,7 @@ fn add(name: &str, stdin: bool, generate: bool, whom: &Whom) -> Result<(), Fault
     if generate {
         say(format_args!("password, shown this once: {password}"));
     }
-    take_up(whom)?;
+    let status = take_up(whom)?;
     let commands = sample::commands(&config, name);
     if !commands.is_empty() {
         say("to try it, in two terminals:");
@@ -137,10 +137,10 @@ fn add(name: &str, stdin: bool, generate: bool, whom: &Whom) -> Result<(), Fault
             say(format_args!("  {command}"));
         }
     }
-    Ok(())
+    Ok(status)
 }
 
-fn remove(name: &str, whom: &Whom) -> Result<(), Fault> {
+fn remove(name: &str, whom: &Whom) -> Result<ExitCode, Fault> {
     let (_, path) = users_file(whom)?;
     let before = text(&path)?;
     let after = without_user(&before, name);
@@ -154,18 +154,18 @@ fn remove(name: &str, whom: &Whom) -> Result<(), Fault> {
     Ok(take_up(whom)?)
 }
 
-fn list(json: bool, whom: &Whom) -> Result<(), Fault> {
+fn list(json: bool, whom: &Whom) -> Result<ExitCode, Fault> {
     let (_, path) = users_file(whom)?;
     let text = text(&path)?;
     let names: Vec<_> = user_names(&text).collect();
     if json {
         say(serde_json::json!(names));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     for name in names {
         say(shown(name));
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn users_file(whom: &Whom) -> Result<(Config, PathBuf), Fault> {
