@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -22,6 +23,11 @@ pub enum AskError {
     /// It is not even sent.
     #[error("that is too long: with what is around it, it may have {REQUEST_BYTES_MAX} bytes")]
     TooLong,
+    /// It takes the question, or not even that, and says nothing.
+    #[error(
+        "the gateway has said nothing for {} s: it hangs, or the machine has no time for it; its log may say why", _0.as_secs()
+    )]
+    Silent(Duration),
     /// The gateway says why.
     #[error("{0}")]
     Fault(String),
@@ -35,13 +41,23 @@ pub enum AskError {
 pub struct Answers {
     /// `None` when the answer is over.
     lines: Option<BufReader<UnixStream>>,
+    /// How long the gateway may be silent.
+    patience: Option<Duration>,
 }
 
-/// Asks the gateway whose socket is at `path`.
+/// Asks the gateway whose socket is at `path`. How long it may be silent is [`Request::patience`].
 ///
 /// # Errors
 /// Where nobody can be asked there.
 pub fn ask(path: &Path, request: &Request) -> Result<Answers, AskError> {
+    ask_within(path, request, request.patience())
+}
+
+fn ask_within(
+    path: &Path,
+    request: &Request,
+    patience: Option<Duration>,
+) -> Result<Answers, AskError> {
     let mut line = serde_json::to_vec(request).map_err(|fault| AskError::Broken(fault.into()))?;
     line.push(b'\n');
     if line.len() > REQUEST_BYTES_MAX {
@@ -52,10 +68,24 @@ pub fn ask(path: &Path, request: &Request) -> Result<Answers, AskError> {
         io::ErrorKind::PermissionDenied => AskError::NotPermitted,
         _ => AskError::Broken(error),
     })?;
-    stream.write_all(&line).map_err(AskError::Broken)?;
+    let broken = |error| broken(error, patience);
+    stream.set_read_timeout(patience).map_err(broken)?;
+    stream.set_write_timeout(patience).map_err(broken)?;
+    stream.write_all(&line).map_err(broken)?;
     Ok(Answers {
         lines: Some(BufReader::new(stream)),
+        patience,
     })
+}
+
+/// A socket that is read or written no further within `patience` says that it would block.
+fn broken(error: io::Error, patience: Option<Duration>) -> AskError {
+    match (error.kind(), patience) {
+        (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, Some(patience)) => {
+            AskError::Silent(patience)
+        }
+        _ => AskError::Broken(error),
+    }
 }
 
 impl Answers {
@@ -77,9 +107,39 @@ impl Iterator for Answers {
             Ok(Line::Item(value)) => return Some(Ok(value)),
             Ok(Line::End) => None,
             Ok(Line::Fault(why)) => Some(Err(AskError::Fault(why))),
-            Err(error) => Some(Err(AskError::Broken(error))),
+            Err(error) => Some(Err(broken(error, self.patience))),
         };
         self.lines = None;
         item
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_hangs_is_told_from_one_that_breaks_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        // It accepts, as the kernel does for it, and never says anything.
+        let hanging = UnixListener::bind(&path).unwrap();
+        let patience = Some(Duration::from_millis(20));
+        let mut answers = ask_within(&path, &Request::State, patience).unwrap();
+        let answer = answers.next();
+        assert!(
+            matches!(answer, Some(Err(AskError::Silent(_)))),
+            "{answer:?}"
+        );
+        assert!(answers.next().is_none());
+        let mut answers = ask_within(&path, &Request::State, patience).unwrap();
+        drop(hanging);
+        let answer = answers.next();
+        assert!(
+            matches!(answer, Some(Err(AskError::Broken(_)))),
+            "{answer:?}"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What is asked and answered. Both ends are the same program, so a line that one of them does not know is an error.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -64,6 +66,26 @@ pub enum Request {
     },
 }
 
+/// What is told at once is told within this, however slow the machine is.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A message is kept, and a command answered, within 15 s each.
+const PATIENCE_TO_PUBLISH: Duration = Duration::from_secs(25);
+
+impl Request {
+    /// How long a gateway that does not hang may be silent; `None`: as long as it takes, since somebody waits for messages,
+    /// or files are read or written.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Backlog { .. } | Self::State | Self::Values { .. } => Some(PATIENCE),
+            Self::Publish { .. } => Some(PATIENCE_TO_PUBLISH),
+            Self::Export { .. } | Self::Purge { .. } | Self::Reload | Self::Subscribe { .. } => {
+                None
+            }
+        }
+    }
+}
+
 /// What is published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -112,5 +134,6 @@ mod tests {
         assert_eq!(text, "{\"backlog\":{\"bridge\":null}}");
         assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
         serde_json::from_str::<Request>("{\"reboot\":{}}").unwrap_err();
+        assert!(request.patience().is_some() && Request::Reload.patience().is_none());
     }
 }
