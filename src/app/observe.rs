@@ -127,6 +127,11 @@ impl Observer {
         .judged()
     }
 
+    /// Who it is: the first level of its topics.
+    pub(super) fn gateway(&self) -> &str {
+        &self.0.fixed.gateway
+    }
+
     /// The local broker.
     pub(super) fn handle(&self) -> &BrokerHandle {
         &self.0.fixed.broker

@@ -222,6 +222,12 @@ fn a_command_by_hand_is_answered_by_its_device_and_logged_with_who_gave_it() {
     let mut gateway = Running::start(&file);
     gateway.until("running").unwrap();
     let topic = "press-3/chiller/set/t";
+    // What came of somebody else's command is not taken for what comes of this one.
+    let result = format!("{topic}/result");
+    ask(
+        &file,
+        &["pub", &result, r#"{"ok":true,"value":7}"#, "--retain"],
+    );
     // Until it has been asked for the first time it counts as away.
     let output = loop {
         let output = ask(&file, &["pub", topic, "42"]);
@@ -253,6 +259,14 @@ fn a_command_by_hand_is_answered_by_its_device_and_logged_with_who_gave_it() {
         (&"out_of_range".into(), &"x".into())
     );
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+
+    // What only looks like a set topic is a topic like any other.
+    for topic in ["press-4/chiller/set/t", "press-3/boiler/set/t"] {
+        let output = ask(&file, &["pub", topic, "42"]);
+        let told = text(&output.stdout);
+        assert!(told.starts_with("taken; nobody subscribes"), "{output:?}");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
 }
 
 /// A device there, with a tag that it has and one that it has not.

@@ -107,7 +107,7 @@ pub(super) fn message(
 pub(super) async fn publish(
     broker: &BrokerHandle,
     user: u32,
-    message: Message,
+    mut message: Message,
     is_answered: bool,
     answer: &mpsc::Sender<Line>,
 ) -> Result<Line, String> {
@@ -120,13 +120,16 @@ pub(super) async fn publish(
     );
     let mut link = link(broker, user).await?;
     let (topic, qos) = (message.topic.clone(), message.qos);
+    // Handed back with the answer, so that nobody else's is taken for it: the payload stays as it was given.
+    let correlation = Bytes::copy_from_slice(&fastrand::u128(..).to_be_bytes());
     if is_answered {
+        let properties = message.properties.get_or_insert_default();
+        properties.correlation_data = Some(correlation.clone());
         let results = TopicFilter::try_from(&*format!("{topic}/result"));
         let results = results.map_err(|why| format!("`{topic}`: {why}"))?;
         let granted = link.subscribe(results, QoS::AtMostOnce).await;
         granted.map_err(Ended::from)?;
     }
-    let id = id_of(&message.payload);
     let Ok(published) = timeout(PATIENCE, link.publish_acknowledged(message)).await else {
         return Err(format!(
             "it is not acknowledged within {} s: the store is slow or out of use (fieldgate status); it may be kept still",
@@ -144,7 +147,7 @@ pub(super) async fn publish(
     if answer.send(Line::Item(item)).await.is_err() || !is_answered {
         return Ok(Line::End);
     }
-    let Ok(result) = timeout(PATIENCE, result(&mut link, id.as_ref())).await else {
+    let Ok(result) = timeout(PATIENCE, result(&mut link, &correlation)).await else {
         return Err(format!(
             "no device answers within {} s: is there one with this tag, and may it be written?",
             PATIENCE.as_secs()
@@ -155,22 +158,18 @@ pub(super) async fn publish(
     Ok(Line::End)
 }
 
-/// The answer of the device to the command with this `id`; to the next one where it has none.
-async fn result(link: &mut Link, id: Option<&Value>) -> Result<Value, Ended> {
+/// The answer of the device to the command with this `correlation`.
+async fn result(link: &mut Link, correlation: &Bytes) -> Result<Value, Ended> {
     loop {
         let message = link.receive().await?;
-        let Ok(result) = serde_json::from_slice::<Value>(&message.payload) else {
-            continue;
-        };
-        if id.is_none_or(|id| result.get("id") == Some(id)) {
+        let properties = message.properties.as_deref();
+        let handed_back = properties.and_then(|properties| properties.correlation_data.as_ref());
+        if handed_back == Some(correlation)
+            && let Ok(result) = serde_json::from_slice(&message.payload)
+        {
             return Ok(result);
         }
     }
-}
-
-fn id_of(payload: &[u8]) -> Option<Value> {
-    let body: Value = serde_json::from_slice(payload).ok()?;
-    body.get("id").cloned()
 }
 
 async fn link(broker: &BrokerHandle, user: u32) -> Result<Link, Ended> {
@@ -314,7 +313,5 @@ mod tests {
         }
         let payload = Payload::Base64("?".to_owned());
         assert!(message("a", payload, 0, false).is_err());
-        assert_eq!(id_of(br#"{"value":1,"id":"x"}"#), Some(json!("x")));
-        assert_eq!(id_of(b"7.5"), None);
     }
 }

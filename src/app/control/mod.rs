@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::Outcome;
 use super::observe::Observer;
+use super::seen::SeenConnection;
 use crate::control::{Asked, ControlSocket, Line, Request};
 use crate::shutdown::Stop;
 
@@ -100,6 +101,7 @@ async fn answer(asked: Asked, desk: Desk) {
         } => match messages::message(&topic, payload, qos, retain) {
             Ok(message) => {
                 let broker = desk.observer.handle();
+                let is_answered = is_answered && desk.has_device_at(&topic);
                 messages::publish(broker, user, message, is_answered, &answer).await
             }
             Err(why) => Err(why),
@@ -132,6 +134,16 @@ async fn one(item: Value, answer: &mpsc::Sender<Line>) -> Result<Line, String> {
 }
 
 impl Desk {
+    /// Whether `GATEWAY/DEVICE/...` is of a device here. What only looks like that is nobody's to answer.
+    fn has_device_at(&self, topic: &str) -> bool {
+        let mut levels = topic.split('/');
+        let is_ours = levels.next() == Some(self.observer.gateway());
+        let connections = self.observer.connections();
+        let mut devices = connections.iter().flat_map(SeenConnection::device_names);
+        let device = levels.next().unwrap_or_default();
+        is_ours && devices.any(|name| name == device)
+    }
+
     async fn reload(&self, user: u32, answer: &mpsc::Sender<Line>) -> Result<Line, String> {
         tracing::info!(
             user,

@@ -51,7 +51,7 @@ impl SeenConnection {
     }
 
     /// What is on it.
-    fn device_names(&self) -> Vec<String> {
+    pub(super) fn device_names(&self) -> Vec<String> {
         let status = self.status.borrow();
         let names = status.devices.iter().map(|device| device.name.clone());
         names.collect()
