@@ -11,8 +11,6 @@ const ROOT: u32 = 0;
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readers {
-    /// Its owner.
-    Owner,
     /// Its owner and group.
     Group,
     /// Everybody.
@@ -22,7 +20,6 @@ pub(super) enum Readers {
 impl Readers {
     fn mode(self) -> u32 {
         match self {
-            Self::Owner => 0o600,
             Self::Group => 0o640,
             Self::All => 0o644,
         }
@@ -65,6 +62,28 @@ pub(super) fn replace(
         return Err(error);
     }
     File::open(folder_of(&path))?.sync_all()
+}
+
+/// Makes the file `path` for whoever gives the command, alone. In a folder where others may write, as /tmp, a name may be
+/// planted: no link is followed, and nobody's file is written into. One that is there already is replaced only where
+/// `may_replace`, and only a plain file.
+pub(super) fn create(path: &Path, content: &[u8], may_replace: bool) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if may_replace && found.is_file() => fs::remove_file(path)?,
+        Ok(_) if may_replace => {
+            let why = "it is a link, or no file, and is left as it is; name another";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+        }
+        _ => {} // made anew, or not at all
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.inspect_err(|_| fs::remove_file(path).unwrap_or_default())
 }
 
 /// Whose a file shall be.
@@ -142,6 +161,28 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn nothing_is_written_where_a_link_leads_or_into_a_file_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("other"), "another's").unwrap();
+        symlink(at("other"), at("link")).unwrap();
+        symlink(at("none"), at("nowhere")).unwrap();
+        for may_replace in [false, true] {
+            create(&at("link"), b"new", may_replace).unwrap_err();
+            create(&at("nowhere"), b"new", may_replace).unwrap_err();
+            create(folder.path(), b"new", may_replace).unwrap_err();
+        }
+        create(&at("other"), b"new", false).unwrap_err();
+        assert_eq!(fs::read(at("other")).unwrap(), b"another's");
+        fs::set_permissions(at("other"), Permissions::from_mode(0o644)).unwrap();
+        create(&at("other"), b"new", true).unwrap();
+        assert_eq!(fs::read(at("other")).unwrap(), b"new");
+        let mode = fs::metadata(at("other")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(!at("none").exists());
+    }
 
     #[test]
     fn a_file_is_replaced_with_its_rights_and_a_link_stays_one() {

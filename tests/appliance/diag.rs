@@ -1,7 +1,7 @@
 //! `fieldgate diag`: all that helps is in the bundle, and nothing that is secret, from wherever it comes.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
@@ -21,6 +21,11 @@ bridges:
     forward: [{ filter: a }]
   - { name: other, url: \"mqtts://localhost:2\", user: press, password: \"${env:FIELDGATE_TEST_PASSWORD}\", tls: { ca: own.crt }, forward: [{ filter: b }] }
 ";
+/// Its path leads from its own folder.
+const BESIDE: &str = "\
+bridges:
+  - { name: third, url: \"mqtts://localhost:3\", client_id: kept-beside, user: press, password: \"${file:secret}\", tls: { ca: ../own.crt }, forward: [{ filter: c }] }
+";
 const HASH: &str = "$6$Cp7rjNmIkJhL7/kg$/zoeXYyUrI1FuiyYun5DQw55PtdLJNRqvQfzqBnEVcL83b8ao56OD8kD1/7VWFyV45yixeOzBpItha6AEh7Phw==";
 
 #[test]
@@ -34,6 +39,9 @@ fn the_bundle_has_what_helps_and_no_secret() {
     fs::write(path("own.key"), &key).unwrap();
     fs::write(path("users"), format!("plc7:{HASH}\n")).unwrap();
     let file = write(folder.path(), CONFIG);
+    fs::create_dir(path("conf.d")).unwrap();
+    fs::write(path("conf.d/third.yaml"), BESIDE).unwrap();
+    fs::write(path("conf.d/secret"), "kept-beside\n").unwrap();
     let bundle = path("bundle.tar");
     let diag = || {
         let mut command = program();
@@ -79,7 +87,34 @@ fn the_bundle_has_what_helps_and_no_secret() {
     }
     let key_lines = key.lines().filter(|line| !line.starts_with('-'));
     let hash = HASH.split('$').next_back().unwrap();
-    for secret in key_lines.chain(["said-in-clear", "kept-outside", hash]) {
+    for secret in key_lines.chain(["said-in-clear", "kept-outside", "kept-beside", hash]) {
         assert!(!has(&bytes, secret) && !has(&without, secret), "{secret}");
+    }
+}
+
+/// As root in a folder where others may write.
+#[test]
+fn no_file_is_overwritten_that_was_not_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "gateway: { id: press-3, data_dir: data }\n");
+    let diag = |output: &[&str]| {
+        let mut command = program();
+        command.arg("diag").arg("-c").arg(&file).args(output);
+        command.current_dir(folder.path()).output().unwrap()
+    };
+    let first = diag(&[]);
+    assert_eq!(first.status.code(), Some(0), "{first:?}");
+    let mut entries = fs::read_dir(folder.path()).unwrap().map(Result::unwrap);
+    let bundle = entries.find(|entry| entry.path().extension().is_some_and(|it| it == "tar"));
+    let bundle = bundle.unwrap().path();
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "another's").unwrap();
+    fs::remove_file(&bundle).unwrap();
+    symlink(&victim, &bundle).unwrap();
+    for output in [&[][..], &["-o", bundle.to_str().unwrap()]] {
+        let again = diag(output);
+        assert_eq!(again.status.code(), Some(1), "{again:?}");
+        assert!(text(&again.stderr).contains(bundle.file_name().unwrap().to_str().unwrap()));
+        assert_eq!(fs::read(&victim).unwrap(), b"another's");
     }
 }

@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use super::asking::{self, Whom};
-use super::replace::{Readers, replace};
+use super::installed::Surroundings;
+use super::replace::create;
 use super::say;
 use super::words::{date, size};
 use crate::auth::user_names;
 use crate::clock::{self, WallTime};
+use crate::config::Environment as _;
 use crate::control::Request;
 use redact::{Masked, mask, references, scrub};
 use tar::Archive;
@@ -71,8 +73,8 @@ fn collect(arguments: &Arguments) -> Result<ExitCode, asking::Fault> {
     let output = arguments.output.clone().unwrap_or_else(default);
     let parts = Collector::new(&arguments.whom).collect();
     let bytes = bundle(&parts, now);
-    let folder = output.parent().unwrap_or_else(|| Path::new("."));
-    replace(&output, &bytes, Readers::Owner, folder).map_err(|error| {
+    // The name that nobody gave may be planted.
+    create(&output, &bytes, arguments.output.is_some()).map_err(|error| {
         asking::Fault::Print(io::Error::new(
             error.kind(),
             format!("{}: {error}", output.display()),
@@ -191,7 +193,7 @@ impl<'a> Collector<'a> {
         for path in files {
             let (text, secrets) = match text_of(&path) {
                 Ok(text) => {
-                    self.resolve(&text);
+                    self.resolve(&text, &path);
                     let Masked { text, secrets } = mask(&text);
                     (text, secrets)
                 }
@@ -203,14 +205,16 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// What references stand for is secret, wherever it may have got to.
-    fn resolve(&mut self, text: &str) {
+    /// What references in the file `path` stand for is secret, wherever it may have got to.
+    fn resolve(&mut self, text: &str, path: &Path) {
+        let surroundings = Surroundings::of(&self.file);
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
         for (kind, name) in references(text) {
-            let folder = self.file.parent().unwrap_or_else(|| Path::new("."));
             let value = match kind {
-                "env" => std::env::var(name).ok(),
+                "env" => surroundings.variable(name),
                 "file" => text_of(&folder.join(name)).ok(),
-                "cred" => std::env::var_os("CREDENTIALS_DIRECTORY")
+                "cred" => surroundings
+                    .variable("CREDENTIALS_DIRECTORY")
                     .and_then(|folder| text_of(&Path::new(&folder).join(name)).ok()),
                 _ => None,
             };
