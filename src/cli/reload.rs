@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 use super::asking::{self, Whom};
 use super::{EXIT_CONFIG, say};
 use crate::app::{Applied, Outcome};
@@ -36,28 +38,63 @@ fn ask(arguments: &Arguments) -> Result<ExitCode, asking::Fault> {
     })
 }
 
-/// Has the gateway that runs, if one does, take up files that another command has written, and says what became of that. The
-/// files are as they shall be either way; status 1 where it goes on with the old ones.
-pub(super) fn take_up(whom: &Whom) -> Result<ExitCode, asking::Fault> {
+/// What became of files that another command has written; they are as they shall be either way.
+#[derive(Debug)]
+pub(super) enum TakenUp {
+    Yes,
+    /// The next start reads them.
+    NoGateway,
+    /// And why.
+    No(String),
+}
+
+/// Has the gateway that runs, if one does, take up files that another command has written.
+pub(super) fn take_up(whom: &Whom) -> Result<TakenUp, asking::Fault> {
     let item = match whom.ask_one(&Request::Reload) {
         Ok(item) => item,
-        Err(asking::Fault::Ask(AskError::NotRunning)) => {
-            say("no gateway is running; the next start reads it");
-            return Ok(ExitCode::SUCCESS);
-        }
+        Err(asking::Fault::Ask(AskError::NotRunning)) => return Ok(TakenUp::NoGateway),
         Err(fault) => return Err(fault),
     };
     Ok(match serde_json::from_value(item)? {
-        Outcome::Applied(_) => {
-            say("the gateway that runs has taken it up");
-            ExitCode::SUCCESS
-        }
-        Outcome::Refused(why) | Outcome::Failed(why) => {
-            eprintln!("it is written, but the gateway that runs has NOT taken it up:");
-            eprintln!("{why}");
-            ExitCode::FAILURE
-        }
+        Outcome::Applied(_) => TakenUp::Yes,
+        Outcome::Refused(why) | Outcome::Failed(why) => TakenUp::No(why),
     })
+}
+
+impl TakenUp {
+    /// For people.
+    pub(super) fn tell(&self) {
+        match self {
+            Self::Yes => say("the gateway that runs has taken it up"),
+            Self::NoGateway => say("no gateway is running; the next start reads it"),
+            Self::No(why) => {
+                eprintln!("it is written, but the gateway that runs has NOT taken it up:");
+                eprintln!("{why}");
+            }
+        }
+    }
+
+    /// For programs: `object` with `taken_up`, which is null where no gateway runs, and why not.
+    pub(super) fn tell_in(&self, mut object: Value) {
+        let (taken_up, why) = match self {
+            Self::Yes => (true.into(), None),
+            Self::NoGateway => (Value::Null, None),
+            Self::No(why) => (false.into(), Some(why.as_str())),
+        };
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("taken_up".to_owned(), taken_up);
+            fields.extend(why.map(|why| ("why".to_owned(), why.into())));
+        }
+        say(object);
+    }
+
+    /// Of the command: 1 where the gateway goes on with what was there before.
+    pub(super) fn status(&self) -> ExitCode {
+        match self {
+            Self::Yes | Self::NoGateway => ExitCode::SUCCESS,
+            Self::No(_) => ExitCode::FAILURE,
+        }
+    }
 }
 
 fn tell(outcome: &Outcome) {

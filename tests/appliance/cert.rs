@@ -86,6 +86,14 @@ fn a_certificate_is_asked_for_signed_and_put_in_place() {
     let new_key = path("device.new.key");
     let mode = fs::metadata(&new_key).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
+    let again = cert(&file, &["request", "cloud", "--json"]);
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["key"].as_str(), new_key.to_str());
+    assert_eq!(
+        (&again["common_name"], &again["is_new_key"]),
+        (&"press-3".into(), &false.into())
+    );
+    assert!(again["request"].as_str().unwrap().starts_with("-----BEGIN"));
     let again = cert(&file, &["request", "bridge cloud"]);
     assert!(
         text(&again.stderr).contains("the key that waits already"),
@@ -161,8 +169,16 @@ fn renewing_keeps_the_pair_before(authority: &Authority, folder: &Path) {
     );
     let pem = authority.sign(text(&request.stdout), &new_key, 2026, 2091);
     fs::write(path("signed.pem"), pem).unwrap();
-    let output = cert(&file, &["install", path("signed.pem").to_str().unwrap()]);
+    let signed = path("signed.pem");
+    let output = cert(&file, &["install", signed.to_str().unwrap(), "--json"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["used_by"], serde_json::json!(["bridge cloud"]));
+    assert_eq!(
+        (&told["is_new_key"], &told["taken_up"]),
+        (&true.into(), &Value::Null)
+    );
+    assert_eq!(told["kept"].as_array().map(Vec::len), Some(2), "{told}");
     let kept = ["device.crt.old", "device.key.old"].map(|name| fs::read(path(name)).unwrap());
     assert_eq!(kept, before);
     assert_ne!(fs::read(path("device.key")).unwrap(), before[1]);

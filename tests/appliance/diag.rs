@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use serde_json::Value;
 
 use crate::{Running, program, text, write};
 
@@ -102,11 +103,11 @@ fn no_file_is_overwritten_that_was_not_named() {
         command.arg("diag").arg("-c").arg(&file).args(output);
         command.current_dir(folder.path()).output().unwrap()
     };
-    let first = diag(&[]);
+    let first = diag(&["--json"]);
     assert_eq!(first.status.code(), Some(0), "{first:?}");
-    let mut entries = fs::read_dir(folder.path()).unwrap().map(Result::unwrap);
-    let bundle = entries.find(|entry| entry.path().extension().is_some_and(|it| it == "tar"));
-    let bundle = bundle.unwrap().path();
+    let told: Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_eq!(told["parts"][0]["name"], "version.txt");
+    let bundle = folder.path().join(told["file"].as_str().unwrap());
     let victim = folder.path().join("victim");
     fs::write(&victim, "another's").unwrap();
     fs::remove_file(&bundle).unwrap();

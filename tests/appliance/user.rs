@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use fieldgate::mqtt::ReasonCode;
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::stranger::is_root;
@@ -82,14 +83,39 @@ fn a_user_comes_and_goes_while_the_gateway_runs() {
     assert!(told.contains("has NOT taken it up:\n"), "{output:?}");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(!logs_in(address, "hmi", "secret"));
+    let output = user(&file, &["remove", "hmi", "--json"], "");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let why = told["why"].as_str().unwrap();
+    assert!(
+        told["taken_up"] == false && why.contains("restart"),
+        "{told}"
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     write(folder.path(), CONFIG);
-    assert_eq!(user(&file, &["remove", "hmi"], "").status.code(), Some(0));
     let output = user(&file, &["remove", "plc7"], "");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(!logs_in(address, "plc7", made.unwrap()));
     assert_eq!(fs::read_to_string(&users).unwrap(), "# ours\n");
     let output = user(&file, &["list", "--json"], "");
     assert_eq!(text(&output.stdout), "[]\n");
+
+    let told = |arguments: &[&str]| -> Value {
+        let output = user(&file, arguments, "");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let added = told(&["add", "hmi", "--generate", "--json"]);
+    assert!(logs_in(address, "hmi", added["password"].as_str().unwrap()));
+    let wanted = (&"hmi".into(), &false.into(), &true.into());
+    assert_eq!(
+        (&added["user"], &added["was_there"], &added["taken_up"]),
+        wanted
+    );
+    drop(gateway);
+    let removed = told(&["remove", "hmi", "--json"]);
+    assert_eq!(
+        (&removed["user"], &removed["taken_up"]),
+        (&"hmi".into(), &Value::Null)
+    );
 }
 
 #[test]

@@ -50,6 +50,9 @@ enum Verb {
         /// Make another key though one waits for its certificate.
         #[arg(long)]
         new_key: bool,
+        /// The request and what is in it as JSON, in one line.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         whom: Whom,
     },
@@ -57,6 +60,9 @@ enum Verb {
     Install {
         /// PEM: the certificate, then whoever signed it, and so on.
         file: PathBuf,
+        /// What was done as JSON, in one line.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         whom: Whom,
     },
@@ -112,9 +118,10 @@ pub(super) fn cert(arguments: &Arguments) -> ExitCode {
             common_name,
             names,
             new_key,
+            json,
             whom,
-        } => request(name, common_name.as_deref(), names, *new_key, whom),
-        Verb::Install { file, whom } => install(file, whom),
+        } => request(name, common_name.as_deref(), (names, *new_key), *json, whom),
+        Verb::Install { file, json, whom } => install(file, *json, whom),
     };
     match done {
         Ok(status) => status,
@@ -158,13 +165,20 @@ fn show(name: Option<&str>, json: bool, whom: &Whom) -> Result<ExitCode, Fault> 
 fn request(
     name: &str,
     common_name: Option<&str>,
-    names: &[String],
-    new_key: bool,
+    (names, new_key): (&[String], bool),
+    json: bool,
     whom: &Whom,
 ) -> Result<ExitCode, Fault> {
     let all = identities(&whom.load_before_files()?);
     let identity = find(&all, name)?;
     let made = request::request(identity, common_name, names, new_key)?;
+    if json {
+        say(serde_json::json!({
+            "used_by": identity.used_by, "common_name": made.common_name, "names": made.names,
+            "key": made.key, "is_new_key": !made.is_again, "request": made.pem,
+        }));
+        return Ok(ExitCode::SUCCESS);
+    }
     say(made.pem.trim_end());
     let which = if made.is_again {
         "the key that waits already (--new-key makes another)"
@@ -187,9 +201,18 @@ fn request(
     Ok(ExitCode::SUCCESS)
 }
 
-fn install(file: &Path, whom: &Whom) -> Result<ExitCode, Fault> {
+fn install(file: &Path, json: bool, whom: &Whom) -> Result<ExitCode, Fault> {
     let all = identities(&whom.load_before_files()?);
     let done = install::install(file, &all, clock::wall())?;
+    if json {
+        let taken_up = take_up(whom)?;
+        taken_up.tell_in(serde_json::json!({
+            "used_by": done.identity.used_by, "certificate": done.identity.certificate,
+            "private_key": done.identity.private_key, "is_new_key": done.has_new_key,
+            "not_after": done.ends, "kept": done.kept, "lost_names": done.lost_names,
+        }));
+        return Ok(taken_up.status());
+    }
     let what = if done.has_new_key {
         "certificate and key are"
     } else {
@@ -212,7 +235,8 @@ fn install(file: &Path, whom: &Whom) -> Result<ExitCode, Fault> {
             shown(&done.lost_names.join(", "))
         ));
     }
-    let status = take_up(whom)?;
+    let taken_up = take_up(whom)?;
+    taken_up.tell();
     if done
         .identity
         .used_by
@@ -223,7 +247,7 @@ fn install(file: &Path, whom: &Whom) -> Result<ExitCode, Fault> {
             "  a bridge tries it in a connection of its own before it goes over to it: fieldgate status says whether it has",
         );
     }
-    Ok(status)
+    Ok(taken_up.status())
 }
 
 fn find<'a>(all: &'a [Identity], name: &str) -> Result<&'a Identity, Fault> {

@@ -12,6 +12,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use serde_json::{Value, json};
+
 use super::asking::{self, Whom};
 use super::installed::Surroundings;
 use super::replace::create;
@@ -51,6 +53,9 @@ pub(super) struct Arguments {
     /// Where to; default: fieldgate-diag-DATE.tar here.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Where it is and what is inside as JSON, in one line.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     whom: Whom,
 }
@@ -61,6 +66,12 @@ struct Part {
     name: String,
     what: &'static str,
     text: String,
+}
+
+impl Part {
+    fn json(&self) -> Value {
+        json!({ "name": self.name, "bytes": self.text.len(), "what": self.what })
+    }
 }
 
 pub(super) fn diag(arguments: &Arguments) -> ExitCode {
@@ -80,6 +91,11 @@ fn collect(arguments: &Arguments) -> Result<ExitCode, asking::Fault> {
             format!("{}: {error}", output.display()),
         ))
     })?;
+    if arguments.json {
+        let parts = parts.iter().map(Part::json).collect::<Vec<_>>();
+        say(json!({ "file": output, "parts": parts }));
+        return Ok(ExitCode::SUCCESS);
+    }
     for part in &parts {
         let length = size(part.text.len() as u64);
         say(format_args!(

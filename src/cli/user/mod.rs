@@ -37,6 +37,9 @@ enum Verb {
         /// Make a password, and print it once.
         #[arg(long)]
         generate: bool,
+        /// What was done as JSON, in one line.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         whom: Whom,
     },
@@ -44,6 +47,9 @@ enum Verb {
     Remove {
         /// The user.
         name: String,
+        /// What was done as JSON, in one line.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         whom: Whom,
     },
@@ -87,9 +93,10 @@ pub(super) fn user(arguments: &Arguments) -> ExitCode {
             name,
             stdin,
             generate,
+            json,
             whom,
-        } => add(name, *stdin, *generate, whom),
-        Verb::Remove { name, whom } => remove(name, whom),
+        } => add(name, (*stdin, *generate), *json, whom),
+        Verb::Remove { name, json, whom } => remove(name, *json, whom),
         Verb::List { json, whom } => list(*json, whom),
     };
     match done {
@@ -105,7 +112,12 @@ pub(super) fn user(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn add(name: &str, stdin: bool, generate: bool, whom: &Whom) -> Result<ExitCode, Fault> {
+fn add(
+    name: &str,
+    (stdin, generate): (bool, bool),
+    json: bool,
+    whom: &Whom,
+) -> Result<ExitCode, Fault> {
     let (config, path) = users_file(whom)?;
     let before = text(&path)?;
     let password = if generate {
@@ -120,6 +132,15 @@ fn add(name: &str, stdin: bool, generate: bool, whom: &Whom) -> Result<ExitCode,
     let line = UserLine::new(name, password.as_bytes(), &password::random()?)?;
     let (after, was_there) = line.put_into(&before);
     write(&path, &after, whom)?;
+    let commands = sample::commands(&config, name);
+    if json {
+        let taken_up = take_up(whom)?;
+        taken_up.tell_in(serde_json::json!({
+            "user": name, "file": path, "was_there": was_there,
+            "password": generate.then_some(&password), "try": commands,
+        }));
+        return Ok(taken_up.status());
+    }
     let what = if was_there {
         "has another password"
     } else {
@@ -129,29 +150,36 @@ fn add(name: &str, stdin: bool, generate: bool, whom: &Whom) -> Result<ExitCode,
     if generate {
         say(format_args!("password, shown this once: {password}"));
     }
-    let status = take_up(whom)?;
-    let commands = sample::commands(&config, name);
+    let taken_up = take_up(whom)?;
+    taken_up.tell();
     if !commands.is_empty() {
         say("to try it, in two terminals:");
         for command in commands {
             say(format_args!("  {command}"));
         }
     }
-    Ok(status)
+    Ok(taken_up.status())
 }
 
-fn remove(name: &str, whom: &Whom) -> Result<ExitCode, Fault> {
+fn remove(name: &str, json: bool, whom: &Whom) -> Result<ExitCode, Fault> {
     let (_, path) = users_file(whom)?;
     let before = text(&path)?;
     let after = without_user(&before, name);
     let after = after.ok_or_else(|| Fault::NoSuchUser(name.to_owned()))?;
     write(&path, &after, whom)?;
+    if json {
+        let taken_up = take_up(whom)?;
+        taken_up.tell_in(serde_json::json!({ "user": name, "file": path }));
+        return Ok(taken_up.status());
+    }
     say(format_args!(
         "{} may log in no more ({})",
         shown(name),
         path.display()
     ));
-    Ok(take_up(whom)?)
+    let taken_up = take_up(whom)?;
+    taken_up.tell();
+    Ok(taken_up.status())
 }
 
 fn list(json: bool, whom: &Whom) -> Result<ExitCode, Fault> {
