@@ -2,7 +2,8 @@
 //! actor of the wire, and tells what became of it.
 //!
 //! Invariants: nothing here waits for the wire or the broker; as many commands as the wire may do at once wait for it, and
-//! more are refused as `busy`; each command that is done, or was to be, is in the log with who asked; an answer goes only
+//! more are refused as `busy`; each command that is done, or was to be, is in the log with who asked, as far as that has room for one device
+//! (`app/logging`); an answer goes only
 //! where who asked may read, below the gateway's id only where it may publish too, and never to a set topic or one with `$`.
 
 use std::future::Future;

@@ -77,7 +77,9 @@ impl Request {
     #[must_use]
     pub fn patience(&self) -> Option<Duration> {
         match self {
-            Self::Backlog { .. } | Self::State | Self::Values { .. } => Some(PATIENCE),
+            Self::Backlog { .. } | Self::State | Self::Events { .. } | Self::Values { .. } => {
+                Some(PATIENCE)
+            }
             Self::Publish { .. } => Some(PATIENCE_TO_PUBLISH),
             Self::Export { .. } | Self::Purge { .. } | Self::Reload | Self::Subscribe { .. } => {
                 None

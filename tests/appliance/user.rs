@@ -76,22 +76,7 @@ fn a_user_comes_and_goes_while_the_gateway_runs() {
     let output = user(&file, &["list"], "");
     assert_eq!(text(&output.stdout), "plc7\n");
 
-    // One that cannot take it up goes on with who was there before, and the command does not end well.
-    write(folder.path(), &CONFIG.replace("g1", "g2"));
-    let output = user(&file, &["add", "hmi", "--stdin"], "secret");
-    let told = text(&output.stderr);
-    assert!(told.contains("has NOT taken it up:\n"), "{output:?}");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(!logs_in(address, "hmi", "secret"));
-    let output = user(&file, &["remove", "hmi", "--json"], "");
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let why = told["why"].as_str().unwrap();
-    assert!(
-        told["taken_up"] == false && why.contains("restart"),
-        "{told}"
-    );
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    write(folder.path(), CONFIG);
+    is_told_where_the_gateway_does_not_take_it_up(&file, address);
     let output = user(&file, &["remove", "plc7"], "");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(!logs_in(address, "plc7", made.unwrap()));
@@ -116,6 +101,26 @@ fn a_user_comes_and_goes_while_the_gateway_runs() {
         (&removed["user"], &removed["taken_up"]),
         (&"hmi".into(), &Value::Null)
     );
+}
+
+/// It goes on with who was there before, and the command does not end well.
+fn is_told_where_the_gateway_does_not_take_it_up(file: &Path, address: &str) {
+    let folder = file.parent().unwrap();
+    write(folder, &CONFIG.replace("g1", "g2"));
+    let output = user(file, &["add", "hmi", "--stdin"], "secret");
+    let told = text(&output.stderr);
+    assert!(told.contains("has NOT taken it up:\n"), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!logs_in(address, "hmi", "secret"));
+    let output = user(file, &["remove", "hmi", "--json"], "");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let why = told["why"].as_str().unwrap();
+    assert!(
+        told["taken_up"] == false && why.contains("restart"),
+        "{told}"
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    write(folder, CONFIG);
 }
 
 #[test]
