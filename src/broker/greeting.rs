@@ -78,12 +78,9 @@ pub(super) async fn greet(
     } else if connect.authentication_method.is_some() {
         Err(AuthRefusal::BadAuthenticationMethod)
     } else {
-        authenticate(&shell, login).await
-    };
-    let identity = if has_ended.load(Ordering::Relaxed) {
-        Err(AuthRefusal::ServerBusy)
-    } else {
-        identity
+        let identity = authenticate(&shell, login).await;
+        let is_open = !has_ended.load(Ordering::Relaxed);
+        identity.and_then(|it| is_open.then_some(it).ok_or(AuthRefusal::ServerBusy))
     };
     let socket = Socket::new(address, &connect, stream);
     let peer = shell.join(Side::Socket(socket));
