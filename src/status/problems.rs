@@ -56,7 +56,10 @@ pub(super) fn problems(state: &GatewayState) -> Vec<Problem> {
                 },
                 part: certificate.used_by.clone(),
                 what: warning.clone(),
-                remedy: "fieldgate cert request, have it signed, fieldgate cert install".to_owned(),
+                remedy: format!(
+                    "fieldgate cert request '{}', have it signed, fieldgate cert install FILE",
+                    certificate.used_by
+                ),
             });
         }
     }

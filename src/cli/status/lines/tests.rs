@@ -143,7 +143,7 @@ fn a_dead_device_a_cut_link_and_a_certificate_that_ends_are_named_with_what_to_d
             "  ERROR    bridge cloud: no link for 3 h: broker.example.com:8883: TCP: no route to host; 518400 messages wait",
             "           -> the backlog is kept and follows; try the way stage by stage: fieldgate check --probe",
             "  warning  bridge cloud: certs/device.crt: the certificate expires in 23 days: renew it",
-            "           -> fieldgate cert request, have it signed, fieldgate cert install",
+            "           -> fieldgate cert request 'bridge cloud', have it signed, fieldgate cert install FILE",
         ]
     );
 }
