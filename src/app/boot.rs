@@ -19,35 +19,53 @@ pub struct Boot {
     pub faults: Option<String>,
 }
 
+/// Why there is nothing to start with, as `check` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BootFault {
+    /// The configuration itself: it would be the same at the next attempt.
+    #[error("{0}")]
+    Config(String),
+    /// A file that it names (users, rules, certificates, keys): others write those, and may have mended it by the next attempt.
+    #[error("{0}")]
+    Files(String),
+}
+
 impl Boot {
     /// Reads `file`, else what was last good of it. Blocks.
     ///
     /// # Errors
-    /// What is wrong with the file, as `check` prints it, where there is no last good configuration either.
-    pub fn read(file: &Path) -> Result<Self, String> {
+    /// What is wrong, where there is no last good configuration that can be used either.
+    pub fn read(file: &Path) -> Result<Self, BootFault> {
         let read = config::load_with_source(file)
-            .map_err(|faults| faults.to_string())
+            .map_err(|faults| BootFault::Config(faults.to_string()))
             .and_then(|(loaded, source)| Self::of(loaded, source, None));
-        let faults = match read {
+        let fault = match read {
             Ok(boot) => return Ok(boot),
-            Err(faults) => faults,
+            Err(fault) => fault,
         };
         let Some(source) = last_good::find(&folder_of(file), file) else {
-            return Err(faults);
+            return Err(fault);
         };
-        let again = config::read_again(&source).map_err(|faults| faults.to_string());
+        let again = config::read_again(&source);
+        let again = again.map_err(|faults| BootFault::Config(faults.to_string()));
         again
-            .and_then(|loaded| Self::of(loaded, source, Some(faults.clone())))
+            .and_then(|loaded| Self::of(loaded, source, Some(fault.to_string())))
             .map_err(|of_last| {
-                format!("{faults}\n\nthe last good configuration cannot be used either:\n{of_last}")
+                let both = format!(
+                    "{fault}\n\nthe last good configuration cannot be used either:\n{of_last}"
+                );
+                match (fault, of_last) {
+                    (BootFault::Config(_), BootFault::Config(_)) => BootFault::Config(both),
+                    _ => BootFault::Files(both),
+                }
             })
     }
 
-    fn of(loaded: Loaded, source: Source, faults: Option<String>) -> Result<Self, String> {
+    fn of(loaded: Loaded, source: Source, faults: Option<String>) -> Result<Self, BootFault> {
         let Loaded { config, warnings } = loaded;
         let prepared = Prepared::new(config.clone(), TlsTime::default());
         Ok(Self {
-            prepared: prepared.map_err(|faults| faults.to_string())?,
+            prepared: prepared.map_err(|faults| BootFault::Files(faults.to_string()))?,
             reload: Reload::new(config, source, faults.is_some()),
             warnings: warnings.iter().map(ToString::to_string).collect(),
             faults,

@@ -12,7 +12,9 @@ use tokio::time::timeout;
 
 use super::EXIT_CONFIG;
 use crate::app::logging::{self, Format, Log, Verbosity};
-use crate::app::{Boot, Gateway, Notifier, Prepared, RegainWait, Reload, ReloadRequest, alive};
+use crate::app::{
+    Boot, BootFault, Gateway, Notifier, Prepared, RegainWait, Reload, ReloadRequest, alive,
+};
 use crate::clock;
 use crate::events::{self, EventFile, Events};
 use crate::shutdown::Shutdown;
@@ -39,9 +41,13 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
         faults,
     } = match Boot::read(file) {
         Ok(boot) => boot,
-        Err(faults) => {
-            eprintln!("{faults}");
-            return ExitCode::from(EXIT_CONFIG);
+        Err(fault) => {
+            eprintln!("{fault}");
+            // A unit does not start again on the first; on the second it does, and comes up when the file is there.
+            return match fault {
+                BootFault::Config(_) => ExitCode::from(EXIT_CONFIG),
+                BootFault::Files(_) => ExitCode::FAILURE,
+            };
         }
     };
     let folder = prepared.data_dir().join("events");
