@@ -92,18 +92,11 @@ impl Part {
     }
 }
 
-/// `{"seq":12,"epoch":3,"ts":1763870000123,"topic":"...","qos":1,"retain":false,"payload":"21.5"}`; a payload that is no
-/// text as `payload_base64`; properties of MQTT 5 where there are any; `"lane":"live"` of what overtakes the backlog.
-fn item(lane: Lane, entry: &Entry) -> Value {
-    let message = &entry.record.message;
+/// What a message says by itself, for whoever prints it: `topic`, `qos`, `retain`, and `payload`, or where that is no text
+/// `payload_base64`.
+pub(super) fn message_fields(message: &Message) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    set("seq", json!(entry.seq.0));
-    if lane == Lane::Live {
-        set("lane", json!("live"));
-    }
-    set("epoch", json!(entry.epoch));
-    set("ts", json!(entry.record.stamped.0));
     set("topic", json!(message.topic.as_str()));
     set("qos", json!(message.qos as u8));
     set("retain", json!(message.retain));
@@ -114,6 +107,21 @@ fn item(lane: Lane, entry: &Entry) -> Value {
             json!(Base64::encode_string(&message.payload)),
         ),
     };
+    fields
+}
+
+/// `{"seq":12,"epoch":3,"ts":1763870000123,"topic":"...","qos":1,"retain":false,"payload":"21.5"}`; a payload that is no
+/// text as `payload_base64`; properties of MQTT 5 where there are any; `"lane":"live"` of what overtakes the backlog.
+fn item(lane: Lane, entry: &Entry) -> Value {
+    let message = &entry.record.message;
+    let mut fields = message_fields(message);
+    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    set("seq", json!(entry.seq.0));
+    if lane == Lane::Live {
+        set("lane", json!("live"));
+    }
+    set("epoch", json!(entry.epoch));
+    set("ts", json!(entry.record.stamped.0));
     if let Some(properties) = properties(message) {
         set("properties", properties);
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::net;
@@ -42,7 +42,7 @@ impl Opening {
 
     /// Tells a fault when it is another than before.
     pub(super) fn attempt(&mut self) -> Option<TcpListener> {
-        match listen(self.address) {
+        match net::listen_tcp(self.address, BACKLOG) {
             Ok((listener, address)) => {
                 tracing::info!(%address, "the console is up");
                 self.report.send_modify(|status| status.opened(&address));
@@ -68,20 +68,6 @@ impl Opening {
             }
         }
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Without it a restart waits a minute for connections of the last run to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    net::configure(&socket)?;
-    let listener = socket.listen(BACKLOG)?;
-    let local = listener.local_addr()?;
-    Ok((listener, local))
 }
 
 /// With what to do.

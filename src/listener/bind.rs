@@ -1,9 +1,8 @@
 //! Opening the socket of a listener, and accepting from it, of whichever kind it is.
 
 use std::io;
-use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::net::{TcpListener, UnixListener};
 
 use super::stream::{Caller, Socket};
 use super::{Bind, BindError};
@@ -45,8 +44,8 @@ impl Bound {
 pub(super) fn open(bind: &Bind) -> Result<(Bound, Bind), BindError> {
     match bind {
         Bind::Tcp(address) => {
-            let (listener, local) =
-                listen(*address).map_err(|source| BindError::tcp(*address, source))?;
+            let (listener, local) = net::listen_tcp(*address, BACKLOG)
+                .map_err(|source| BindError::tcp(*address, source))?;
             Ok((Bound::Tcp(listener), Bind::Tcp(local)))
         }
         Bind::Unix(path) => {
@@ -62,22 +61,10 @@ pub(super) fn open(bind: &Bind) -> Result<(Bound, Bind), BindError> {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Without it a restart waits a minute for connections of the last run to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    net::configure(&socket)?;
-    let listener = socket.listen(BACKLOG)?;
-    let local = listener.local_addr()?;
-    Ok((listener, local))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn fault(address: SocketAddr) -> String {

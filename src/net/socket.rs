@@ -1,10 +1,12 @@
 //! The options every TCP socket gets, dialled or accepted: Linux hands those of a listening socket to what it accepts.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpSocket};
 
 /// A peer that was unplugged is noticed after this silence ...
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -36,9 +38,28 @@ pub fn configure(socket: &impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Listens, and says where: the real port where port 0 is asked for. The kernel completes `backlog` connections and keeps them
+/// until they are accepted. Within a tokio runtime.
+///
+/// # Errors
+/// Where the address cannot be had.
+pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Without it a restart waits a minute for connections of the last run to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    configure(&socket)?;
+    let listener = socket.listen(backlog)?;
+    let local = listener.local_addr()?;
+    Ok((listener, local))
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::net::{TcpSocket, TcpStream};
+    use tokio::net::TcpStream;
 
     use super::*;
 

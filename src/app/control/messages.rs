@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding as _};
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::super::export::message_fields;
 use crate::broker::{BrokerHandle, Link, LinkClosed, LinkOptions, Origin, Publisher};
 use crate::clock::{self, WallTime};
 use crate::control::{Line, Payload};
@@ -226,19 +227,9 @@ impl Waiting {
 /// `{"ts":...,"topic":"...","qos":1,"retain":false,"payload":"21.5","client_id":"plc7","user":"plc7"}`; what was retained
 /// and comes from memory has no `client_id` and `"retained":true`.
 fn item(at: WallTime, message: &Message, publisher: Option<&Publisher>) -> Value {
-    let mut fields = Map::new();
+    let mut fields = message_fields(message);
     let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     set("ts", json!(at.0));
-    set("topic", json!(message.topic.as_str()));
-    set("qos", json!(message.qos as u8));
-    set("retain", json!(message.retain));
-    match std::str::from_utf8(&message.payload) {
-        Ok(text) => set("payload", json!(text)),
-        Err(_) => set(
-            "payload_base64",
-            json!(Base64::encode_string(&message.payload)),
-        ),
-    };
     match publisher {
         Some(publisher) => {
             set("client_id", json!(&*publisher.client_id));
