@@ -312,6 +312,7 @@ where
         drop(stop);
     }
 
+    /// Ends only where the actor did because of `stop`. `running` is the actor, while there is one.
     async fn poll_for_ever(&self, running: &mut Option<Aborting<()>>, stop: &Stop) {
         loop {
             let actor = (self.actor)(
@@ -321,7 +322,13 @@ where
                 stop.clone(),
             );
             let task = running.insert(Aborting(tokio::spawn(actor)));
-            if let Err(error) = (&mut task.0).await {
+            let ended = (&mut task.0).await;
+            // Who is told to stop may have done so before this is told: then nobody is left to be waited for.
+            *running = None;
+            if stop.is_requested() {
+                return;
+            }
+            if let Err(error) = ended {
                 tracing::error!(connection = %self.name, %error, "the adapter failed and is started again");
             }
             self.status.send_modify(|status| status.restarts += 1);
@@ -336,5 +343,41 @@ struct Aborting<T>(JoinHandle<T>);
 impl<T> Drop for Aborting<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::Message;
+    use crate::shutdown::Shutdown;
+
+    struct Nowhere;
+
+    impl Sink for Nowhere {
+        async fn publish(&mut self, _: Message) -> Result<(), LinkClosed> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_actor_that_ends_before_its_supervisor_is_told_to_stop_is_not_waited_for_twice() {
+        // Of two things that are ready the supervisor takes up either first, by chance.
+        for _ in 0..50 {
+            let shutdown = Arc::new(Shutdown::default());
+            let asking = Arc::clone(&shutdown);
+            let actor = move |_, _, _, _| {
+                asking.request();
+                std::future::ready(())
+            };
+            let status = AdapterStatus::new("wire", Vec::new());
+            let stop = shutdown.stop();
+            let adapter = Adapter::supervised(status, STEP_MAX, actor, Nowhere, stop);
+            shutdown.finished().await;
+            let status = adapter.status();
+            let restarts = status.borrow().restarts;
+            assert_eq!(restarts, 0);
+            assert!(status.has_changed().is_err(), "the supervisor is gone");
+        }
     }
 }
