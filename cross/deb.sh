@@ -39,6 +39,30 @@ put_gz() { # put_gz FILE PLACE
     chmod 0644 "$tree/$2.gz"
 }
 
+# As on the box, where pages, examples and the schema lie elsewhere than in the source.
+put_page() { # put_page FILE PLACE
+    mkdir -p "$(dirname "$tree/$2")"
+    sed -e "s|\$schema=\.\./|\$schema=/usr/share/fieldgate/|" \
+        -e 's#\. docs/configuration\.md#. ../configuration.md#' \
+        -e 's#](config/docs/#](#g; s#](config/examples#](examples#g; s#](\.\./templates#](/usr/share/fieldgate/templates#g' \
+        -e 's#](\(\.\./\.\./\)\?systemd/README\.md#](systemd.md#g; s#](CHANGELOG\.md)#](changelog.gz)#g' \
+        -e 's#\[[^]]*](\(\.\./\.\./\)\?\(cross/README\.md\|ARCHITECTURE\.md\))#`\2` of the source#g' \
+        "$1" >"$tree/$2"
+    chmod 0644 "$tree/$2"
+}
+
+# Prints the links of the pages to what is not in the package.
+dead_links() (
+    cd "$tree/$doc"
+    grep -oE '\]\([^)#]+' -- *.md | tr -d ']' | while IFS='(' read -r page target; do
+        case $target in
+        http*) continue ;;
+        /*) target=$tree$target ;;
+        esac
+        [ -e "$target" ] || echo "$page $target"
+    done
+)
+
 fill() { # fill FILE: its @NAMES@
     local mit
     mit=$(sed -n '3,$p' LICENSE-MIT | sed 's/^$/./; s/^/ /')
@@ -83,15 +107,15 @@ for file in config/*.schema.json; do
     [ ! -e "$file" ] || put 0644 "$file" "usr/share/fieldgate/$(basename "$file")"
 done
 for file in config/docs/*.md README.md SECURITY.md; do
-    put 0644 "$file" "$doc/$(basename "$file")"
+    put_page "$file" "$doc/$(basename "$file")"
 done
 for file in config/fieldgate.yaml config/examples/*.yaml; do
-    put 0644 "$file" "$doc/examples/$(basename "$file")"
+    put_page "$file" "$doc/examples/$(basename "$file")"
 done
 for file in systemd/drop-ins/*.conf; do
     put 0644 "$file" "$doc/drop-ins/$(basename "$file")"
 done
-put 0644 systemd/README.md "$doc/systemd.md"
+put_page systemd/README.md "$doc/systemd.md"
 put 0644 "$generated/sbom.cdx.json" "$doc/sbom.cdx.json"
 put_gz "$generated/notices" "$doc/notices"
 put_gz CHANGELOG.md "$doc/changelog"
@@ -108,6 +132,8 @@ put 0644 cross/deb/conffiles DEBIAN/conffiles
 for script in preinst postinst prerm postrm; do
     put 0755 "cross/deb/$script" "DEBIAN/$script"
 done
+dead=$(dead_links)
+[ -z "$dead" ] || refuse "pages name what the package does not have: $dead"
 (cd "$tree" && find etc usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$generated/md5sums"
 put 0644 "$generated/md5sums" DEBIAN/md5sums
 
