@@ -62,6 +62,11 @@ fn mask_line(line: &str, masked: &mut Masked) -> bool {
             masked
                 .secrets
                 .push(secret.trim_matches(['"', '\'']).to_owned());
+            // Braces may be open since a line before; then a value without quotes ends sooner.
+            let sooner = secret.split([',', '}']).next().unwrap_or_default();
+            if sooner.len() < secret.len() && !secret.starts_with(['"', '\'']) {
+                masked.secrets.push(sooner.to_owned());
+            }
             masked.text += MASK;
         }
         masked.text += blanks;
@@ -187,6 +192,8 @@ bridges:
     password:
       on-the-next
     password: ${cred:cloud}
+  - { name: d,
+    password: flow6, user: u }
     forward: [{ filter: password/state }]
 ";
         let masked = mask(text);
@@ -194,12 +201,15 @@ bridges:
             masked.secrets,
             [
                 "hunter2, and more",
+                "hunter2",
                 "flow3",
                 "qu}oted",
                 "block4",
                 "block5",
                 "esc\\\"aped",
-                "on-the-next"
+                "on-the-next",
+                "flow6, user: u }",
+                "flow6"
             ]
         );
         assert_eq!(
@@ -219,6 +229,8 @@ bridges:
     password:
       ***
     password: ${cred:cloud}
+  - { name: d,
+    password: ***
     forward: [{ filter: password/state }]
 "
         );
