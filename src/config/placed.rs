@@ -119,19 +119,29 @@ pub(super) fn no_yaml(text: &str, file: &Path, error: &serde_yaml::Error) -> Fau
     // Of a control character the parser tells no place.
     let control = error.to_string().contains("control characters");
     let control = control.then(|| control_character(text)).flatten();
-    let (line, column) = control.unwrap_or((line, column));
+    let told = error.to_string();
+    // Of quotes that are not closed it names the end of the text first, and then where they open.
+    let opened = told.split_once("while scanning a quoted scalar at ");
+    let opened = opened.and_then(|(_, place)| place_in(place));
+    let (line, column) = control.or(opened).unwrap_or((line, column));
     // At the end of the text the parser names a line that is not there.
     let line = line.clamp(1, lines.len().max(1));
     let at = |line: usize| lines.get(line.wrapping_sub(1)).copied().unwrap_or_default();
     let before = (1..line).rev().map(at).find(|line| !line.trim().is_empty());
-    let (message, remedy) =
-        wording::no_yaml(&error.to_string(), at(line), before.unwrap_or_default());
+    let (message, remedy) = wording::no_yaml(&told, at(line), before.unwrap_or_default());
     Fault {
         line,
         column,
         excerpt: excerpt_of(text, line, column),
         ..whole(file, Code::Syntax, message, remedy)
     }
+}
+
+/// Of `line 2 column 7`, as the parser tells it.
+fn place_in(told: &str) -> Option<(usize, usize)> {
+    let mut words = told.split_whitespace().skip(1).step_by(2);
+    let mut number = || words.next()?.parse().ok();
+    Some((number()?, number()?))
 }
 
 /// A file that cannot be read.

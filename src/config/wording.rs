@@ -130,6 +130,32 @@ fn number_trap(text: &str) -> String {
     "write a number, without quotes".to_owned()
 }
 
+/// Message and remedy for what the parser itself says clearly enough.
+fn known(message: &str) -> Option<(&'static str, &'static str)> {
+    let says = |words: &str| message.contains(words);
+    if says("control characters are not allowed") {
+        let remedy = "remove it; a text editor shows it as a box or not at all";
+        Some(("there is a control character in this line", remedy))
+    } else if says("unexpected end of stream") && says("scanning a quoted scalar") {
+        let remedy = "close them, in the same line";
+        Some(("the quotes that open here are not closed", remedy))
+    } else if says("more than one document") {
+        let remedy = "remove the line `---` between them";
+        Some(("the file has more than one document", remedy))
+    } else if says("recursion limit") || says("repetition limit") {
+        let remedy = "write it flat; use `templates:` for what repeats";
+        Some(("too deeply nested, or too many aliases", remedy))
+    } else if says("values") && says("more than") {
+        let remedy = "use `templates:` for what repeats, and no aliases (`*name`)";
+        Some(("too many values", remedy))
+    } else if says("unknown anchor") {
+        let remedy = "put text that begins with `*` in quotes";
+        Some(("an alias (`*name`) without its anchor", remedy))
+    } else {
+        None
+    }
+}
+
 /// Message and remedy for a text that is no YAML. `message` is the parser's, `line` the one it stopped at, `before` the
 /// last line with content before it.
 pub(super) fn no_yaml(message: &str, line: &str, before: &str) -> (String, String) {
@@ -151,35 +177,8 @@ pub(super) fn no_yaml(message: &str, line: &str, before: &str) -> (String, Strin
             "indent with spaces; YAML takes no tabs".to_owned(),
         );
     }
-    if short.contains("control characters are not allowed") {
-        return (
-            "there is a control character in this line".to_owned(),
-            "remove it; a text editor shows it as a box or not at all".to_owned(),
-        );
-    }
-    if message.contains("more than one document") {
-        return (
-            "the file has more than one document".to_owned(),
-            "remove the line `---` between them".to_owned(),
-        );
-    }
-    if message.contains("recursion limit") || message.contains("repetition limit") {
-        return (
-            "too deeply nested, or too many aliases".to_owned(),
-            "write it flat; use `templates:` for what repeats".to_owned(),
-        );
-    }
-    if message.contains("values") && message.contains("more than") {
-        return (
-            "too many values".to_owned(),
-            "use `templates:` for what repeats, and no aliases (`*name`)".to_owned(),
-        );
-    }
-    if message.contains("unknown anchor") {
-        return (
-            "an alias (`*name`) without its anchor".to_owned(),
-            "put text that begins with `*` in quotes".to_owned(),
-        );
+    if let Some((message, remedy)) = known(message) {
+        return (message.to_owned(), remedy.to_owned());
     }
     let special = [line, before].into_iter().filter_map(value).find(|first| {
         matches!(

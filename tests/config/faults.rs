@@ -147,7 +147,10 @@ fieldgate.yaml:2:1: error[FG002]: a tab indents this line, or the one before
         remedy("gateway:\n  id: *x\n").1,
         "put text that begins with `*` in quotes"
     );
-    assert_eq!(remedy("gateway:\n  id: \"x\n").1, "close the quotes");
+    assert_eq!(
+        remedy("gateway:\n  id: \"x\nbroker:\n  listeners: []\n"),
+        (2, "close them, in the same line".to_owned())
+    );
     assert_eq!(
         remedy("a: 1\n---\nb: 1\n").1,
         "remove the line `---` between them"
