@@ -204,7 +204,7 @@ fn on_device(
             };
             let what = format!("offline{for_long}: {reason} ({unit}{others})");
             let remedy = format!(
-                "check its power, wiring and address: fieldgate read {} TAG",
+                "check its power, wiring and address: fieldgate read {}",
                 device.name
             );
             found.push(error(part, what, remedy));

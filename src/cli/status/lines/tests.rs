@@ -139,7 +139,7 @@ fn a_dead_device_a_cut_link_and_a_certificate_that_ends_are_named_with_what_to_d
             "  certs    bridge cloud ends 2026-12-17 (in 23 days)",
             "  clock    set",
             "  ERROR    device meter-7: offline for 6 min: timeout (unit 7 on /dev/ttyUSB0, others on the line answer)",
-            "           -> check its power, wiring and address: fieldgate read meter-7 TAG",
+            "           -> check its power, wiring and address: fieldgate read meter-7",
             "  ERROR    bridge cloud: no link for 3 h: broker.example.com:8883: TCP: no route to host; 518400 messages wait",
             "           -> the backlog is kept and follows; try the way stage by stage: fieldgate check --probe",
             "  warning  bridge cloud: certs/device.crt: the certificate expires in 23 days: renew it",
