@@ -16,10 +16,10 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::events::Events;
 
@@ -98,10 +98,11 @@ pub(super) fn escaped(text: &str) -> String {
 /// `events`, where there are some: of the one gateway that this process runs.
 pub fn start(verbosity: Verbosity, format: Format, events: Option<Events>) -> Log {
     let default = match verbosity {
-        Verbosity::Info => "info",
-        Verbosity::Error => "error",
+        Verbosity::Info => LevelFilter::INFO,
+        Verbosity::Error => LevelFilter::ERROR,
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let wanted = env::var("RUST_LOG").ok();
+    let (filter, fault) = shown(wanted.as_deref(), default);
     let colours = io::stderr().is_terminal();
     let log = Log::new(format, colours, Box::new(io::stderr()));
     let own = Targets::new().with_target("fieldgate", LevelFilter::INFO);
@@ -111,7 +112,22 @@ pub fn start(verbosity: Verbosity, format: Format, events: Option<Events>) -> Lo
     if started.try_init().is_err() {
         tracing::debug!("logging was started before");
     }
+    if let Some(fault) = fault {
+        tracing::warn!(%fault, "RUST_LOG is not understood and not heeded; write a level, or levels of parts: info,fieldgate::bridge=debug");
+    }
     log
+}
+
+/// What is shown: what `wanted` says, and `default` where it says nothing or what nobody understands.
+fn shown(wanted: Option<&str>, default: LevelFilter) -> (Targets, Option<ParseError>) {
+    let default = Targets::new().with_default(default);
+    match wanted.map(str::trim).filter(|wanted| !wanted.is_empty()) {
+        None => (default, None),
+        Some(wanted) => match wanted.parse() {
+            Ok(wanted) => (wanted, None),
+            Err(fault) => (default, Some(fault)),
+        },
+    }
 }
 
 #[cfg(test)]

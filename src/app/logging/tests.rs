@@ -247,3 +247,19 @@ fn events_are_told_what_the_log_says_and_the_same_again_is_one() {
         ("app/logging/tests", crate::events::Severity::Error)
     );
 }
+
+#[test]
+fn what_is_not_understood_of_what_to_show_is_told_and_the_default_holds() {
+    use tracing::Level;
+    let filter = |wanted| shown(wanted, LevelFilter::INFO);
+    let (parts, fault) = filter(Some("warn,fieldgate::bridge=debug"));
+    assert!(fault.is_none());
+    assert!(parts.would_enable("fieldgate::bridge::link", &Level::DEBUG));
+    assert!(!parts.would_enable("fieldgate::broker", &Level::INFO));
+    for (wanted, is_fault) in [(None, false), (Some(" "), false), (Some("a=loud"), true)] {
+        let (default, fault) = filter(wanted);
+        assert_eq!(fault.is_some(), is_fault, "{wanted:?}");
+        assert!(default.would_enable("fieldgate", &Level::INFO));
+        assert!(!default.would_enable("fieldgate", &Level::DEBUG));
+    }
+}
