@@ -261,8 +261,9 @@ impl<'a> Context<'a> {
         value: &Value,
         place: &Place,
     ) -> Option<T> {
-        self.settle(value, place, serde_yaml::from_value::<T>)
-            .map(|(_, read)| read)
+        let takes = |value| serde_yaml::from_value::<T>(value).map(drop);
+        let value = self.settle(value, place, &takes)?;
+        serde_yaml::from_value(value).ok()
     }
 
     /// The path that `name` at `place` means: a relative one is relative to the file that says it.
@@ -284,13 +285,13 @@ impl<'a> Context<'a> {
         path
     }
 
-    /// Finds the form of `value` that `read` takes, `${...}` resolved, or notes why there is none.
-    pub(super) fn settle<T>(
+    /// The form of `value` that `takes` takes, `${...}` resolved; `None` where there is none, and why is noted.
+    pub(super) fn settle(
         &mut self,
         value: &Value,
         place: &Place,
-        read: impl Fn(Value) -> Result<T, serde_yaml::Error>,
-    ) -> Option<(Value, T)> {
+        takes: &dyn Fn(Value) -> Result<(), serde_yaml::Error>,
+    ) -> Option<Value> {
         if value.is_null() {
             let remedy = "give it one, or remove the key; text that begins with `#` needs quotes";
             self.error_at_key(Code::NoValue, place, "there is no value here", remedy);
@@ -298,8 +299,8 @@ impl<'a> Context<'a> {
         }
         let reference = value.as_str().filter(|text| text.contains("${"));
         let Some(reference) = reference else {
-            return match read(value.clone()) {
-                Ok(result) => Some((value.clone(), result)),
+            return match takes(value.clone()) {
+                Ok(()) => Some(value.clone()),
                 Err(error) => {
                     let error = error.to_string();
                     let found = if place.is_secret() {
@@ -331,14 +332,14 @@ impl<'a> Context<'a> {
             .ok()
             .filter(|value| value.is_number() || value.is_bool());
         let text = Value::String(text);
-        let error = match read(text.clone()) {
-            Ok(result) => return Some((text, result)),
+        let error = match takes(text.clone()) {
+            Ok(()) => return Some(text),
             Err(error) => error,
         };
         if let Some(typed) = typed
-            && let Ok(result) = read(typed.clone())
+            && takes(typed.clone()).is_ok()
         {
-            return Some((typed, result));
+            return Some(typed);
         }
         let (message, remedy) = wording::wrong_substitute(&error.to_string(), reference);
         self.error(Code::WrongType, place, message, remedy);

@@ -24,65 +24,67 @@ pub(super) struct Section<T> {
 impl<T: DeserializeOwned + Default> Section<T> {
     /// Reads the section at `place`; what is wrong in it is noted and left out.
     pub(super) fn read(context: &mut Context<'_>, value: &Value, place: Place) -> Self {
-        let mut section = Self {
-            raw: T::default(),
+        let takes = |keys: Mapping| raw::<T>(keys).map(drop);
+        let (sound, given) = sound(context, value, &place, shape::<T>(), &takes);
+        Self {
+            // Each key was read alone before, so the whole cannot fail.
+            raw: raw(sound).unwrap_or_default(),
             place,
-            given: BTreeSet::new(),
-        };
-        let Value::Mapping(mapping) = value else {
-            // What is no configuration at all may be a secret that was named by mistake.
-            let is_root = section.place.steps().is_empty();
-            let found = if is_root {
-                wording::kind
-            } else {
-                wording::found
-            };
-            let message = format!("expected keys and values, found {}", found(value));
-            let remedy = format!("keys here: {}", shape::<T>().fields.join(", "));
-            context.error(Code::WrongType, &section.place, message, remedy);
-            return section;
-        };
-        let shape = shape::<T>();
-        let mut sound = Mapping::new();
-        for (key, value) in mapping {
-            let Some(key) = key.as_str() else { continue };
-            if section.place.steps().is_empty() && value.is_null() && shape.fields.contains(&key) {
-                continue; // an empty section of the file, all its keys commented out
-            }
-            section.given.insert(key.to_owned());
-            let place = section.at(key);
-            if shape.fields.contains(&key) {
-                let value = known::<T>(context, &shape, key, value, &place);
-                sound.extend(value.map(|value| (Value::from(key), value)));
-            } else if let Some(meant) = unknown(context, &shape, key, &place) {
-                // What is misspelt is not missing as well.
-                section.given.insert(meant.to_owned());
-            }
+            given,
         }
-        // Each key was read alone before, so the whole cannot fail.
-        section.raw = serde_yaml::from_value(Value::Mapping(sound)).unwrap_or_default();
-        section
     }
 }
 
-/// The value of a key as it will be read, where it is sound.
-fn known<T: DeserializeOwned>(
+// Once for each section, and not at each call: with dozens of sections that is a part of the program's size.
+#[inline(never)]
+fn raw<T: DeserializeOwned>(keys: Mapping) -> Result<T, serde_yaml::Error> {
+    serde_yaml::from_value(Value::Mapping(keys))
+}
+
+/// The keys of a section that are well, as they will be read, and the names of all that were given. `takes` says whether a
+/// section of this `shape` takes some keys.
+fn sound(
     context: &mut Context<'_>,
-    shape: &Shape,
-    key: &str,
     value: &Value,
     place: &Place,
-) -> Option<Value> {
-    if let Some((message, remedy)) = later::value(shape.name, key, value) {
-        context.error(Code::NotAvailable, place, message, remedy);
-        return None;
-    }
-    let alone = |value: Value| {
-        let mut mapping = Mapping::new();
-        mapping.insert(Value::from(key), value);
-        serde_yaml::from_value::<T>(Value::Mapping(mapping))
+    shape: Shape,
+    takes: &dyn Fn(Mapping) -> Result<(), serde_yaml::Error>,
+) -> (Mapping, BTreeSet<String>) {
+    let (mut sound, mut given) = (Mapping::new(), BTreeSet::new());
+    let is_root = place.steps().is_empty();
+    let Value::Mapping(mapping) = value else {
+        // What is no configuration at all may be a secret that was named by mistake.
+        let found = if is_root {
+            wording::kind
+        } else {
+            wording::found
+        };
+        let message = format!("expected keys and values, found {}", found(value));
+        let remedy = format!("keys here: {}", shape.fields.join(", "));
+        context.error(Code::WrongType, place, message, remedy);
+        return (sound, given);
     };
-    context.settle(value, place, alone).map(|(value, _)| value)
+    for (key, value) in mapping {
+        let Some(key) = key.as_str() else { continue };
+        if is_root && value.is_null() && shape.fields.contains(&key) {
+            continue; // an empty section of the file, all its keys commented out
+        }
+        given.insert(key.to_owned());
+        let place = place.key(key);
+        if shape.fields.contains(&key) {
+            if let Some((message, remedy)) = later::value(shape.name, key, value) {
+                context.error(Code::NotAvailable, &place, message, remedy);
+                continue;
+            }
+            let alone = |value| takes(Mapping::from_iter([(Value::from(key), value)]));
+            let value = context.settle(value, &place, &alone);
+            sound.extend(value.map(|value| (Value::from(key), value)));
+        } else if let Some(meant) = unknown(context, &shape, key, &place) {
+            // What is misspelt is not missing as well.
+            given.insert(meant.to_owned());
+        }
+    }
+    (sound, given)
 }
 
 /// Notes a key that this section does not have; the key that was probably meant, if any.
@@ -137,13 +139,7 @@ impl<T> Section<T> {
         example: &str,
     ) -> Option<V> {
         if value.is_none() && !self.has(key) {
-            let remedy = format!("add `{key}: {example}`");
-            context.error_at_key(
-                Code::MissingKey,
-                &self.place,
-                format!("`{key}` is missing"),
-                remedy,
-            );
+            missing(context, &self.place, key, example);
         }
         value
     }
@@ -166,16 +162,34 @@ impl<T> Section<T> {
         if range.contains(&value) {
             return Some(value);
         }
-        let (least, most) = (show(*range.start()), show(*range.end()));
-        let message = format!("`{key}` is {}, outside its range", show(value));
-        let remedy = if least == most {
-            format!("write {least}, or remove it")
-        } else {
-            format!("write {least} to {most}")
-        };
-        context.error(Code::OutOfRange, &self.at(key), message, remedy);
+        let range = (show(*range.start()), show(*range.end()));
+        outside(context, &self.at(key), key, &show(value), &range);
         None
     }
+}
+
+fn missing(context: &mut Context<'_>, section: &Place, key: &str, example: &str) {
+    let (message, remedy) = (
+        format!("`{key}` is missing"),
+        format!("add `{key}: {example}`"),
+    );
+    context.error_at_key(Code::MissingKey, section, message, remedy);
+}
+
+fn outside(
+    context: &mut Context<'_>,
+    place: &Place,
+    key: &str,
+    value: &str,
+    (least, most): &(String, String),
+) {
+    let message = format!("`{key}` is {value}, outside its range");
+    let remedy = if least == most {
+        format!("write {least}, or remove it")
+    } else {
+        format!("write {least} to {most}")
+    };
+    context.error(Code::OutOfRange, place, message, remedy);
 }
 
 /// Name and keys of a raw struct, as serde knows them.
