@@ -21,6 +21,12 @@ else
     export "CARGO_TARGET_${variable^^}_LINKER=$gnu-gcc" "CC_$variable=$gnu-gcc" "AR_$variable=$gnu-ar"
 fi
 
+# Small code for x86-64 pushes and pops, and the tables for unwinding name each of it: 0.3 MB, unless frames have a pointer. It
+# also shows profilers who calls whom.
+if [ "$debian" = amd64 ]; then
+    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C force-frame-pointers=yes"
+fi
+
 cargo build --manifest-path "$root/Cargo.toml" "${cargo_flags[@]}" --profile dist --bin fieldgate --target "$triple"
 install -D -m 0755 "${CARGO_TARGET_DIR:-$root/target}/$triple/dist/fieldgate" "$binary"
 "$root/cross/check-elf.sh" "$binary" "$debian"

@@ -13,7 +13,7 @@ know "${2:-}"
 need binutils
 
 glibc_max=2.34
-bytes_max=$((8 * 1000 * 1000))
+bytes_max=$((8 * 1024 * 1024))
 allowed="libc.so.6 libm.so.6 libgcc_s.so.1 $loader"
 faults=0
 
