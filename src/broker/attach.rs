@@ -64,7 +64,7 @@ pub(super) fn attach(shell: &Rc<Shell>, attachment: Attachment) -> usize {
         let live = join(shell, attachment);
         shell.core.borrow_mut().attach_live_lane(log, live);
     }
-    spawn_local(new_routes::send_retained(Rc::clone(shell), log));
+    new_routes::begin(shell, log);
     match log {
         LogId::Bridge(number) => number,
         LogId::Sessions | LogId::State => usize::MAX, // no log of a bridge is one of these
@@ -96,5 +96,5 @@ pub(super) fn reroute(shell: &Rc<Shell>, bridge: usize, routes: Vec<ForwardRoute
         shell.turn(shell.moment(), |core, at| core.reroute(at.now, log, routes));
         shell.finish(1);
     });
-    spawn_local(new_routes::send_retained(Rc::clone(shell), log));
+    new_routes::begin(shell, log);
 }

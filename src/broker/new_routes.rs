@@ -1,34 +1,34 @@
 //! What a bridge's new routes bring up of the past: the retained messages that they take, once.
 //!
 //! A log knows with which routes it was fed ([`crate::store::Log::routes`]). It is told of new ones when all that they
-//! bring up is covered, so a crash before that sends it again, and a restart after it does not.
+//! bring up is covered, so a crash before that sends it again, and a restart after it does not. Of routes that went it is told at
+//! once: one that is put back, however soon, is new again.
 
 use std::rc::Rc;
 
-use tokio::task::yield_now;
+use tokio::task::{spawn_local, yield_now};
 
-use super::core::LogId;
+use super::core::{LogId, NewRoutes};
 use super::inlet::InletOptions;
 use super::shell::Shell;
 use crate::clock;
 use crate::mqtt::QoS;
 use crate::store::{Log, Seq};
 
-/// Appends what the new routes of a bridge take, as its log has room; ends when the log knows its routes.
-pub(super) async fn send_retained(shell: Rc<Shell>, id: LogId) {
-    // Without the state nobody knows what is retained; with it there is another start.
-    let Some(kept) = shell
-        .keeping
-        .bridge(id)
-        .filter(|_| shell.keeping.sessions.is_some())
-    else {
+/// A bridge has other routes than before, or begins: has the log forget those that it has no more, and what the new ones take
+/// appended.
+pub(super) fn begin(shell: &Rc<Shell>, id: LogId) {
+    let Some(kept) = shell.keeping.bridge(id) else {
         return;
     };
     let log = &kept.store.log;
     let routes = shell.core.borrow().routes_of(id);
-    let known = log.routes();
     let now: Vec<u32> = routes.iter().map(|route| route.fingerprint()).collect();
-    if known == now {
+    let mut known = log.routes();
+    known.retain(|it| now.contains(it));
+    log.keep_routes(clock::now(), known.clone());
+    // Without the state nobody knows what is retained; with it there is another start.
+    if known == now || shell.keeping.sessions.is_none() {
         return;
     }
     let new = routes.iter().zip(&now).enumerate();
@@ -39,7 +39,16 @@ pub(super) async fn send_retained(shell: Rc<Shell>, id: LogId) {
     // The last one is begun with.
     let new = new.map(|(place, _)| place).rev().collect();
     let inlet = InletOptions::client_id_of(&kept.store.name);
-    let mut new = shell.core.borrow().new_routes(id, new, inlet);
+    let new = shell.core.borrow().new_routes(id, new, inlet);
+    spawn_local(send_retained(Rc::clone(shell), id, new, now));
+}
+
+/// Appends what the `new` routes of a bridge take, as its log has room; ends when the log knows its routes, which are `now`.
+async fn send_retained(shell: Rc<Shell>, id: LogId, mut new: NewRoutes, now: Vec<u32>) {
+    let Some(kept) = shell.keeping.bridge(id) else {
+        return;
+    };
+    let log = &kept.store.log;
     let live = kept.store.live.as_ref();
     if log.refuses() || live.is_some() {
         new = new.one_by_one();

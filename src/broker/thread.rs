@@ -134,7 +134,7 @@ fn spawn_own_tasks(shell: &Rc<Shell>) {
     spawn_local(keep_time(Rc::clone(shell)));
     for log in shell.keeping.logs() {
         spawn_local(keeping::follow(Rc::clone(shell), log));
-        spawn_local(new_routes::send_retained(Rc::clone(shell), log));
+        new_routes::begin(shell, log);
     }
     spawn_local(keeping::fetch(Rc::clone(shell)));
     shell.guarded(|| {

@@ -270,6 +270,23 @@ async fn a_bridge_that_goes_takes_nothing_more_and_one_that_comes_again_finds_it
 }
 
 #[tokio::test]
+async fn a_route_that_is_put_back_at_once_sends_what_is_retained_as_a_new_one_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::begin(dir.path(), &["plant/#"]);
+    life.retain("plant/a").await;
+    life.know_routes(1).await;
+    let broker = &life.gateway.broker;
+    let (gone, back) = tokio::join!(
+        broker.reroute(0, Vec::new()),
+        broker.reroute(0, vec![route("plant/#")])
+    );
+    gone.and(back).unwrap();
+    holds(&life.log, 2).await;
+    assert_eq!(life.waiting().await, ["site/plant/a true"; 2]);
+    life.end().await;
+}
+
+#[tokio::test]
 async fn marks_of_an_earlier_life_swallow_nothing_when_their_log_comes_again() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::begin(dir.path(), &[]);
