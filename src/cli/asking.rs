@@ -4,11 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::before_files::BeforeFiles;
 use super::installed::{self, Surroundings, is_there};
 use super::{EXIT_CONFIG, EXIT_NOT_RUNNING, default_config};
 use crate::app::last_good;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, BeforeFiles, Config, Environment};
 use crate::control::{Answers, AskError, Request, ask};
 
 /// Which gateway is meant.
@@ -58,7 +57,7 @@ impl Whom {
         if is_there(&socket) {
             return socket;
         }
-        let by_hand = self.load_in(&BeforeFiles::default());
+        let by_hand = self.load_in(&BeforeFiles(&Surroundings::default()));
         let by_hand = by_hand.map(|config| config.gateway.control_socket);
         by_hand.ok().filter(|it| is_there(it)).unwrap_or(socket)
     }
@@ -75,7 +74,7 @@ impl Whom {
 
     /// The same before all is there that it names.
     pub(super) fn load_before_files(&self) -> Result<Config, Fault> {
-        self.load_in(&BeforeFiles(self.surroundings()))
+        self.load_in(&BeforeFiles(&self.surroundings()))
     }
 
     /// What its configuration may refer to.

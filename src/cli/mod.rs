@@ -5,7 +5,6 @@
 
 mod asking;
 mod backlog;
-mod before_files;
 mod cert;
 mod check;
 mod demo;

@@ -1,6 +1,7 @@
 //! What a configuration may refer to outside its own text: variables, files, the host name. Behind a trait, so that
 //! tests need neither.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -107,6 +108,40 @@ pub(super) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
             format!("line {line} is not UTF-8"),
         )
     })
+}
+
+/// The one within as if every file that the configuration names were there. For reading it before they are: the first user is
+/// added before there is a users file, a certificate is asked for before there is one; and where others find out.
+pub struct BeforeFiles<'a>(pub &'a dyn Environment);
+
+impl fmt::Debug for BeforeFiles<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("BeforeFiles")
+            .finish_non_exhaustive()
+    }
+}
+
+impl Environment for BeforeFiles<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.variable(name)
+    }
+
+    fn read(&self, path: &Path, bytes_max: u64) -> io::Result<String> {
+        self.0.read(path, bytes_max)
+    }
+
+    fn yaml_files(&self, folder: &Path, most: usize) -> io::Result<Vec<PathBuf>> {
+        self.0.yaml_files(folder, most)
+    }
+
+    fn is_file(&self, _: &Path) -> bool {
+        true
+    }
+
+    fn host_name(&self) -> Option<String> {
+        self.0.host_name()
+    }
 }
 
 /// The part of a topic that is safe to make of a host name, or of nothing.

@@ -40,7 +40,7 @@ mod units;
 mod wording;
 mod words;
 
-pub use environment::{Environment, SUBSTITUTE_BYTES_MAX, System};
+pub use environment::{BeforeFiles, Environment, SUBSTITUTE_BYTES_MAX, System};
 pub use error::{Code, Fault, Faults, Position, Severity};
 pub use excerpt::Excerpt;
 pub use redirect::{Lead, redirected};

@@ -96,8 +96,7 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::before_files::BeforeFiles;
-    use crate::config;
+    use crate::config::{self, BeforeFiles, System};
 
     #[test]
     fn files_that_are_shared_are_one_identity() {
@@ -105,7 +104,7 @@ mod tests {
         let loaded = config::parse(
             text,
             Path::new("/etc/fieldgate.yaml"),
-            &BeforeFiles::default(),
+            &BeforeFiles(&System),
         );
         let found = identities(&loaded.unwrap().config);
         let users: Vec<_> = found.iter().map(Identity::users).collect();

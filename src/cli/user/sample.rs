@@ -78,11 +78,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::cli::before_files::BeforeFiles;
-    use crate::config;
+    use crate::config::{self, BeforeFiles, System};
 
     fn commands_of(text: &str, user: &str) -> Vec<String> {
-        let loaded = config::parse(text, Path::new("fieldgate.yaml"), &BeforeFiles::default());
+        let loaded = config::parse(text, Path::new("fieldgate.yaml"), &BeforeFiles(&System));
         commands(&loaded.unwrap().config, user)
     }
 
