@@ -6,7 +6,8 @@
 //! That a certificate is about to expire is told each day.
 //!
 //! Invariants:
-//! - There is always a set that was sound when it was read, whatever becomes of the files.
+//! - There is always a set that was sound when it was read, whatever becomes of the files; but where a start found none, there
+//!   is none yet, and each attempt to connect begins with reading them.
 //! - A network that is down is no verdict on a certificate.
 //! - A set that was passed over is tried again when somebody asks, when the set in use fails, and each hour; not in between.
 
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 
 use super::core::Cause;
 use super::dial::{Dialler, Stream};
-use super::{BridgeOptions, DialError, LinkError};
+use super::{BridgeOptions, DialError, LinkError, Stage};
 use crate::clock::{self, WallTime};
 use crate::mqtt::ReasonCode;
 use crate::net::{Fingerprint, TlsTime};
@@ -43,7 +44,8 @@ const AGAIN: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Certificates {
     options: Arc<BridgeOptions>,
     time: TlsTime,
-    in_use: Arc<Dialler>,
+    /// `None`: none was sound yet.
+    in_use: Option<Arc<Dialler>>,
     /// What the next connection, or the present one until its CONNACK, is made with instead.
     candidate: Option<Arc<Dialler>>,
     passed_over: Option<PassedOver>,
@@ -103,14 +105,14 @@ enum Found {
 impl Certificates {
     pub(super) fn new(
         options: Arc<BridgeOptions>,
-        dialler: Dialler,
+        dialler: Option<Dialler>,
         time: TlsTime,
         asked: Arc<Notify>,
     ) -> Self {
         Self {
             options,
             time,
-            in_use: Arc::new(dialler),
+            in_use: dialler.map(Arc::new),
             candidate: None,
             passed_over: None,
             unsettled: None,
@@ -121,9 +123,9 @@ impl Certificates {
         }
     }
 
-    /// What the next connection is made with.
-    pub(super) fn dialler(&self) -> Arc<Dialler> {
-        Arc::clone(self.candidate.as_ref().unwrap_or(&self.in_use))
+    /// What the next connection, or the present one, is made with; `None`: there is nothing to make one with.
+    pub(super) fn dialler(&self) -> Option<Arc<Dialler>> {
+        self.candidate.as_ref().or(self.in_use.as_ref()).cloned()
     }
 
     /// What somebody should do about the files, if anything.
@@ -137,11 +139,12 @@ impl Certificates {
 
     /// When the certificate in use ends.
     pub(super) fn expires(&self) -> Option<WallTime> {
-        self.in_use.expiry.as_ref().map(|expiry| expiry.at)
+        Some(self.in_use.as_ref()?.expiry.as_ref()?.at)
     }
 
     fn expiring(&self) -> Option<String> {
-        self.in_use.expiry.as_ref()?.warning(self.time.now())
+        let expiry = self.in_use.as_ref()?.expiry.as_ref()?;
+        expiry.warning(self.time.now())
     }
 
     /// Each day, from some days ahead.
@@ -218,7 +221,13 @@ impl Certificates {
     }
 
     /// Before a connection is made: it is made with what is there, if that is sound. To dial is to try it.
-    pub(super) async fn before_dial(&mut self, now: Instant) {
+    ///
+    /// # Errors
+    /// Where what is there is not sound, and nothing was before.
+    pub(super) async fn before_dial(&mut self, now: Instant) -> Result<Arc<Dialler>, DialError> {
+        let Some(in_use) = self.in_use.clone() else {
+            return self.begin().await;
+        };
         self.candidate = None;
         self.remind(now);
         match self.find(now).await {
@@ -227,12 +236,26 @@ impl Certificates {
             Found::Changed(_, Ok(dialler)) => self.candidate = Some(dialler),
             Found::Changed(seen, Err(fault)) => self.pass_over(now, seen, unusable(&fault)),
         }
+        Ok(self.candidate.clone().unwrap_or(in_use))
+    }
+
+    /// The first set that is sound is the one in use, whatever the upstream says of it: there is none to go back to.
+    async fn begin(&mut self) -> Result<Arc<Dialler>, DialError> {
+        self.is_asked = false;
+        let (options, time) = (Arc::clone(&self.options), self.time.clone());
+        let read = spawn_blocking(move || Dialler::new(&options, &time)).await;
+        let read = read.map_err(|fault| DialError::new(Stage::Tls, fault.to_string()))?;
+        let dialler = read.map_err(|fault| DialError::new(Stage::Tls, fault.to_string()))?;
+        tracing::info!(bridge = self.options.name, "the TLS files can be used now");
+        let dialler = Arc::new(dialler);
+        self.in_use = Some(Arc::clone(&dialler));
+        Ok(dialler)
     }
 
     /// CONNACK has accepted the connection.
     pub(super) fn accepted(&mut self) {
         if let Some(dialler) = self.candidate.take() {
-            self.in_use = dialler;
+            self.in_use = Some(dialler);
             self.passed_over = None;
             self.is_asked = false;
             self.remind_at = clock::now();
@@ -283,7 +306,7 @@ impl Certificates {
 
     fn find(&self, now: Instant) -> impl Future<Output = Found> + Send + use<> {
         let (options, time) = (Arc::clone(&self.options), self.time.clone());
-        let in_use = self.in_use.fingerprint();
+        let in_use = self.in_use.as_ref().and_then(|it| it.fingerprint());
         let passed_over = self.passed_over.as_ref().filter(|set| set.again_at > now);
         let passed_over = passed_over.map(|set| set.fingerprint);
         async move {

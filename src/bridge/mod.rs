@@ -49,11 +49,11 @@ use dial::Dialler;
 use report::Report;
 use task::Task;
 
-/// A bridge whose certificates are read and sound; not started yet.
+/// A bridge whose certificates were read; not started yet.
 #[derive(Debug)]
 pub struct PreparedBridge {
     options: Arc<BridgeOptions>,
-    dialler: Dialler,
+    dialler: Result<Dialler, StartError>,
     time: TlsTime,
 }
 
@@ -85,11 +85,29 @@ impl PreparedBridge {
     /// # Errors
     /// Where the TLS files cannot be used; the text names file and remedy.
     pub fn new(options: BridgeOptions, time: TlsTime) -> Result<Self, StartError> {
+        let dialler = Dialler::new(&options, &time)?;
         Ok(Self {
-            dialler: Dialler::new(&options, &time)?,
-            time,
             options: Arc::new(options),
+            dialler: Ok(dialler),
+            time,
         })
+    }
+
+    /// The same where TLS files that cannot be used ([`Self::fault`]) end nothing: the bridge takes messages into its backlog,
+    /// says what is wrong, and each attempt to connect begins with reading them again.
+    #[must_use]
+    pub fn patient(options: BridgeOptions, time: TlsTime) -> Self {
+        Self {
+            dialler: Dialler::new(&options, &time),
+            options: Arc::new(options),
+            time,
+        }
+    }
+
+    /// What keeps it from dialling.
+    #[must_use]
+    pub fn fault(&self) -> Option<&StartError> {
+        self.dialler.as_ref().err()
     }
 
     /// What it was made of.
@@ -101,7 +119,7 @@ impl PreparedBridge {
     /// When its certificate ends, if it has one.
     #[must_use]
     pub fn expiry(&self) -> Option<&Expiry> {
-        self.dialler.expiry.as_ref()
+        self.dialler.as_ref().ok()?.expiry.as_ref()
     }
 
     /// Tries the way to each address of the upstream: DNS, TCP and TLS, but no login, which would take the session from a
@@ -109,7 +127,11 @@ impl PreparedBridge {
     pub async fn try_addresses(&self) -> Vec<(&Address, Result<(), DialError>)> {
         let mut tried = Vec::new();
         for (index, address) in self.options.addresses.iter().enumerate() {
-            tried.push((address, self.dialler.dial(index).await.map(drop)));
+            let dialled = match &self.dialler {
+                Ok(dialler) => dialler.dial(index).await.map(drop),
+                Err(fault) => Err(DialError::new(Stage::Tls, fault.to_string())),
+            };
+            tried.push((address, dialled));
         }
         tried
     }
@@ -154,7 +176,7 @@ impl PreparedBridge {
         let asked = Arc::new(Notify::new());
         let certificates = Certificates::new(
             Arc::clone(&self.options),
-            self.dialler,
+            self.dialler.ok(),
             self.time,
             Arc::clone(&asked),
         );

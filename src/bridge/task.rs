@@ -220,7 +220,7 @@ impl Task {
             stop: &mut self.stop,
             certificates: &mut self.certificates,
             successor: None,
-            ca: dialler.ca.as_ref(),
+            ca: dialler.as_ref().and_then(|dialler| dialler.ca.as_ref()),
             up_since: None,
             progress: self.logs.follow(),
             down: Down::new(self.local.as_ref()),
@@ -287,8 +287,8 @@ impl Task {
             ..
         } = self;
         let dial = async {
-            certificates.before_dial(clock::now()).await;
-            certificates.dialler().dial(address).await
+            let dialler = certificates.before_dial(clock::now()).await?;
+            dialler.dial(address).await
         };
         reporting(dial, report, core, stop, ticks).await
     }
