@@ -53,6 +53,9 @@ pub enum BindError {
     /// A unix socket.
     #[error(transparent)]
     SocketFile(#[from] SocketFileError),
+    /// Its certificate, its key, or who signs clients.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl BindError {

@@ -27,6 +27,11 @@ impl FileWatch {
         }
     }
 
+    /// When the certificate ends, if it says so.
+    pub(super) fn expiry(&self) -> Option<&Expiry> {
+        self.expiry.as_ref()
+    }
+
     pub(super) fn warn_if_due(&self, listener: &str, now: WallTime) {
         for warning in self.to_be_told(now) {
             tracing::warn!(listener, "{warning}");
