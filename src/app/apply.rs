@@ -47,8 +47,32 @@ impl From<LinkClosed> for ApplyError {
 }
 
 impl Gateway {
-    /// Does what `difference` says, with the parts of `prepared`.
+    /// Does what `difference` says, with the parts of `prepared`. Where one before broke off, the rest of that too.
     pub(super) async fn apply(
+        &mut self,
+        prepared: Prepared,
+        mut difference: Difference,
+    ) -> Result<Applied, ApplyError> {
+        self.settle(&mut difference);
+        let applied = self.take_up(prepared, &difference).await;
+        // Also what is there when it broke off.
+        self.show();
+        applied
+    }
+
+    /// Listeners that do not listen are tried again, whatever kept them.
+    fn settle(&self, difference: &mut Difference) {
+        let names: Vec<_> = self.listeners.iter().map(|it| &*it.name).collect();
+        let closed = self.listeners.iter();
+        let closed = closed.filter(|it| it.part.listener.status.borrow().error.is_some());
+        let closed: Vec<_> = closed.map(|it| &*it.name).collect();
+        difference.listeners.settle(&names, &closed);
+        let names: Vec<_> = self.connections.iter().map(|it| &*it.name).collect();
+        difference.connections.settle(&names, &[]);
+        difference.bridges.settle(&self.bridges.names(), &[]);
+    }
+
+    async fn take_up(
         &mut self,
         mut prepared: Prepared,
         difference: &Difference,
@@ -77,8 +101,9 @@ impl Gateway {
         }
         self.replace_bridges(bridges, &difference.bridges).await?;
         let beginning = difference.connections.beginning();
-        self.start_connections(&mut prepared, |name| beginning.iter().any(|it| it == name))
-            .await?;
+        let begun =
+            self.start_connections(&mut prepared, |name| beginning.iter().any(|it| it == name));
+        let begun = begun.await;
         self.renew_certificates(&prepared.listeners, &prepared.expiries, &mut done);
         let beginning = difference.listeners.beginning();
         self.start_listeners(prepared.listeners, |name| {
@@ -89,7 +114,13 @@ impl Gateway {
         if let Some(what) = self.console.have_at(prepared.console).await {
             done.push(format!("console: {what}"));
         }
-        self.show();
+        // A wire that cannot begin keeps nobody out.
+        begun?;
+        Ok(self.outcome(difference, closed, done))
+    }
+
+    /// In words; `done` is what `difference` does not say.
+    fn outcome(&self, difference: &Difference, closed: usize, mut done: Vec<String>) -> Applied {
         told("listener", &difference.listeners, &mut done);
         if closed > 0 {
             done.push(format!("{closed} clients of those listeners were closed"));
@@ -102,18 +133,27 @@ impl Gateway {
             ));
         }
         told("bridge", &difference.bridges, &mut done);
+        let left = self.bridges.left().into_iter();
+        for (name, logs) in left.filter(|(name, _)| difference.bridges.removed.contains(name)) {
+            let messages = logs.stats().messages;
+            if messages > 0 {
+                done.push(format!(
+                    "bridge {name}: {messages} messages are left in its backlog"
+                ));
+            }
+        }
         done.push("users and access rules count from now on".to_owned());
-        Ok(Applied {
+        Applied {
             done,
             kept: vec![
-                kept("listener", difference.listeners.kept),
-                kept("connection", difference.connections.kept),
-                kept("bridge", difference.bridges.kept),
+                kept("listener", difference.listeners.kept.len()),
+                kept("connection", difference.connections.kept.len()),
+                kept("bridge", difference.bridges.kept.len()),
                 format!("{} clients connected", self.broker.stats().clients),
             ],
             needs_restart: difference.needs_restart.clone(),
             warnings: Vec::new(),
-        })
+        }
     }
 
     /// Those that are new or other than before, the new ones with their logs.
@@ -274,4 +314,77 @@ fn told(kind: &str, changes: &Changes, done: &mut Vec<String>) {
 fn kept(kind: &str, count: usize) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {kind}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::difference::InUse;
+    use super::*;
+    use crate::config::{self, Config};
+    use crate::net::TlsTime;
+
+    fn read(folder: &std::path::Path, rest: &str) -> Config {
+        let text =
+            format!("gateway: {{ id: g1, data_dir: data }}\nconsole: {{ bind: off }}\n{rest}\n");
+        let file = folder.join("fieldgate.yaml");
+        let parsed = config::parse(&text, &file, &config::System);
+        parsed.unwrap_or_else(|faults| panic!("{faults}")).config
+    }
+
+    fn wire(name: &str, interval: &str) -> String {
+        let tags = "[{ name: x, register: holding, address: 7, type: float32 }]";
+        format!(
+            "- {{ name: {name}, connection: {name}, unit_id: 1, groups: [{{ name: g, interval: {interval}, tags: {tags} }}] }}"
+        )
+    }
+
+    fn prepared(config: &Config) -> Prepared {
+        Prepared::new(config.clone(), TlsTime::default()).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reload_that_broke_off_is_done_to_its_end_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = |interval: &str, listener: &str| {
+            let wires = [wire("a", interval), wire("b", interval)].join("\n  ");
+            let nowhere = "modbus_tcp: { host: 127.0.0.1, port: 1 }";
+            read(
+                folder.path(),
+                &format!(
+                    "broker: {{ listeners: [{{ name: {listener}, bind: \"127.0.0.1:0\", anonymous: true }}] }}\n\
+                     connections:\n  - {{ name: a, {nowhere} }}\n  - {{ name: b, {nowhere} }}\ndevices:\n  {wires}"
+                ),
+            )
+        };
+        let before = site("1s", "plant");
+        let mut gateway = Gateway::start(prepared(&before)).await.unwrap();
+        let in_use = InUse::from(before);
+
+        // What `config` would not let pass: it reaches beyond the last address.
+        let now = site("2s", "hall");
+        let mut broken = now.clone();
+        let first = Arc::make_mut(&mut broken.connections[0]);
+        first.devices[0].groups[0].tags[0].address = u16::MAX;
+        let difference = Difference::between(&in_use, &broken);
+        let failed = gateway.apply(prepared(&broken), difference).await;
+        let failed = failed.unwrap_err().to_string();
+        assert!(failed.contains("beyond the last address"), "{failed}");
+        let names = |gateway: &Gateway| {
+            let listeners = gateway.listeners.iter().map(|it| it.name.clone());
+            let wires = gateway.connections.iter().map(|it| it.name.clone());
+            (listeners.collect::<Vec<_>>(), wires.collect::<Vec<_>>())
+        };
+        let hall = vec!["hall".to_owned()];
+        assert_eq!(names(&gateway), (hall.clone(), Vec::new()));
+        assert!(gateway.listeners().all(|it| it.local_addr().is_some()));
+
+        let difference = Difference::between(&in_use, &now);
+        gateway.apply(prepared(&now), difference).await.unwrap();
+        let wires = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(names(&gateway), (hall, wires));
+        assert!(gateway.listeners().all(|it| it.local_addr().is_some()));
+        gateway.stop().await;
+    }
 }

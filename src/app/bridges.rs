@@ -3,7 +3,7 @@
 //! A bridge that changes is stopped and goes on upon the same log with its new options: what it has in flight is
 //! acknowledged first, and the upstream finds the same session. One that is removed leaves its log open and without routes
 //! until the program ends, because sessions may have marks in it; its backlog stays on the disk, and one of the same name that
-//! comes again finds it.
+//! comes again finds it, with the limits that it had (`difference` says so).
 
 use std::sync::Arc;
 
@@ -302,6 +302,20 @@ impl Bridges {
     pub(super) fn handles(&self) -> impl Iterator<Item = (&str, &BridgeHandle)> {
         let running = self.running.iter();
         running.map(|bridge| (bridge.name.as_str(), &bridge.part.handle))
+    }
+
+    /// Names of all, absent ones too.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let running = self.running.iter().map(|bridge| &*bridge.name);
+        let absent = self.absent.iter().map(|(_, seen)| &*seen.name);
+        running.chain(absent).collect()
+    }
+
+    /// What those that were removed have left.
+    pub(super) fn left(&self) -> Vec<(String, Lanes)> {
+        let left = self.left.iter();
+        left.map(|(name, attached)| (name.clone(), attached.logs.clone()))
+            .collect()
     }
 
     pub(super) fn seen(&self) -> Vec<SeenBridge> {

@@ -8,6 +8,14 @@ use crate::bridge::BridgeOptions;
 use crate::config::{Bridge, Config, SessionStoreOptions};
 use crate::topic::TopicName;
 
+/// What runs.
+#[derive(Clone, Debug)]
+pub(super) struct InUse {
+    pub(super) config: Config,
+    /// Bridges that reloads have removed: until the next start their backlogs are open, as they were configured.
+    left: Vec<Bridge>,
+}
+
 /// What differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Difference {
@@ -29,8 +37,8 @@ pub(super) struct Changes {
     pub(super) added: Vec<String>,
     pub(super) changed: Vec<String>,
     pub(super) removed: Vec<String>,
-    /// How many are as they were.
-    pub(super) kept: usize,
+    /// As they were.
+    pub(super) kept: Vec<String>,
 }
 
 impl Changes {
@@ -46,7 +54,7 @@ impl Changes {
         for (name, new) in &now {
             match before.iter().find(|(known, _)| known == name) {
                 None => changes.added.push((*name).to_owned()),
-                Some((_, old)) if equal(old, new) => changes.kept += 1,
+                Some((_, old)) if equal(old, new) => changes.kept.push((*name).to_owned()),
                 Some(_) => changes.changed.push((*name).to_owned()),
             }
         }
@@ -54,6 +62,30 @@ impl Changes {
         let gone = before.iter().filter(is_gone);
         changes.removed = gone.map(|(name, _)| (*name).to_owned()).collect();
         changes
+    }
+
+    /// The same where this is what runs, whatever a reload before left undone: what was not begun is begun, what was begun is begun
+    /// anew, and nothing stays that nobody asked for. What is `out` of work is begun anew, too.
+    pub(super) fn settle(&mut self, running: &[&str], out: &[&str]) {
+        let has = |names: &[&str], name: &String| names.contains(&name.as_str());
+        let Self {
+            added,
+            changed,
+            kept,
+            ..
+        } = std::mem::take(self);
+        let wanted = [&*added, &*changed, &*kept].concat();
+        let stays = |name: &String| kept.contains(name) && !has(out, name);
+        for name in &wanted {
+            let list = match (has(running, name), stays(name)) {
+                (false, _) => &mut self.added,
+                (true, false) => &mut self.changed,
+                (true, true) => &mut self.kept,
+            };
+            list.push(name.clone());
+        }
+        let running = running.iter().map(|name| (*name).to_owned());
+        self.removed = running.filter(|it| !wanted.contains(it)).collect();
     }
 
     /// What has to end.
@@ -67,11 +99,57 @@ impl Changes {
     }
 }
 
+impl From<Config> for InUse {
+    fn from(config: Config) -> Self {
+        Self {
+            config,
+            left: Vec::new(),
+        }
+    }
+}
+
+impl InUse {
+    /// The one of this name, also one that has left its backlog.
+    fn bridge(&self, name: &str) -> Option<&Bridge> {
+        let mut bridges = self.config.bridges.iter().chain(&self.left);
+        bridges.find(|bridge| bridge.options.name == name)
+    }
+
+    /// After a reload did its work: the new configuration, but for what counts from the next start on.
+    pub(super) fn after(&self, now: Config) -> Self {
+        let is_there = |old: &Bridge| {
+            now.bridges
+                .iter()
+                .any(|it| it.options.name == old.options.name)
+        };
+        let left = self.config.bridges.iter().chain(&self.left);
+        let left = left.filter(|old| !is_there(old)).cloned().collect();
+        let bridges = now.bridges.into_iter().map(|mut bridge| {
+            if let Some(old) = self.bridge(&bridge.options.name) {
+                bridge.log = old.log.clone();
+                bridge.options = with_fixed(bridge.options, old);
+            }
+            bridge
+        });
+        let running = &self.config;
+        let config = Config {
+            bridges: bridges.collect(),
+            gateway: running.gateway.clone(),
+            broker: running.broker.clone(),
+            store: running.store,
+            sessions: running.sessions.clone(),
+            ..now
+        };
+        Self { config, left }
+    }
+}
+
 impl Difference {
     /// From what runs to what shall.
-    pub(super) fn between(running: &Config, now: &Config) -> Self {
+    pub(super) fn between(in_use: &InUse, now: &Config) -> Self {
+        let running = &in_use.config;
         let mut needs_restart = sections(running, now);
-        let bridges = bridges(running, now, &mut needs_restart);
+        let bridges = bridges(in_use, now, &mut needs_restart);
         Self {
             listeners: Changes::between(
                 running.listeners.iter().map(|it| (&*it.name, it)),
@@ -112,9 +190,10 @@ enum Wire<'a> {
     Instrument(&'a crate::adapter::serial::InstrumentConnection),
 }
 
-fn bridges(running: &Config, now: &Config, needs_restart: &mut Vec<String>) -> Changes {
+fn bridges(in_use: &InUse, now: &Config, needs_restart: &mut Vec<String>) -> Changes {
+    let running = &in_use.config;
     for bridge in &now.bridges {
-        let Some(old) = find(running, &bridge.options.name) else {
+        let Some(old) = in_use.bridge(&bridge.options.name) else {
             continue;
         };
         let name = &bridge.options.name;
@@ -141,11 +220,6 @@ fn with_fixed(options: BridgeOptions, old: &Bridge) -> BridgeOptions {
         packet_size: old.options.packet_size,
         ..options
     }
-}
-
-fn find<'a>(config: &'a Config, name: &str) -> Option<&'a Bridge> {
-    let mut bridges = config.bridges.iter();
-    bridges.find(|bridge| bridge.options.name == name)
 }
 
 /// The devices that differ.
@@ -190,25 +264,6 @@ fn sections(running: &Config, now: &Config) -> Vec<String> {
     differ.map(|(section, _)| section.to_owned()).collect()
 }
 
-/// What runs after a reload did its work: the new configuration, but for what counts from the next start on.
-pub(super) fn in_use(running: &Config, now: Config) -> Config {
-    let bridges = now.bridges.into_iter().map(|mut bridge| {
-        if let Some(old) = find(running, &bridge.options.name) {
-            bridge.log = old.log.clone();
-            bridge.options = with_fixed(bridge.options, old);
-        }
-        bridge
-    });
-    Config {
-        bridges: bridges.collect(),
-        gateway: running.gateway.clone(),
-        broker: running.broker.clone(),
-        store: running.store,
-        sessions: running.sessions.clone(),
-        ..now
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,7 +288,7 @@ mod tests {
 
     fn difference(from: &str, to: &str) -> Difference {
         assert!(SITE.contains(from), "{from}");
-        Difference::between(&read(SITE), &read(&SITE.replacen(from, to, 1)))
+        Difference::between(&read(SITE).into(), &read(&SITE.replacen(from, to, 1)))
     }
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -242,18 +297,18 @@ mod tests {
 
     #[test]
     fn the_same_file_changes_nothing() {
-        let same = Difference::between(&read(SITE), &read(SITE));
-        assert_eq!(same.listeners.kept, 2);
-        assert_eq!(same.connections.kept, 3);
-        assert_eq!(same.bridges.kept, 1);
-        let kept = |kept| Changes {
-            kept,
+        let same = Difference::between(&read(SITE).into(), &read(SITE));
+        assert_eq!(same.listeners.kept.len(), 2);
+        assert_eq!(same.connections.kept.len(), 3);
+        assert_eq!(same.bridges.kept, names(&["cloud"]));
+        let kept = |changes: &Changes| Changes {
+            kept: changes.kept.clone(),
             ..Changes::default()
         };
         let nothing = Difference {
-            listeners: kept(2),
-            connections: kept(3),
-            bridges: kept(1),
+            listeners: kept(&same.listeners),
+            connections: kept(&same.connections),
+            bridges: kept(&same.bridges),
             ..Difference::default()
         };
         assert_eq!(same, nothing);
@@ -263,9 +318,10 @@ mod tests {
     fn one_device_is_its_wire_and_nothing_else() {
         let found = difference("unit_id: 2", "unit_id: 3");
         assert_eq!(found.connections.changed, names(&["line-a"]));
-        assert_eq!(found.connections.kept, 2);
+        assert_eq!(found.connections.kept.len(), 2);
         assert_eq!(found.devices, names(&["meter-2"]));
-        assert_eq!((found.listeners.kept, found.bridges.kept), (2, 1));
+        let kept = (found.listeners.kept.len(), found.bridges.kept.len());
+        assert_eq!(kept, (2, 1));
         assert_eq!(found.needs_restart, names(&[]));
     }
 
@@ -278,7 +334,7 @@ mod tests {
         assert_eq!(
             found.bridges,
             Changes {
-                kept: 1,
+                kept: names(&["cloud"]),
                 ..Changes::default()
             }
         );
@@ -293,7 +349,7 @@ mod tests {
     fn the_store_is_told_once_and_not_again_with_each_bridge() {
         let found = difference("commit_interval: 50ms", "commit_interval: 60ms");
         assert_eq!(found.needs_restart, names(&["store"]));
-        assert_eq!(found.bridges.kept, 1);
+        assert_eq!(found.bridges.kept, names(&["cloud"]));
     }
 
     #[test]
@@ -306,20 +362,64 @@ mod tests {
             kept,
         } = found.listeners;
         assert_eq!((added, removed), (names(&["hall"]), names(&["plant"])));
-        assert_eq!((changed, kept), (names(&[]), 1));
+        assert_eq!((changed, kept.len()), (names(&[]), 1));
     }
 
     #[test]
     fn what_needs_a_restart_is_not_in_use_after_a_reload_and_is_told_again_by_the_next() {
-        let running = read(SITE);
+        let running = InUse::from(read(SITE));
         let text = SITE.replacen("max_bytes: 1GiB", "max_bytes: 2GiB", 1);
         let text = text.replacen("commit_interval: 50ms", "commit_interval: 60ms", 1);
         let text = text.replacen("unit_id: 2", "unit_id: 3", 1);
         let now = read(&text);
-        let in_use = in_use(&running, now.clone());
-        assert_eq!(in_use.connections, now.connections);
+        let in_use = running.after(now.clone());
+        assert_eq!(in_use.config.connections, now.connections);
         let again = Difference::between(&in_use, &now);
         assert_eq!(again.needs_restart, names(&["store"]));
-        assert_eq!(again.connections.kept, 3);
+        assert_eq!(again.connections.kept.len(), 3);
+    }
+
+    #[test]
+    fn a_bridge_that_comes_again_finds_its_backlog_as_it_was_and_that_is_told() {
+        let without = Config {
+            bridges: Vec::new(),
+            ..read(SITE)
+        };
+        let text = SITE.replacen("max_bytes: 1GiB", "max_bytes: 2GiB", 1);
+        let text = text.replacen("qos: 1 #", "live_first: true #", 1);
+        let told = names(&["bridges.cloud.backlog", "bridges.cloud.forward.live_first"]);
+        let gone = InUse::from(read(SITE)).after(without.clone());
+        let back = Difference::between(&gone, &read(&text));
+        assert_eq!(back.bridges.added, names(&["cloud"]));
+        assert_eq!(back.needs_restart, told);
+        // However often it goes and comes.
+        let again = gone.after(read(&text)).after(without);
+        let back = Difference::between(&again, &read(&text));
+        assert_eq!(back.needs_restart.first(), told.first());
+        // A start has it as it is configured.
+        let started = InUse::from(read(&text));
+        let same = Difference::between(&started, &read(&text));
+        assert_eq!(same.needs_restart, names(&[]));
+    }
+
+    #[test]
+    fn what_a_reload_that_broke_off_left_undone_is_done_by_the_next() {
+        let change = |kept: &[&str], changed: &[&str], added: &[&str]| Changes {
+            kept: names(kept),
+            changed: names(changed),
+            added: names(added),
+            removed: names(&["gone"]),
+        };
+        let mut changes = change(&["a", "b", "c"], &["d", "e"], &["f", "g"]);
+        // b and d were not begun again, f was begun, and nobody wants x any more.
+        changes.settle(&["a", "c", "e", "f", "x"], &["c"]);
+        assert_eq!(changes.kept, names(&["a"]));
+        assert_eq!(changes.changed, names(&["f", "e", "c"]));
+        assert_eq!(changes.added, names(&["g", "d", "b"]));
+        assert_eq!(changes.removed, names(&["x"]));
+        // Where nothing is amiss, nothing is added to it.
+        let mut changes = change(&["a"], &["b"], &["c"]);
+        changes.settle(&["a", "b", "gone"], &[]);
+        assert_eq!(changes, change(&["a"], &["b"], &["c"]));
     }
 }

@@ -231,6 +231,7 @@ impl Gateway {
             listeners: listeners.collect(),
             connections: connections.map(|running| running.part.clone()).collect(),
             bridges: self.bridges.seen(),
+            left: self.bridges.left(),
             console: self.console.status(),
         });
     }

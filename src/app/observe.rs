@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::report::StoreHealth;
-use super::seen::{Parts, SeenBridge, SeenConnection, certificates};
+use super::seen::{Parts, SeenBridge, SeenConnection, certificates, left_backlogs};
 use crate::bridge::Lanes;
 use crate::broker::{BrokerHandle, BrokerStats};
 use crate::clock;
@@ -95,7 +95,8 @@ impl Observer {
             .map(|seen| seen.status.borrow().clone());
         let uptime = clock::now().saturating_duration_since(fixed.started);
         let logs = parts.bridges.iter().filter_map(|it| it.logs.as_ref());
-        let written = store.stores.written(logs);
+        let left = parts.left.iter().map(|(_, logs)| logs);
+        let written = store.stores.written(logs.chain(left));
         GatewayState {
             gateway: fixed.gateway.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -121,6 +122,7 @@ impl Observer {
                 .map(SeenConnection::state)
                 .collect(),
             bridges: parts.bridges.iter().map(SeenBridge::state).collect(),
+            left_backlogs: left_backlogs(&parts),
             certificates: certificates(&parts, now),
             problems: Vec::new(),
         }
@@ -145,6 +147,7 @@ impl Observer {
         let bridges = parts.bridges.iter().filter_map(|seen| seen.pulse.as_ref());
         let tasks = listeners.chain(connections).chain(bridges);
         let logs = parts.bridges.iter().filter_map(|seen| seen.logs.as_ref());
+        let logs = logs.chain(parts.left.iter().map(|(_, logs)| logs));
         let logs = logs.flat_map(Lanes::all).map(|(_, log)| log.pulse());
         let mut pulses: Vec<_> = tasks.cloned().chain(logs).collect();
         pulses.extend(self.0.store.stores.pulses());
@@ -178,9 +181,12 @@ impl Observer {
         self.0.parts.borrow().connections.clone()
     }
 
-    /// The bridges that there are.
-    pub(super) fn bridges(&self) -> Vec<SeenBridge> {
-        self.0.parts.borrow().bridges.clone()
+    /// What has a backlog: the bridges that there are, and those that were removed.
+    pub(super) fn backlogs(&self) -> Vec<SeenBridge> {
+        let parts = self.0.parts.borrow();
+        let left = parts.left.iter();
+        let left = left.map(|(name, logs)| SeenBridge::left(name, logs));
+        parts.bridges.iter().cloned().chain(left).collect()
     }
 
     pub(super) fn show(&self, parts: Parts) {

@@ -3,13 +3,12 @@
 //! All or nothing: a fault anywhere in the configuration, or in a file that it names, changes nothing. What can only be read
 //! at a start is told, and told again until there was one.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::apply::ApplyError;
-use super::difference::{Difference, in_use};
+use super::difference::{Difference, InUse};
 use super::{Applied, Gateway, Prepared, boot};
 use crate::clock;
 use crate::config::{self, Config, Loaded, Source};
@@ -20,7 +19,7 @@ use crate::status::ConfigState;
 #[derive(Debug)]
 pub struct Reload {
     source: Source,
-    in_use: Arc<Config>,
+    in_use: InUse,
     state: ConfigState,
 }
 
@@ -48,7 +47,7 @@ impl Reload {
         };
         Self {
             source,
-            in_use: Arc::new(started),
+            in_use: started.into(),
             state,
         }
     }
@@ -63,12 +62,14 @@ impl Reload {
         ));
     }
 
-    /// What the gateway can be started with once more; the files that are named are read again.
+    /// What the gateway can be started with once more; the files that are named are read again. What bridges that were removed
+    /// have left is closed then.
     ///
     /// # Errors
     /// Every fault in these files, as `check` prints them.
-    pub async fn prepare_again(&self, gateway: &Gateway) -> Result<Prepared, String> {
-        let (config, time) = (Config::clone(&self.in_use), gateway.tls_time().clone());
+    pub async fn prepare_again(&mut self, gateway: &Gateway) -> Result<Prepared, String> {
+        let (config, time) = (self.in_use.config.clone(), gateway.tls_time().clone());
+        self.in_use = config.clone().into();
         let prepared = tokio::task::spawn_blocking(move || Prepared::new(config, time)).await;
         match prepared {
             Ok(prepared) => prepared.map_err(|faults| faults.to_string()),
@@ -104,29 +105,29 @@ impl Reload {
     }
 
     async fn try_to_run(&mut self, gateway: &mut Gateway) -> Result<Applied, Outcome> {
-        let (file, in_use_now) = (self.source.file.clone(), Arc::clone(&self.in_use));
-        let time = gateway.tls_time().clone();
-        let read = tokio::task::spawn_blocking(move || read(file, &in_use_now, time)).await;
+        let (file, time) = (self.source.file.clone(), gateway.tls_time().clone());
+        let id = self.in_use.config.gateway.id.clone();
+        let read = tokio::task::spawn_blocking(move || read(&file, &id, time)).await;
         let read =
             read.map_err(|fault| Outcome::Failed(format!("this is a fault of fieldgate: {fault}")));
         let (prepared, now, source, warnings) = read?.map_err(Outcome::Refused)?;
         let difference = Difference::between(&self.in_use, &now);
-        let applied = gateway.apply(prepared, &difference).await;
-        if let Err(ApplyError::Refused(why)) = applied {
-            return Err(Outcome::Failed(format!("nothing was changed: {why}")));
-        }
-        // Whatever broke on the way, from here on this is what the gateway is meant to be.
-        self.in_use = Arc::new(in_use(&self.in_use, now));
+        let needs_restart = difference.needs_restart.clone();
+        // Where it breaks off, the next one compares with what was before, and so does all of it again.
+        let applied = gateway.apply(prepared, difference).await;
+        let applied = applied.map_err(|error| {
+            Outcome::Failed(match error {
+                ApplyError::Refused(why) => format!("nothing was changed: {why}"),
+                ApplyError::Broken(why) => format!("not all was taken up: {why}"),
+            })
+        })?;
+        self.in_use = self.in_use.after(now);
         self.state.loaded = clock::wall();
         self.state.is_last_good = false;
         self.state.was_refused = false;
-        self.state
-            .needs_restart
-            .clone_from(&difference.needs_restart);
+        self.state.needs_restart = needs_restart;
         self.source = source;
         self.started(gateway);
-        let applied =
-            applied.map_err(|error| Outcome::Failed(format!("not all was taken up: {error}")))?;
         Ok(Applied {
             warnings,
             ..applied
@@ -152,13 +153,13 @@ impl Applied {
 
 /// What the file says now, with its warnings; else the faults, as `check` prints them.
 fn read(
-    file: PathBuf,
-    in_use: &Config,
+    file: &Path,
+    id: &str,
     time: TlsTime,
 ) -> Result<(Prepared, Config, Source, Vec<String>), String> {
-    let loaded = config::load_with_source(&file).map_err(|faults| faults.to_string())?;
+    let loaded = config::load_with_source(file).map_err(|faults| faults.to_string())?;
     let (Loaded { config, warnings }, source) = loaded;
-    if config.gateway.id != in_use.gateway.id {
+    if config.gateway.id != id {
         // The rules have it filled in, and would be about topics that there are not yet.
         return Err("gateway.id was changed, which all topics depend on: restart".to_owned());
     }

@@ -10,11 +10,11 @@ use crate::adapter::{
     Adapter, AdapterStatus, ConnectionOptions, DeviceState as Standing, NamedStatus, WireOptions,
 };
 use crate::bridge::{BridgeHandle, BridgeOptions, DeadLetterLog, Lanes};
-use crate::clock::WallTime;
+use crate::clock::{self, WallTime};
 use crate::net::Expiry;
 use crate::shutdown::Pulse;
 use crate::status::{
-    BridgeState, BridgeStatus, CertificateState, ConnectionState, DeviceState, Health,
+    BridgeState, BridgeStatus, CertificateState, ConnectionState, DeviceState, Health, LeftBacklog,
     ListenerStatus,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Parts {
     pub(super) listeners: Vec<SeenListener>,
     pub(super) connections: Vec<SeenConnection>,
     pub(super) bridges: Vec<SeenBridge>,
+    /// Of bridges that a reload has removed: what they had not sent.
+    pub(super) left: Vec<(String, Lanes)>,
     pub(super) console: Option<watch::Receiver<ListenerStatus>>,
 }
 
@@ -172,6 +174,30 @@ impl SeenBridge {
         }
     }
 
+    /// What one that was removed has left.
+    pub(super) fn left(name: &str, logs: &Lanes) -> Self {
+        let stats = logs.stats();
+        let status = BridgeStatus {
+            error: Some("the bridge was removed from the configuration".to_owned()),
+            since: clock::wall(),
+            backlog_messages: stats.messages,
+            backlog_bytes: stats.bytes,
+            oldest: stats.oldest,
+            file_bytes: stats.file_bytes,
+            file_bytes_max: stats.file_bytes_max,
+            ..BridgeStatus::default()
+        };
+        Self {
+            name: name.to_owned(),
+            to: String::new(),
+            certificate: None,
+            status: watch::channel(status).1,
+            logs: Some(logs.clone()),
+            dead_letters: None,
+            pulse: None,
+        }
+    }
+
     pub(super) fn state(&self) -> BridgeState {
         BridgeState {
             name: self.name.clone(),
@@ -179,6 +205,15 @@ impl SeenBridge {
             status: self.status.borrow().clone(),
         }
     }
+}
+
+/// Backlogs without a bridge that still hold something.
+pub(super) fn left_backlogs(parts: &Parts) -> Vec<LeftBacklog> {
+    let left = parts.left.iter().map(|(name, logs)| LeftBacklog {
+        bridge: name.clone(),
+        messages: logs.stats().messages,
+    });
+    left.filter(|left| left.messages > 0).collect()
 }
 
 pub(super) fn certificates(parts: &Parts, now: WallTime) -> Vec<CertificateState> {

@@ -38,6 +38,9 @@ pub struct GatewayState {
     pub connections: Vec<ConnectionState>,
     /// The ways up.
     pub bridges: Vec<BridgeState>,
+    /// What is left of bridges that a reload has removed; empty ones are not told.
+    #[serde(default)]
+    pub left_backlogs: Vec<LeftBacklog>,
     /// The gateway's own certificates.
     pub certificates: Vec<CertificateState>,
     /// What needs attention, the worst first.
@@ -204,6 +207,15 @@ pub struct BridgeState {
     pub to: String,
     /// How it stands.
     pub status: BridgeStatus,
+}
+
+/// The backlog of a bridge that is not configured any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBacklog {
+    /// The bridge's name.
+    pub bridge: String,
+    /// Messages that were not sent.
+    pub messages: u64,
 }
 
 /// A certificate that the gateway shows to others.

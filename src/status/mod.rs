@@ -8,7 +8,7 @@ mod problems;
 
 pub use gateway::{
     BridgeState, BrokerState, CertificateState, ConfigState, ConnectionState, DeviceState,
-    GatewayState, Health, StoreState,
+    GatewayState, Health, LeftBacklog, StoreState,
 };
 pub use problems::{Problem, Severity};
 

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BridgeState, BridgeStatus, ConnectionState, DeviceState, GatewayState, Health, LinkState,
+    BridgeState, BridgeStatus, ConnectionState, DeviceState, GatewayState, Health, LeftBacklog,
+    LinkState,
 };
 use crate::clock::WallTime;
 
@@ -45,6 +46,13 @@ pub(super) fn problems(state: &GatewayState) -> Vec<Problem> {
     }
     for bridge in &state.bridges {
         on_bridge(bridge, state.at, &mut found);
+    }
+    for LeftBacklog { bridge, messages } in &state.left_backlogs {
+        let what = format!("{messages} messages are left of a bridge that was removed");
+        let remedy = format!(
+            "configure it again, and they are sent; or fieldgate backlog export {bridge}, fieldgate backlog purge {bridge} --older 0s"
+        );
+        found.push(warning(format!("backlog {bridge}"), what, remedy));
     }
     for certificate in &state.certificates {
         if let Some(warning) = &certificate.warning {
@@ -143,7 +151,7 @@ fn listeners(state: &GatewayState, found: &mut Vec<Problem>) {
         if let Some(fault) = &listener.error {
             let what = format!("does not listen on {}: {fault}", listener.address);
             let remedy =
-                "stop what has the address (ss -ltnp), or change bind, then fieldgate reload";
+                "mend what it names: it is tried again by itself, and at once by fieldgate reload";
             found.push(error(format!("listener {}", listener.name), what, remedy));
         }
     }

@@ -355,3 +355,71 @@ fn the_upstream_is_told_of_what_a_full_backlog_dropped_while_it_was_away() {
     }
     assert_eq!(lost + delivered, published);
 }
+
+fn reload(file: &Path) -> Value {
+    let mut command = program();
+    command.args(["reload", "--json", "-c"]).arg(file);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    outcome["applied"].clone()
+}
+
+fn told_of_left(file: &Path) -> Option<String> {
+    let mut command = program();
+    command.args(["status", "--json", "-c"]).arg(file);
+    let output = command.output().unwrap();
+    let state: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = state["problems"].as_array().unwrap();
+    let left = problems.iter().find(|it| it["part"] == "backlog cloud")?;
+    Some(left["what"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn what_a_bridge_that_was_removed_has_left_is_told_and_goes_on_when_it_comes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = config();
+    let (without, _) = with.split_once("bridges:").unwrap();
+    let file = write(folder.path(), &with);
+    let mut gateway = Running::start(&file);
+    let line = gateway.until("listening").unwrap();
+    let (_, address) = line.trim().rsplit_once("address=").unwrap();
+    let (mut client, _) = Client::connect(address, "plc", None, None);
+    gateway.until("running").unwrap();
+    for number in 0..3 {
+        let reason = client.publish("plant/press", &number.to_string());
+        assert_eq!(reason, ReasonCode::Success);
+    }
+    assert_eq!(told_of_left(&file), None);
+
+    write(folder.path(), without);
+    let done = reload(&file)["done"].to_string();
+    assert!(
+        done.contains("bridge cloud: 3 messages are left in its backlog"),
+        "{done}"
+    );
+    let left = told_of_left(&file).unwrap();
+    assert_eq!(left, "3 messages are left of a bridge that was removed");
+    assert_eq!(exported(&file).len(), 3);
+    // Nothing more goes into it.
+    let nobody = ReasonCode::NoMatchingSubscribers;
+    assert_eq!(client.publish("plant/press", "3"), nobody);
+
+    // Another limit counts from a start on, which is said each time until there was one.
+    let larger = with.replace("forward:", "backlog: { max_bytes: 3GiB }, forward:");
+    write(folder.path(), &larger);
+    for _ in 0..2 {
+        let applied = reload(&file);
+        assert_eq!(applied["needs_restart"], json!(["bridges.cloud.backlog"]));
+    }
+    assert_eq!(told_of_left(&file), None);
+    assert_eq!(exported(&file).len(), 3);
+    assert_eq!(client.publish("plant/press", "4"), ReasonCode::Success);
+    assert_eq!(exported(&file).len(), 4);
+
+    write(folder.path(), without);
+    reload(&file);
+    let output = purge(&file, "0s", &["--yes"]);
+    assert_eq!(text(&output.stdout), "4 messages purged\n", "{output:?}");
+    assert_eq!(told_of_left(&file), None);
+}

@@ -72,7 +72,7 @@ async fn answer(asked: Asked, desk: Desk) {
         user,
         answer,
     } = asked;
-    let bridges = desk.observer.bridges();
+    let bridges = desk.observer.backlogs();
     let last = match request {
         Request::State => one(json!(desk.observer.state()), &answer).await,
         Request::Events { count } => events(&desk.observer, count, &answer).await,
