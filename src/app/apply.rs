@@ -55,6 +55,7 @@ impl Gateway {
     ) -> Result<Applied, ApplyError> {
         self.settle(&mut difference);
         let applied = self.take_up(prepared, &difference).await;
+        self.lacks_files &= applied.is_err();
         // Also what is there when it broke off.
         self.show();
         applied
@@ -64,7 +65,7 @@ impl Gateway {
     fn settle(&self, difference: &mut Difference) {
         let names: Vec<_> = self.listeners.iter().map(|it| &*it.name).collect();
         let closed = self.listeners.iter();
-        let closed = closed.filter(|it| it.part.listener.status.borrow().error.is_some());
+        let closed = closed.filter(|it| it.part.status.borrow().error.is_some());
         let closed: Vec<_> = closed.map(|it| &*it.name).collect();
         difference.listeners.settle(&names, &closed);
         let names: Vec<_> = self.connections.iter().map(|it| &*it.name).collect();
@@ -93,8 +94,8 @@ impl Gateway {
         stop_all(&ended).await;
         let ending = difference.connections.ending();
         stop_all(&take(&mut self.connections, &ending)).await;
-        let credentials = std::mem::take(&mut prepared.credentials);
-        self.broker.replace_credentials(credentials).await?;
+        let credentials = std::mem::take(&mut prepared.logins.credentials);
+        self.replace_credentials(credentials).await?;
         let closed = self.close_clients(&ended).await?;
         for (topic, device) in &difference.gone {
             self.clear(device, topic).await?;
@@ -252,12 +253,11 @@ impl Gateway {
         expiries: &[(String, Expiry)],
         done: &mut Vec<String>,
     ) {
-        for running in &mut self.listeners {
+        for running in &self.listeners {
             let new = listeners.iter().find(|new| new.name() == running.name);
             if let Some(new) = new
-                && running.part.listener.renew(new)
+                && running.part.renew(new)
             {
-                running.part.expiry = new.expiry().cloned();
                 let name = &running.name;
                 done.push(format!(
                     "listener {name}: new connections get the certificate files as they are now"

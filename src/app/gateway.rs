@@ -9,20 +9,21 @@ use super::absent::{Absent, RegainWait};
 use super::bridges::Bridges;
 use super::console::Console;
 use super::control::{self, Desk, ReloadRequest};
+use super::logins::{self, LoginFiles};
 use super::observe::{self, Fixed, Observer};
 use super::report::StoreHealth;
 use super::running::{Running, stop_all};
-use super::seen::{Parts, SeenConnection, SeenListener};
+use super::seen::{Parts, SeenConnection};
 use super::stores::{Found, Opened};
 use super::{Prepared, memory, report, sys, wires};
 use crate::adapter::PlanError;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Credentials};
 use crate::bridge::BridgeHandle;
 use crate::broker::{Broker, BrokerHandle, Link, LinkClosed, LinkOptions, Origin};
 use crate::clock;
 use crate::config;
 use crate::listener::{Listener, PreparedListener};
-use crate::net::{Expiry, TlsTime};
+use crate::net::TlsTime;
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
 use crate::topic::{TopicError, TopicName};
@@ -31,11 +32,15 @@ use crate::topic::{TopicError, TopicName};
 #[derive(Debug)]
 pub struct Gateway {
     pub(super) broker: BrokerHandle,
-    pub(super) listeners: Vec<Running<RunningListener>>,
+    pub(super) listeners: Vec<Running<Listener>>,
     pub(super) connections: Vec<Running<SeenConnection>>,
     pub(super) bridges: Bridges,
     pub(super) stores: Opened,
     pub(super) console: Console,
+    /// Reads the files of users and rules again, while they cannot be used.
+    logins: Option<Running<()>>,
+    /// Some file that the configuration names could not be used at the start, and there was no reload since.
+    pub(super) lacks_files: bool,
     observer: Observer,
     absent: Absent,
     tls_time: TlsTime,
@@ -50,12 +55,6 @@ pub type ReloadRequests = mpsc::Receiver<ReloadRequest>;
 
 /// Requests to reload that wait for one that is under way.
 const RELOADS: usize = 8;
-
-#[derive(Debug)]
-pub(super) struct RunningListener {
-    pub(super) listener: Listener,
-    pub(super) expiry: Option<Expiry>,
-}
 
 /// Why a gateway did not start. Each names what is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -96,10 +95,11 @@ impl Gateway {
             prepared.tls_time.know(time);
         }
         let attachments = stores.bridges.clone();
+        let login_error = prepared.logins.error();
         let broker = Broker::start(
             prepared.broker.clone(),
             stores,
-            Authenticator::new(std::mem::take(&mut prepared.credentials)),
+            Authenticator::new(std::mem::take(&mut prepared.logins.credentials)),
             stop_broker.stop(),
         )
         .map_err(StartError::Broker)?;
@@ -124,6 +124,8 @@ impl Gateway {
             bridges: Bridges::new(&prepared.gateway.id, broker.clone()),
             stores: opened,
             console: Console::new(observer.clone()),
+            logins: None,
+            lacks_files: prepared.faults().is_some(),
             observer,
             absent,
             tls_time: prepared.tls_time.clone(),
@@ -139,6 +141,7 @@ impl Gateway {
         for (name, error) in gateway.absent.bridges() {
             gateway.bridges.tell_absent(name, error.to_owned()).await?;
         }
+        gateway.mend_logins(prepared.login_files.clone(), login_error);
         gateway.start_connections(&mut prepared, |_| true).await?;
         gateway.start_listeners(prepared.listeners, |_| true);
         gateway.console.have_at(prepared.console).await;
@@ -182,12 +185,33 @@ impl Gateway {
             if wanted(&name) {
                 let broker = self.broker.clone();
                 self.listeners
-                    .push(Running::start(&name, |stop| RunningListener {
-                        expiry: prepared.expiry().cloned(),
-                        listener: prepared.start(broker, stop),
-                    }));
+                    .push(Running::start(&name, |stop| prepared.start(broker, stop)));
             }
         }
+    }
+
+    /// Has users and rules read until they can be used, where they could not.
+    fn mend_logins(&mut self, files: LoginFiles, error: Option<String>) {
+        self.observer.tell_login_error(error.clone());
+        self.logins = error.map(|error| {
+            let (broker, observer) = (self.broker.clone(), self.observer.clone());
+            Running::start("logins", |stop| {
+                tokio::spawn(logins::mend(files, error, broker, observer, stop));
+            })
+        });
+    }
+
+    /// From now on these users and rules count.
+    pub(super) async fn replace_credentials(
+        &mut self,
+        credentials: Credentials,
+    ) -> Result<(), LinkClosed> {
+        if let Some(mending) = self.logins.take() {
+            mending.stop().await;
+        }
+        self.broker.replace_credentials(credentials).await?;
+        self.observer.tell_login_error(None);
+        Ok(())
     }
 
     async fn start_reports(&mut self, options: &config::Gateway) -> Result<(), StartError> {
@@ -221,14 +245,9 @@ impl Gateway {
 
     /// Shows who looks which parts there are now.
     pub(super) fn show(&self) {
-        let listeners = self.listeners.iter().map(|running| SeenListener {
-            status: running.part.listener.status.clone(),
-            pulse: running.part.listener.pulse.clone(),
-            expiry: running.part.expiry.clone(),
-        });
         let connections = self.connections.iter();
         self.observer.show(Parts {
-            listeners: listeners.collect(),
+            listeners: self.listeners().cloned().collect(),
             connections: connections.map(|running| running.part.clone()).collect(),
             bridges: self.bridges.seen(),
             left: self.bridges.left(),
@@ -244,8 +263,7 @@ impl Gateway {
 
     /// The listeners.
     pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
-        let running = self.listeners.iter();
-        running.map(|running| &running.part.listener)
+        self.listeners.iter().map(|running| &running.part)
     }
 
     /// The bridges and their names.
@@ -292,6 +310,9 @@ impl Gateway {
     pub async fn stop(mut self) {
         self.stop_sources().await;
         self.stop_reports.request();
+        if let Some(mending) = &self.logins {
+            mending.stop().await;
+        }
         self.console.stop().await;
         while let Some(ended) = self.reports.join_next().await {
             if let Err(error) = ended {

@@ -91,7 +91,9 @@ mod tests {
     fn source(folder: &Path, id: &str) -> Source {
         let file = folder.join("site.yaml");
         fs::write(&file, format!("gateway: {{ id: {id} }}\n")).unwrap();
-        config::load_with_source(&file).unwrap().1
+        config::load_with_source(&file, config::NamedFiles::MustBeThere)
+            .unwrap()
+            .1
     }
 
     #[test]

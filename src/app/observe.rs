@@ -36,6 +36,7 @@ struct Observed {
     reload_pulse: Pulse,
     parts: watch::Sender<Parts>,
     config: watch::Sender<ConfigState>,
+    login_error: watch::Sender<Option<String>>,
     events: OnceLock<Events>,
     rates: Mutex<Rates>,
 }
@@ -78,6 +79,7 @@ impl Observer {
             store,
             parts: watch::Sender::default(),
             config: watch::Sender::default(),
+            login_error: watch::Sender::default(),
             events: OnceLock::new(),
         }))
     }
@@ -219,11 +221,26 @@ impl Observer {
         self.0.config.subscribe()
     }
 
+    /// Who is refused because users or rules could not be read, and why; `None`: they could.
+    pub(super) fn tell_login_error(&self, error: Option<String>) {
+        self.0.login_error.send_if_modified(|known| {
+            let is_new = *known != error;
+            *known = error;
+            is_new
+        });
+    }
+
+    /// What was told last of that, and what comes.
+    pub(super) fn login_error(&self) -> watch::Receiver<Option<String>> {
+        self.0.login_error.subscribe()
+    }
+
     fn broker(&self) -> BrokerState {
         let stats = self.0.fixed.broker.stats();
         let rates = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner);
         BrokerState {
             has_ended: self.0.fixed.broker.has_ended(),
+            login_error: self.0.login_error.borrow().clone(),
             clients: stats.clients,
             clients_maximum: stats.clients_maximum,
             sessions: stats.sessions,

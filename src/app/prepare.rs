@@ -1,21 +1,22 @@
 //! What is inside the files that a configuration names (certificates, keys, users): read once, checked as a whole, handed
 //! on. `config` knows whether they are there.
+//!
+//! A file that cannot be used is a fault, which `check` and a reload refuse. A start does not: the one part that needs the file is
+//! out, says so, and reads it again until it can be used; nobody can come to the box for each of them.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::logins::{LoginFiles, Logins};
 use crate::adapter::ConnectionOptions;
 use crate::adapter::serial::InstrumentConnection;
-use crate::auth::{Access, AccessOptions, Acl, AclFault, Credentials, FileError, LineFault, Users};
-use crate::bridge::{PreparedBridge, StartError as BridgeError};
+use crate::bridge::PreparedBridge;
 use crate::broker::BrokerOptions;
 use crate::config::{self, Config, SessionStoreOptions};
-use crate::listener::{ListenError, PreparedListener};
-use crate::net::{self, Expiry, TlsError, TlsTime};
+use crate::listener::PreparedListener;
+use crate::net::{self, Expiry, TlsTime};
 use crate::store::LogOptions;
-use crate::topic::TopicError;
 
 /// A configuration with all that its files hold.
 #[derive(Debug)]
@@ -24,7 +25,8 @@ pub struct Prepared {
     /// By which all of it judges certificates.
     pub(super) tls_time: TlsTime,
     pub(super) broker: BrokerOptions,
-    pub(super) credentials: Credentials,
+    pub(super) logins: Logins,
+    pub(super) login_files: LoginFiles,
     pub(super) listeners: Vec<PreparedListener>,
     pub(super) connections: Vec<Arc<ConnectionOptions>>,
     /// When our certificate ends, of connections that have one.
@@ -35,37 +37,19 @@ pub struct Prepared {
     pub(super) bridges: Vec<(PreparedBridge, LogOptions)>,
     /// Where the console is; `None`: there is none.
     pub(super) console: Option<SocketAddr>,
+    /// Each with part, file and remedy.
+    faults: Vec<String>,
 }
 
 /// What is wrong inside the files, all at once; the configuration's owner is to blame.
 #[derive(Debug, thiserror::Error)]
-pub struct FileFaults(Vec<FileFault>);
+#[error("{}", told(.0))]
+pub struct FileFaults(Vec<String>);
 
-#[derive(Debug, thiserror::Error)]
-enum FileFault {
-    #[error("bridge {name}: {source}")]
-    Bridge { name: String, source: BridgeError },
-    #[error("connection {name}: {source}")]
-    Connection { name: String, source: TlsError },
-    #[error(transparent)]
-    Listener(#[from] ListenError),
-    #[error(transparent)]
-    Users(#[from] FileError<LineFault>),
-    #[error(transparent)]
-    Acl(#[from] FileError<AclFault>),
-    #[error("gateway.id makes no topic: {0}")]
-    Topic(#[from] TopicError),
-}
-
-impl fmt::Display for FileFaults {
-    /// A line for each.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, fault) in self.0.iter().enumerate() {
-            let line_break = if number == 0 { "" } else { "\n" };
-            write!(formatter, "{line_break}error: {fault}")?;
-        }
-        Ok(())
-    }
+/// A line for each.
+fn told(faults: &[String]) -> String {
+    let lines: Vec<_> = faults.iter().map(|it| format!("error: {it}")).collect();
+    lines.join("\n")
 }
 
 impl Prepared {
@@ -74,53 +58,61 @@ impl Prepared {
     /// # Errors
     /// Every fault in them, each with file and remedy.
     pub fn new(config: Config, tls_time: TlsTime) -> Result<Self, FileFaults> {
-        let mut faults = Vec::new();
-        let users = config.users_file.as_deref().map(Users::read);
-        let users = take(users.unwrap_or_else(|| Ok(Users::default())), &mut faults);
-        let access = take(access(&config.gateway.id, &config.access), &mut faults);
+        let prepared = Self::patient(config, tls_time);
+        if prepared.faults.is_empty() {
+            Ok(prepared)
+        } else {
+            Err(FileFaults(prepared.faults))
+        }
+    }
+
+    /// The same for a gateway that runs without what needs a file that cannot be used ([`Self::faults`]), until it can be.
+    #[must_use]
+    pub fn patient(config: Config, tls_time: TlsTime) -> Self {
+        let login_files = LoginFiles::of(&config);
+        let logins = login_files.read();
+        let mut faults: Vec<_> = logins.faults.iter().map(ToString::to_string).collect();
         let listeners = config.listeners.into_iter();
-        let listeners = listeners
-            .filter_map(|options| take(PreparedListener::new(options, &tls_time), &mut faults))
+        let listeners: Vec<_> = listeners
+            .map(|options| PreparedListener::patient(options, &tls_time))
             .collect();
-        let mut expiries = Vec::new();
-        for connection in &config.connections {
-            let name = || connection.name.clone();
-            let setup = connection
-                .tls()
-                .map(|tls| net::client_setup(tls, &tls_time));
-            let setup = setup.transpose().map_err(|source| FileFault::Connection {
-                name: name(),
-                source,
-            });
-            let expiry = take(setup, &mut faults)
-                .flatten()
-                .and_then(|setup| setup.expiry);
-            expiries.extend(expiry.map(|expiry| (name(), expiry)));
+        for listener in &listeners {
+            let fault = listener.fault();
+            faults.extend(fault.map(|fault| format!("listener `{}`: {fault}", listener.name())));
         }
-        let mut bridges = Vec::new();
-        for config::Bridge { options, log } in config.bridges {
-            let name = options.name.clone();
-            let bridge = PreparedBridge::new(options, tls_time.clone())
-                .map_err(|source| FileFault::Bridge { name, source });
-            bridges.extend(take(bridge, &mut faults).map(|bridge| (bridge, log)));
+        let expiries = expiries(&config.connections, &tls_time, &mut faults);
+        let bridges = config.bridges.into_iter();
+        let bridges: Vec<_> = bridges
+            .map(|config::Bridge { options, log }| {
+                (PreparedBridge::patient(options, tls_time.clone()), log)
+            })
+            .collect();
+        for (bridge, _) in &bridges {
+            let (name, fault) = (&bridge.options().name, bridge.fault());
+            faults.extend(fault.map(|fault| format!("bridge {name}: {fault}")));
         }
-        match users.zip(access) {
-            Some((users, access)) if faults.is_empty() => Ok(Self {
-                gateway: config.gateway,
-                tls_time,
-                broker: config.broker,
-                credentials: Credentials { users, access },
-                listeners,
-                connections: config.connections,
-                expiries,
-                instruments: config.instruments,
-                sessions: config.sessions,
-                free_space_minimum: config.store.free_space_minimum,
-                bridges,
-                console: config.console,
-            }),
-            _ => Err(FileFaults(faults)),
+        Self {
+            gateway: config.gateway,
+            tls_time,
+            broker: config.broker,
+            logins,
+            login_files,
+            listeners,
+            connections: config.connections,
+            expiries,
+            instruments: config.instruments,
+            sessions: config.sessions,
+            free_space_minimum: config.store.free_space_minimum,
+            bridges,
+            console: config.console,
+            faults,
         }
+    }
+
+    /// What is wrong inside the files, as `check` prints it; `None`: nothing.
+    #[must_use]
+    pub fn faults(&self) -> Option<String> {
+        (!self.faults.is_empty()).then(|| told(&self.faults))
     }
 
     /// Where the gateway will keep things.
@@ -164,14 +156,22 @@ impl Prepared {
     }
 }
 
-fn access(gateway: &str, options: &AccessOptions) -> Result<Access, FileFault> {
-    Ok(match options {
-        AccessOptions::NoRules => Access::without_rules(gateway)?,
-        AccessOptions::Entries(entries) => Access::with_entries(gateway, entries)?,
-        AccessOptions::MosquittoAcl(file) => Access::with_acl(gateway, Acl::read(file)?)?,
-    })
-}
-
-fn take<T, F: Into<FileFault>>(result: Result<T, F>, faults: &mut Vec<FileFault>) -> Option<T> {
-    result.map_err(|fault| faults.push(fault.into())).ok()
+/// When the certificates of these connections end. One whose files cannot be used says so by itself, at each attempt to connect.
+fn expiries(
+    connections: &[Arc<ConnectionOptions>],
+    time: &TlsTime,
+    faults: &mut Vec<String>,
+) -> Vec<(String, Expiry)> {
+    let mut expiries = Vec::new();
+    for connection in connections {
+        let Some(tls) = connection.tls() else {
+            continue;
+        };
+        let name = connection.name.clone();
+        match net::client_setup(tls, time) {
+            Ok(setup) => expiries.extend(setup.expiry.map(|expiry| (name, expiry))),
+            Err(fault) => faults.push(format!("connection {name}: {fault}")),
+        }
+    }
+    expiries
 }

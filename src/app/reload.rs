@@ -11,7 +11,7 @@ use super::apply::ApplyError;
 use super::difference::{Difference, InUse};
 use super::{Applied, Gateway, Prepared, boot};
 use crate::clock;
-use crate::config::{self, Config, Loaded, Source};
+use crate::config::{self, Config, Loaded, NamedFiles, Source};
 use crate::net::TlsTime;
 use crate::status::ConfigState;
 
@@ -22,6 +22,10 @@ pub struct Reload {
     in_use: InUse,
     state: ConfigState,
 }
+
+/// What is said where [`Prepared::faults`] has some at a start.
+pub const WITHOUT: &str = "files that the configuration names cannot be used; RUNNING WITHOUT the parts that need them, until they can be. \
+     Mend them, then `fieldgate reload`";
 
 /// What became of a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,22 +63,25 @@ impl Reload {
         tokio::spawn(boot::keep(
             gateway.observer().data_dir(),
             self.source.clone(),
+            gateway.lacks_files,
         ));
     }
 
-    /// What the gateway can be started with once more; the files that are named are read again. What bridges that were removed
-    /// have left is closed then.
+    /// What the gateway can be started with once more; the files that are named are read again, as at a start. What bridges that
+    /// were removed have left is closed then.
     ///
     /// # Errors
-    /// Every fault in these files, as `check` prints them.
+    /// Where that was not possible.
     pub async fn prepare_again(&mut self, gateway: &Gateway) -> Result<Prepared, String> {
         let (config, time) = (self.in_use.config.clone(), gateway.tls_time().clone());
         self.in_use = config.clone().into();
-        let prepared = tokio::task::spawn_blocking(move || Prepared::new(config, time)).await;
-        match prepared {
-            Ok(prepared) => prepared.map_err(|faults| faults.to_string()),
-            Err(fault) => Err(format!("this is a fault of fieldgate: {fault}")),
+        let prepared = tokio::task::spawn_blocking(move || Prepared::patient(config, time)).await;
+        let prepared =
+            prepared.map_err(|fault| format!("this is a fault of fieldgate: {fault}"))?;
+        if let Some(faults) = prepared.faults() {
+            tracing::error!(faults, "{WITHOUT}");
         }
+        Ok(prepared)
     }
 
     /// Reads the file again and takes up what has changed; logs and gives what was done, or why nothing was. Returns when all of
@@ -157,8 +164,8 @@ fn read(
     id: &str,
     time: TlsTime,
 ) -> Result<(Prepared, Config, Source, Vec<String>), String> {
-    let loaded = config::load_with_source(file).map_err(|faults| faults.to_string())?;
-    let (Loaded { config, warnings }, source) = loaded;
+    let loaded = config::load_with_source(file, NamedFiles::MustBeThere);
+    let (Loaded { config, warnings }, source) = loaded.map_err(|faults| faults.to_string())?;
     if config.gateway.id != id {
         // The rules have it filled in, and would be about topics that there are not yet.
         return Err("gateway.id was changed, which all topics depend on: restart".to_owned());

@@ -52,8 +52,8 @@ impl StoreHealth {
     }
 }
 
-/// Publishes `{gateway}/$status` as online, then every minute for its uptime and when a listener or the store changes, and
-/// as offline at the end.
+/// Publishes `{gateway}/$status` as online, then every minute for its uptime and when a listener, the store or who is let in changes,
+/// and as offline at the end.
 pub(super) async fn gateway(
     mut link: Link,
     topic: TopicName,
@@ -64,6 +64,7 @@ pub(super) async fn gateway(
     let store = observer.store();
     let mut parts = observer.parts();
     let mut config = observer.config();
+    let mut login_error = observer.login_error();
     let mut listeners = listeners_of(&mut parts);
     let mut tick = tokio::time::interval(FIGURES_AT_EASE);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -75,6 +76,7 @@ pub(super) async fn gateway(
             () = store.changed(store_error.as_deref()) => {}
             () = any_changed(&mut listeners) => {}
             Ok(()) = config.changed() => {}
+            Ok(()) = login_error.changed() => {}
             Ok(()) = parts.changed() => listeners = listeners_of(&mut parts),
         }
         let now: Vec<_> = listeners
@@ -88,13 +90,14 @@ pub(super) async fn gateway(
             clock::wall(),
             &now,
             store_error.as_deref(),
+            login_error.borrow_and_update().as_deref(),
             config.borrow_and_update().is_last_good,
         );
         if publish(&mut link, &topic, &body).await.is_err() {
             return;
         }
     }
-    let body = gateway_body("offline", started, clock::wall(), &[], None, false);
+    let body = gateway_body("offline", started, clock::wall(), &[], None, None, false);
     if publish(&mut link, &topic, &body).await.is_err() {
         tracing::debug!("the broker ended before it could be told that the gateway stops");
     }
@@ -184,6 +187,7 @@ fn gateway_body(
     now: WallTime,
     listeners: &[ListenerStatus],
     store_error: Option<&str>,
+    login_error: Option<&str>,
     runs_on_last_good: bool,
 ) -> Value {
     let uptime = now.millis_since(started) / 1000;
@@ -194,6 +198,7 @@ fn gateway_body(
         "uptime_s": uptime,
         "listeners": listeners,
         "store_error": store_error,
+        "login_error": login_error,
         "config": if runs_on_last_good { "last_good" } else { "file" },
     })
 }
@@ -228,7 +233,7 @@ mod tests {
         let mut listener = ListenerStatus::new("local".to_owned(), &"127.0.0.1:1883");
         listener.opened(&"127.0.0.1:1883");
         let now = WallTime(started.0 + 3_600_000);
-        let gateway = gateway_body("online", started, now, &[listener], None, false);
+        let gateway = gateway_body("online", started, now, &[listener], None, None, false);
         let bridge = bridge_body(&BridgeStatus {
             link: LinkState::Up,
             since: started,

@@ -11,6 +11,7 @@ use crate::adapter::{
 };
 use crate::bridge::{BridgeHandle, BridgeOptions, DeadLetterLog, Lanes};
 use crate::clock::{self, WallTime};
+use crate::listener::Listener;
 use crate::net::Expiry;
 use crate::shutdown::Pulse;
 use crate::status::{
@@ -21,20 +22,12 @@ use crate::status::{
 /// The parts that there are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parts {
-    pub(super) listeners: Vec<SeenListener>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) connections: Vec<SeenConnection>,
     pub(super) bridges: Vec<SeenBridge>,
     /// Of bridges that a reload has removed: what they had not sent.
     pub(super) left: Vec<(String, Lanes)>,
     pub(super) console: Option<watch::Receiver<ListenerStatus>>,
-}
-
-/// A listener.
-#[derive(Clone, Debug)]
-pub(super) struct SeenListener {
-    pub(super) status: watch::Receiver<ListenerStatus>,
-    pub(super) pulse: Pulse,
-    pub(super) expiry: Option<Expiry>,
 }
 
 /// A wire.
@@ -217,19 +210,19 @@ pub(super) fn left_backlogs(parts: &Parts) -> Vec<LeftBacklog> {
 }
 
 pub(super) fn certificates(parts: &Parts, now: WallTime) -> Vec<CertificateState> {
-    let told = |used_by: String, expiry: &Expiry| CertificateState {
+    let told = |used_by: String, expiry: Expiry| CertificateState {
         used_by,
         file: expiry.path.display().to_string(),
         expires: expiry.at,
         warning: expiry.warning(now),
     };
-    let listeners = parts.listeners.iter().filter_map(|seen| {
-        let used_by = format!("listener {}", seen.status.borrow().name);
-        Some(told(used_by, seen.expiry.as_ref()?))
+    let listeners = parts.listeners.iter().filter_map(|listener| {
+        let used_by = format!("listener {}", listener.status.borrow().name);
+        Some(told(used_by, listener.expiry()?))
     });
     let connections = parts.connections.iter().filter_map(|seen| {
         let used_by = format!("connection {}", seen.status.borrow().name);
-        Some(told(used_by, seen.expiry.as_ref()?))
+        Some(told(used_by, seen.expiry.clone()?))
     });
     let bridges = parts.bridges.iter().filter_map(|seen| {
         let status = seen.status.borrow();

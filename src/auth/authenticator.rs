@@ -30,6 +30,17 @@ pub struct Credentials {
     pub users: Users,
     /// Everybody.
     pub access: Access,
+    /// What of them nobody knows at present.
+    pub unknown: Unknown,
+}
+
+/// Files that could not be used: whoever would be judged by one is refused, as one whose password cannot be checked now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// Who the users are: clients with a user name are refused.
+    pub users: bool,
+    /// What they may do: every client is refused. `access` counts for the sessions of those who are away.
+    pub rules: bool,
 }
 
 /// Who a client says it is, and where.
@@ -65,8 +76,11 @@ pub enum LoginRefusal {
 impl From<Users> for Credentials {
     /// These users, who may do everything.
     fn from(users: Users) -> Self {
-        let access = Access::unlimited();
-        Self { users, access }
+        Self {
+            users,
+            access: Access::unlimited(),
+            unknown: Unknown::default(),
+        }
     }
 }
 
@@ -103,11 +117,20 @@ impl Authenticator {
     /// # Errors
     /// The refusal, logged here with who, where, and how to allow it.
     pub async fn check(&self, login: Login) -> Result<Identity, LoginRefusal> {
+        let credentials = self.credentials();
+        if credentials.unknown.rules {
+            Self::tell(
+                &login,
+                "the access rules cannot be read, so nobody is let in until they can be; `fieldgate status` says why",
+            );
+            return Err(LoginRefusal::Busy);
+        }
+        let is_nobody_known = credentials.users.is_empty() && !credentials.unknown.users;
         let certified = login.certified.is_some();
         let user = match (&login.certified, &login.user_name) {
             (Some(user), _) => Some(user),
             // Many clients always give a name. Nothing can verify it, so it is not believed; but it takes away nothing either.
-            (None, Some(_)) if login.anonymous && self.credentials().users.is_empty() => None,
+            (None, Some(_)) if login.anonymous && is_nobody_known => None,
             (None, Some(user)) => {
                 self.check_password(user, &login).await?;
                 Some(user)
@@ -130,6 +153,13 @@ impl Authenticator {
     async fn check_password(&self, user: &ByteString, login: &Login) -> Result<(), LoginRefusal> {
         const REFUSED: LoginRefusal = LoginRefusal::BadUserNameOrPassword;
         let before = self.credentials();
+        if before.unknown.users {
+            Self::tell(
+                login,
+                "the `users_file` cannot be read, so no password can be checked until it can be; `fieldgate status` says why",
+            );
+            return Err(LoginRefusal::Busy);
+        }
         if before.users.is_empty() {
             Self::tell(
                 login,
@@ -263,6 +293,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_would_be_judged_by_a_file_that_cannot_be_read_is_refused_and_nobody_else() {
+        let unknown = |users, rules| {
+            Authenticator::new(Credentials {
+                unknown: Unknown { users, rules },
+                ..Credentials::default()
+            })
+        };
+        let busy = Err(LoginRefusal::Busy);
+        let certified = Login {
+            certified: Some("plc7".into()),
+            ..login(None, "", false)
+        };
+
+        let users = unknown(true, false);
+        // Where there are no users, a name counts for nothing on this listener. Here there may be.
+        assert_eq!(users.check(login(Some("plc7"), "x", true)).await, busy);
+        assert_eq!(
+            users.check(login(None, "", true)).await,
+            Ok(Identity::default())
+        );
+        users.check(certified.clone()).await.unwrap();
+
+        let rules = unknown(false, true);
+        for login in [
+            login(Some("plc7"), "x", true),
+            login(None, "", true),
+            certified,
+        ] {
+            assert_eq!(rules.check(login).await, busy);
+        }
+        let known = Credentials::from(Users::parse(&line("plc7", "right")).unwrap());
+        drop(rules.replace(known));
+        rules
+            .check(login(Some("plc7"), "right", false))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
     async fn a_user_by_certificate_needs_no_password_and_gets_the_rights_of_its_name() {
         let entry = AccessEntry {
             who: Who::User("plc7".to_owned()),
@@ -272,6 +341,7 @@ mod tests {
         let authenticator = Authenticator::new(Credentials {
             users: Users::default(),
             access: Access::with_entries("g1", &[entry]).unwrap(),
+            unknown: Unknown::default(),
         });
         let identity = authenticator
             .check(Login {

@@ -20,7 +20,7 @@ mod users_text;
 
 pub use access::{Access, AccessEntry, AccessOptions, PLACEHOLDERS, Who};
 pub use acl::{Acl, AclFault};
-pub use authenticator::{Authenticator, Credentials, Login, LoginRefusal};
+pub use authenticator::{Authenticator, Credentials, Login, LoginRefusal, Unknown};
 pub use file::FileError;
 pub use patterns::LEVELS_MAX;
 pub use reach::Reach;

@@ -49,7 +49,11 @@ mod tests {
             .map(|(name, password)| line(name, password))
             .collect();
         let users = Users::parse(&text).unwrap();
-        Arc::new(Credentials { users, access })
+        Arc::new(Credentials {
+            users,
+            access,
+            ..Credentials::default()
+        })
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::EXIT_CONFIG;
 use crate::app::logging::{self, Format, Log, Verbosity};
 use crate::app::{
-    Boot, BootFault, Gateway, Notifier, Prepared, RegainWait, Reload, ReloadRequest, alive,
+    Boot, Gateway, Notifier, Prepared, RegainWait, Reload, ReloadRequest, WITHOUT, alive,
 };
 use crate::clock;
 use crate::events::{self, EventFile, Events};
@@ -41,13 +41,9 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
         faults,
     } = match Boot::read(file) {
         Ok(boot) => boot,
-        Err(fault) => {
-            eprintln!("{fault}");
-            // A unit does not start again on the first; on the second it does, and comes up when the file is there.
-            return match fault {
-                BootFault::Config(_) => ExitCode::from(EXIT_CONFIG),
-                BootFault::Files(_) => ExitCode::FAILURE,
-            };
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::from(EXIT_CONFIG);
         }
     };
     let folder = prepared.data_dir().join("events");
@@ -59,6 +55,9 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
             "{} cannot be used; RUNNING ON THE LAST GOOD CONFIGURATION instead. Mend it, then `fieldgate reload`",
             file.display()
         );
+    }
+    if let Some(faults) = prepared.faults() {
+        tracing::error!(faults, "{WITHOUT}");
     }
     if !warnings.is_empty() {
         let faults = warnings.join("\n");
@@ -238,7 +237,7 @@ async fn run_until_stopped(
                     tracing::info!("starting anew, with what could not be opened before");
                     return Some(again);
                 }
-                Err(faults) => tracing::error!(faults, "not starting anew, trying again later"),
+                Err(fault) => tracing::error!(fault, "not starting anew, trying again later"),
             }
         }
     }

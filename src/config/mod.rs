@@ -188,14 +188,37 @@ pub fn load_in(path: &Path, environment: &dyn Environment) -> Result<Loaded, Fau
     parse(&text_of(path, environment)?, path, environment)
 }
 
+/// Files that a configuration names and this room does not read: certificates, keys, users, rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedFiles {
+    /// One that is not there is a fault.
+    MustBeThere,
+    /// Whoever reads them finds out.
+    MayLack,
+}
+
+impl NamedFiles {
+    fn parse(
+        self,
+        text: &str,
+        file: &Path,
+        environment: &dyn Environment,
+    ) -> Result<Loaded, Faults> {
+        match self {
+            Self::MustBeThere => parse(text, file, environment),
+            Self::MayLack => parse(text, file, &BeforeFiles(environment)),
+        }
+    }
+}
+
 /// As [`load`], with the texts that it was read from.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with_source(path: &Path) -> Result<(Loaded, Source), Faults> {
+pub fn load_with_source(path: &Path, named: NamedFiles) -> Result<(Loaded, Source), Faults> {
     let recorder = Recorder::default();
     let text = text_of(path, &recorder)?;
-    let loaded = parse(&text, path, &recorder)?;
+    let loaded = named.parse(&text, path, &recorder)?;
     Ok((loaded, recorder.into_source(path, text)))
 }
 
@@ -211,8 +234,8 @@ fn text_of(path: &Path, environment: &dyn Environment) -> Result<String, Faults>
 ///
 /// # Errors
 /// As [`load`]: a file that is named may have gone.
-pub fn read_again(source: &Source) -> Result<Loaded, Faults> {
-    parse(&source.text, &source.file, source)
+pub fn read_again(source: &Source, named: NamedFiles) -> Result<Loaded, Faults> {
+    named.parse(&source.text, &source.file, source)
 }
 
 /// Reads a configuration from `text`; `file` is its name in faults, and the folder of relative paths.

@@ -114,7 +114,8 @@ impl Environment for Source {
 mod tests {
     use std::fs;
 
-    use super::super::{load_with_source, read_again};
+    use super::super::NamedFiles::{MayLack, MustBeThere};
+    use super::super::{Code, load_with_source, read_again};
     use super::*;
 
     #[test]
@@ -132,7 +133,7 @@ mod tests {
         fs::write(path("templates/m.yaml"), template).unwrap();
         let devices = "devices: [{ name: d, connection: a, unit_id: 1, template: meter }]\n";
         fs::write(path("conf.d/1.yaml"), devices).unwrap();
-        let (loaded, source) = load_with_source(&path("site.yaml")).unwrap();
+        let (loaded, source) = load_with_source(&path("site.yaml"), MustBeThere).unwrap();
         assert_eq!(loaded.config.connections[0].devices.len(), 1);
         let kept = serde_json::to_string(&source).unwrap();
         assert!(
@@ -144,8 +145,24 @@ mod tests {
             fs::write(path(name), "]").unwrap();
         }
         fs::write(path("conf.d/2.yaml"), "]").unwrap();
-        load_with_source(&path("site.yaml")).unwrap_err();
+        load_with_source(&path("site.yaml"), MustBeThere).unwrap_err();
         let source: Source = serde_json::from_str(&kept).unwrap();
-        assert_eq!(read_again(&source).unwrap().config, loaded.config);
+        assert_eq!(
+            read_again(&source, MustBeThere).unwrap().config,
+            loaded.config
+        );
+    }
+
+    #[test]
+    fn a_named_file_that_is_not_there_is_a_fault_unless_whoever_reads_it_is_to_find_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("site.yaml");
+        fs::write(&file, "broker: { users_file: users }\n").unwrap();
+        let faults = load_with_source(&file, MustBeThere).unwrap_err();
+        assert_eq!(faults.list[0].code, Code::MissingFile);
+        let (loaded, source) = load_with_source(&file, MayLack).unwrap();
+        assert_eq!(loaded.config.users_file, Some(folder.path().join("users")));
+        read_again(&source, MustBeThere).unwrap_err();
+        assert_eq!(read_again(&source, MayLack).unwrap(), loaded);
     }
 }

@@ -68,6 +68,9 @@ pub struct BrokerState {
     /// It takes nobody in any more.
     #[serde(default)]
     pub has_ended: bool,
+    /// Who is refused because the file of users or of rules cannot be used, and why; `None`: it can.
+    #[serde(default)]
+    pub login_error: Option<String>,
     /// MQTT clients that are connected.
     pub clients: u64,
     /// Most of them at a time.

@@ -41,6 +41,10 @@ pub(super) fn problems(state: &GatewayState) -> Vec<Problem> {
     config(state, &mut found);
     store(state, &mut found);
     listeners(state, &mut found);
+    if let Some(fault) = &state.broker.login_error {
+        let remedy = "mend the file (fieldgate check): it is read again by itself, and at once by fieldgate reload";
+        found.push(error("logins", fault, remedy));
+    }
     for connection in &state.connections {
         on_wire(connection, state.at, &mut found);
     }
@@ -453,14 +457,18 @@ mod tests {
             ..Flow::default()
         };
         state.bridges[0].status.dead_letters = 1;
+        state.left_backlogs = vec![LeftBacklog {
+            bridge: "old".to_owned(),
+            messages: 12,
+        }];
         let state = state.judged();
-        assert_eq!(state.problems.len(), 5, "{:?}", state.problems);
+        assert_eq!(state.problems.len(), 6, "{:?}", state.problems);
         assert!(state.is_healthy());
     }
 
     #[test]
     fn each_fault_makes_it_unhealthy() {
-        let faults: [fn(&mut GatewayState); 6] = [
+        let faults: [fn(&mut GatewayState); 7] = [
             |state| state.store.error = Some("full".to_owned()),
             |state| {
                 state.store = StoreState {
@@ -478,6 +486,7 @@ mod tests {
                     ..ConfigState::default()
                 };
             },
+            |state| state.broker.login_error = Some("every client is refused".to_owned()),
             |state| state.bridges[0].status.refusing = true,
             |state| state.bridges[0].status.subscriptions_refused = vec!["a/#".to_owned()],
         ];

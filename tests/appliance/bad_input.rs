@@ -35,13 +35,8 @@ fn with_files(certificate: &str, key: &str) -> String {
 /// Ended as by a configuration at fault, with all of `parts` on stderr.
 #[track_caller]
 fn refused(output: &Output, parts: &[&str]) {
-    refused_with(78, output, parts);
-}
-
-#[track_caller]
-fn refused_with(status: i32, output: &Output, parts: &[&str]) {
     let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{told}");
+    assert_eq!(output.status.code(), Some(78), "{told}");
     for part in parts {
         assert!(told.contains(part), "{part}: {told}");
     }
@@ -53,13 +48,17 @@ fn a_key_that_may_not_be_read_is_named_with_what_to_do() {
     certificate(folder.path(), "gateway", 2100);
     let file = write(folder.path(), &with_files("gateway", "gateway"));
     forbid(&folder.path().join("certs/gateway.key"));
-    // A start is tried again by the unit, so that status is another.
-    for (command, status) in [(["check"].as_slice(), 78), (&["run", "-c"], 1)] {
-        let mut stranger = program_of_a_stranger(folder.path());
-        let output = stranger.args(command).arg(&file).output().unwrap();
-        let path = "certs/gateway.key: cannot be read: Permission denied";
-        let remedy = "check the path, and that the user fieldgate runs as may read it";
-        refused_with(status, &output, &["listener `plant`: ", path, remedy]);
+    let path = "certs/gateway.key: cannot be read: Permission denied";
+    let remedy = "check the path, and that the user fieldgate runs as may read it";
+    let mut stranger = program_of_a_stranger(folder.path());
+    let output = stranger.arg("check").arg(&file).output().unwrap();
+    refused(&output, &["listener `plant`: ", path, remedy]);
+    // A start tells the same, and runs without the listener.
+    let mut stranger = program_of_a_stranger(folder.path());
+    let mut gateway = Running::spawn(stranger.args(["run", "-c"]).arg(&file));
+    let log = gateway.through("running gateway=").unwrap();
+    for part in ["not listening; trying on", path, remedy] {
+        assert!(log.contains(part), "{part}: {log}");
     }
 }
 

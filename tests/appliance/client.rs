@@ -47,9 +47,10 @@ impl Client {
         )
     }
 
-    /// The same with a session that outlives the connection.
+    /// The same with a session that outlives the connection, and with the one that is there.
     pub(crate) fn connect_kept(address: &str, client_id: &str) -> (Self, ReasonCode) {
         let connect = Connect {
+            clean_start: false,
             session_expiry: 3600,
             ..Connect::new(V5, client_id.into())
         };
@@ -146,11 +147,16 @@ impl Client {
 
     /// What SUBACK says.
     pub(crate) fn subscribe(&mut self, filter: &str) -> u8 {
+        self.subscribe_at(filter, QoS::AtMostOnce)
+    }
+
+    /// The same at this QoS.
+    pub(crate) fn subscribe_at(&mut self, filter: &str, qos: QoS) -> u8 {
         self.send(Packet::Subscribe(Subscribe {
             packet_id: PacketId::new(1).unwrap(),
             subscriptions: vec![Subscription {
                 filter: filter.into(),
-                qos: QoS::AtMostOnce,
+                qos,
                 no_local: false,
                 retain_as_published: false,
                 retain_handling: RetainHandling::Send,

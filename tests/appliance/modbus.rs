@@ -32,7 +32,7 @@ impl Site {
     }
 
     /// Unit 3: 230.2 and 50.0 from holding register 100 on, in the standard's order.
-    fn meter(&self) -> (SocketAddr, SimulatorHandle) {
+    pub(crate) fn meter(&self) -> (SocketAddr, SimulatorHandle) {
         let words = Signal::Words(vec![0x4366, 0x3333, 0x4248, 0x0000]);
         let map = DeviceMap::new(3).with(SimulatedTable::HoldingRegisters, 100, words);
         let bind = Simulator::bind(LOOPBACK, vec![map]);

@@ -125,6 +125,7 @@ async fn a_rule_with_the_client_id_holds_for_a_name_that_was_given() {
     let credentials = Credentials {
         users: Users::default(),
         access: Access::with_entries("g1", &[entry]).unwrap(),
+        ..Credentials::default()
     };
     let listener = fieldgate::listener::ListenerOptions {
         anonymous: true,

@@ -95,6 +95,7 @@ async fn new_users_and_rules_count_for_those_who_are_there() {
     let changed = Credentials {
         users: users(&["plc7"]),
         access: rules("new"),
+        ..Credentials::default()
     };
     soon(gateway.broker.replace_credentials(changed))
         .await

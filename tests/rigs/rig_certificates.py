@@ -197,6 +197,27 @@ def a_certificate_that_expires_is_told_ahead(site):
     check(f"warning: bridge `cloud`: {scene.authority.folder / 'g1.crt'}: the certificate {soon}" in checked(scene.gateway), "check warns")
 
 
+@case
+def a_start_with_the_wrong_key_keeps_all_and_delivers_it_when_the_right_one_is_there(site):
+    scene = Scene(site)
+    right = (scene.authority.folder / "g1.key").read_bytes()
+    (scene.authority.folder / "g1.key").write_bytes(scene.authority.issue("second")[1].read_bytes())
+    connections = scene.connections()
+    scene.gateway.process.kill()
+    scene.gateway.restart()
+    wait_until(lambda: "RUNNING WITHOUT" in scene.gateway.process.log(), "the start tells it")
+    scene.local = Client(site, scene.gateway.port, "local", V5).accepted()
+    scene.local.subscribe(BRIDGE_STATUS, 1)
+    error = lambda: (newest(scene.local, BRIDGE_STATUS) or {}).get("error") or ""  # noqa: E731
+    wait_until(lambda: "is not the key of the certificate" in error(), "the status of the link names the file")
+    scene.publish_all_the_while()
+    wait_until(lambda: all(publisher.count > 200 for publisher in scene.publishers), "a backlog")
+    equal(scene.connections(), connections, "connections while the key is wrong")
+    (scene.authority.folder / "g1.key").write_bytes(right)
+    wait_until(lambda: scene.connections() > connections, "it connects by itself")
+    scene.all_arrived()
+
+
 def checked(gateway):
     """What `fieldgate check` says."""
     command = [program(), "check", gateway.config]
