@@ -124,20 +124,7 @@ struct Scene {
 impl Scene {
     /// A bridge that is up, with the certificate of `gw`.
     async fn start(cuts: Vec<usize>) -> Self {
-        let certificates = Certificates::new();
-        let upstream = Upstream::start(Behaviour {
-            cuts,
-            ..certificates.server("server")
-        })
-        .await;
-        let rig = Rig::new();
-        let handle = rig.start(by_tls(upstream.port, certificates.client()));
-        let mut scene = Self {
-            rig,
-            certificates,
-            upstream,
-            handle,
-        };
+        let mut scene = Self::with(Certificates::new(), cuts).await;
         scene.is_connected_as("gw", 1).await;
         let up = status(&mut scene.handle.status, |status| {
             status.link == LinkState::Up
@@ -147,6 +134,23 @@ impl Scene {
         let end = up.certificate_expires.unwrap();
         assert_eq!(end, WallTime(4_102_444_800_000));
         scene
+    }
+
+    /// A bridge with these files, whether they can be used or not.
+    async fn with(certificates: Certificates, cuts: Vec<usize>) -> Self {
+        let upstream = Upstream::start(Behaviour {
+            cuts,
+            ..certificates.server("server")
+        })
+        .await;
+        let rig = Rig::new();
+        let handle = rig.start_patiently(by_tls(upstream.port, certificates.client()));
+        Self {
+            rig,
+            certificates,
+            upstream,
+            handle,
+        }
     }
 
     /// Puts another certificate with its key in the place of the bridge's.
@@ -271,5 +275,32 @@ async fn the_certificate_before_is_used_where_the_upstream_refuses_the_new_one_w
     scene.delivers(20).await;
     scene.is_connected_as("gw", 2).await;
     scene.warning("those read before stay in use").await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_began_without_files_takes_what_is_sound_and_what_follows_where_that_is_refused()
+ {
+    let certificates = Certificates::new();
+    fs::remove_file(certificates.path("client.key")).unwrap();
+    let mut scene = Scene::with(certificates, Vec::new()).await;
+    let has = |text: &'static str| move |error: &String| error.contains(text);
+    let status_of = &mut scene.handle.status;
+    let lacks = has("client.key: cannot be read");
+    let told = status(status_of, |now| now.error.as_ref().is_some_and(lacks)).await;
+    assert_eq!((told.connects, told.certificate_expires), (0, None));
+    // Sound, but of nobody whom the upstream knows: there is none to go back to.
+    scene.replace(&Certificates::signed_by("other CA"), "client");
+    let refused = has("who signed our certificate");
+    let told = status(&mut scene.handle.status, |now| {
+        now.error.as_ref().is_some_and(refused)
+    })
+    .await;
+    assert_ne!(told.link, LinkState::Up);
+    scene.certificates.issue("new", "gw-2", 2100);
+    scene.replace(&scene.certificates, "new");
+    scene.is_connected_as("gw-2", 1).await;
+    scene.delivers(20).await;
+    scene.no_warning().await;
     scene.end().await;
 }

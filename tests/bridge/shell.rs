@@ -55,9 +55,17 @@ impl Rig {
     }
 
     fn try_start(&self, options: BridgeOptions) -> Result<BridgeHandle, StartError> {
+        Ok(self.begin(PreparedBridge::new(options, TlsTime::default())?))
+    }
+
+    /// Whatever its TLS files are.
+    pub fn start_patiently(&self, options: BridgeOptions) -> BridgeHandle {
+        self.begin(PreparedBridge::patient(options, TlsTime::default()))
+    }
+
+    fn begin(&self, prepared: PreparedBridge) -> BridgeHandle {
         let latest = Arc::clone(&self.latest);
-        let prepared = PreparedBridge::new(options, TlsTime::default())?;
-        Ok(prepared.start(self.log.clone(), latest, None, self.shutdown.stop()))
+        prepared.start(self.log.clone(), latest, None, self.shutdown.stop())
     }
 }
 
