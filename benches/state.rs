@@ -150,7 +150,7 @@ impl Bench {
         let started = Instant::now();
         let changes = work(self) as f64;
         let after = self.state.stats();
-        let commits = u32::try_from(after.commits - before.commits).unwrap();
+        let commits = u32::try_from(after.commits.count() - before.commits.count()).unwrap();
         let busy = started.elapsed().saturating_sub(INTERVAL * commits);
         println!(
             "{what:<32} {:>9.0} {:>13.1} {:>13.4} {:>9}",

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::events::Events;
 use crate::net::TlsTime;
 use crate::shutdown::{Pulse, Stop};
-use crate::status::{BrokerState, ConfigState, GatewayState, StoreState};
+use crate::status::{BrokerState, ConfigState, Durations, GatewayState, StoreState};
 use crate::store::Folder;
 
 /// A reload takes seconds: each part that it stops finishes what is under way. Files on a slow card are read, too.
@@ -114,7 +114,8 @@ impl Observer {
                 error: store.error(),
                 free_bytes: Folder::free_space(&fixed.data_dir).ok(),
                 free_bytes_minimum: fixed.free_space_minimum,
-                commits: written.commits,
+                commits: written.commits.count(),
+                commit_times: Durations::from(&written.commits),
                 syncs: written.syncs,
                 bytes_written: written.bytes,
             },

@@ -12,6 +12,7 @@ use super::absent::{Absent, Part};
 use crate::bridge::{Lanes, PreparedBridge};
 use crate::broker::{Attachment, Latest, SessionStore, Stores};
 use crate::config::SessionStoreOptions;
+use crate::metrics::Histogram;
 use crate::shutdown::Pulse;
 use crate::store::{Log, LogOptions, SessionLog, State, StoreError};
 
@@ -25,14 +26,14 @@ pub(super) struct Opened {
 /// What the medium was given since the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
-    pub(super) commits: u64,
+    pub(super) commits: Histogram,
     pub(super) syncs: u64,
     pub(super) bytes: u64,
 }
 
 impl Written {
-    fn add(&mut self, commits: u64, syncs: u64, bytes: u64) {
-        self.commits += commits;
+    fn add(&mut self, commits: &Histogram, syncs: u64, bytes: u64) {
+        self.commits.add(commits);
         self.syncs += syncs;
         self.bytes += bytes;
     }
@@ -116,13 +117,13 @@ impl Opened {
     pub(super) fn written<'a>(&self, logs: impl Iterator<Item = &'a Lanes>) -> Written {
         let mut written = Written::default();
         for stats in logs.map(Lanes::stats) {
-            written.add(stats.commits, stats.syncs, stats.bytes_written);
+            written.add(&stats.commits, stats.syncs, stats.bytes_written);
         }
         if let Some((sessions, state)) = &self.sessions {
             let stats = sessions.stats();
-            written.add(stats.commits, stats.syncs, stats.bytes_written);
+            written.add(&stats.commits, stats.syncs, stats.bytes_written);
             let stats = state.stats();
-            written.add(stats.commits, stats.syncs, stats.bytes_written);
+            written.add(&stats.commits, stats.syncs, stats.bytes_written);
         }
         written
     }

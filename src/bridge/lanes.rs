@@ -60,10 +60,11 @@ impl Lanes {
     /// Of both together. Full is what refuses: the backlog, which takes what the live lane has no room for.
     #[must_use]
     pub fn stats(&self) -> LogStats {
-        let stats = self.backlog.stats();
+        let mut stats = self.backlog.stats();
         let Some(live) = self.live.as_ref().map(Log::stats) else {
             return stats;
         };
+        stats.commits.add(&live.commits);
         LogStats {
             messages: stats.messages + live.messages,
             bytes: stats.bytes + live.bytes,
@@ -76,7 +77,7 @@ impl Lanes {
             refused: stats.refused + live.refused,
             is_full: stats.is_full,
             lost: stats.lost + live.lost,
-            commits: stats.commits + live.commits,
+            commits: stats.commits,
             syncs: stats.syncs + live.syncs,
             bytes_written: stats.bytes_written + live.bytes_written,
         }

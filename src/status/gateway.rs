@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::problems::{Problem, problems};
-use super::{BridgeStatus, ListenerStatus};
+use super::{BridgeStatus, Durations, ListenerStatus};
 use crate::clock::WallTime;
 
 /// The gateway at one moment.
@@ -119,6 +119,9 @@ pub struct StoreState {
     /// Commits of messages, all logs together.
     #[serde(default)]
     pub commits: u64,
+    /// How long each of them took, with its syncs.
+    #[serde(default)]
+    pub commit_times: Durations,
     /// Syncs of the medium for them.
     #[serde(default)]
     pub syncs: u64,

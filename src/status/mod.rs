@@ -3,9 +3,11 @@
 //! Plain data in a `watch` channel: the newest one counts, and nobody waits for a reader. `gateway` is the whole at one
 //! moment, put together by `app`; `problems` says what of it needs attention.
 
+mod durations;
 mod gateway;
 mod problems;
 
+pub use durations::Durations;
 pub use gateway::{
     BridgeState, BrokerState, CertificateState, ConfigState, ConnectionState, DeviceState,
     GatewayState, Health, LeftBacklog, StoreState,

@@ -63,6 +63,7 @@ pub use wanted::{
 };
 
 use crate::clock::WallTime;
+use crate::metrics::Histogram;
 use crate::mqtt::Message;
 
 /// Longest name of a session, in bytes; see [`Log::keep_session`].
@@ -179,8 +180,8 @@ pub struct LogStats {
     pub is_full: bool,
     /// Stored messages that could not be read back because of damage; each was reported.
     pub lost: u64,
-    /// Commits since the start.
-    pub commits: u64,
+    /// Commits since the start, by how long they took, with their syncs.
+    pub commits: Histogram,
     /// Syncs of the medium since the start.
     pub syncs: u64,
     /// Bytes given to the medium since the start.

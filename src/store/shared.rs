@@ -14,6 +14,7 @@ use super::error::StoreError;
 use super::keeper::Keeper;
 use super::reading::Ask;
 use crate::clock;
+use crate::metrics::Histogram;
 
 /// Reads that may wait: of a bridge one, of sessions what the broker asks for at a time.
 const READS_MAX: usize = 1024;
@@ -38,8 +39,8 @@ pub(super) struct State<K: Keeper> {
     asleep: Option<Instant>,
     /// Why the files are out of use.
     pub(super) error: Option<String>,
-    /// Commits that succeeded.
-    pub(super) commits: u64,
+    /// Commits that succeeded, by how long they took.
+    pub(super) commits: Histogram,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl<K: Keeper> Shared<K> {
                 phase: Phase::Running,
                 asleep: None,
                 error: None,
-                commits: 0,
+                commits: Histogram::default(),
             }),
             wake: Condvar::new(),
             room: Notify::new(),

@@ -176,6 +176,12 @@ fn store(page: &mut Page, store: &StoreState) {
     for (name, help, value) in counters {
         page.counter(name, help, value);
     }
+    page.family(
+        Kind::Histogram,
+        "fieldgate_store_commit_duration_seconds",
+        "How long commits took, with their syncs.",
+    )
+    .histogram(&[], &store.commit_times);
 }
 
 fn certificates(page: &mut Page, state: &GatewayState) {

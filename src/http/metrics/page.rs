@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use crate::status::Durations;
+
 /// What a family counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -9,6 +11,8 @@ pub(super) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How long things took, a counter for each bound.
+    Histogram,
 }
 
 /// A page of families.
@@ -71,20 +75,45 @@ impl Family<'_> {
     /// Label values may be any text.
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         // Writing to a string cannot fail.
-        self.try_sample(labels, value).unwrap_or_default();
+        self.try_sample("", labels, value).unwrap_or_default();
     }
 
-    fn try_sample(&mut self, labels: &[(&str, &str)], value: impl Display) -> fmt::Result {
+    /// All samples of a histogram: those of its bounds, and what they are all together.
+    pub(super) fn histogram(&mut self, labels: &[(&str, &str)], times: &Durations) {
+        self.try_histogram(labels, times).unwrap_or_default();
+    }
+
+    fn try_histogram(&mut self, labels: &[(&str, &str)], times: &Durations) -> fmt::Result {
+        for (bound, count) in &times.within_s {
+            self.bucket(labels, &bound.to_string(), *count)?;
+        }
+        self.bucket(labels, "+Inf", times.count)?;
+        self.try_sample("_sum", labels, format_args!("{:.6}", times.sum_s))?;
+        self.try_sample("_count", labels, times.count)
+    }
+
+    fn bucket(&mut self, labels: &[(&str, &str)], bound: &str, count: u64) -> fmt::Result {
+        let labels: Vec<_> = labels.iter().copied().chain([("le", bound)]).collect();
+        self.try_sample("_bucket", &labels, count)
+    }
+
+    fn try_sample(
+        &mut self,
+        suffix: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) -> fmt::Result {
         let Self { name, help, .. } = self;
         if !self.is_begun {
             let kind = match self.kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
             };
             write!(self.page, "# HELP {name} {help}\n# TYPE {name} {kind}\n")?;
             self.is_begun = true;
         }
-        self.page.push_str(name);
+        write!(self.page, "{name}{suffix}")?;
         for (number, (label, text)) in labels.iter().enumerate() {
             let before = if number == 0 { '{' } else { ',' };
             write!(self.page, "{before}{label}=\"{}\"", Escaped(text))?;
@@ -129,6 +158,27 @@ mod tests {
              a_total{device=\"m1\",result=\"ok\"} 3\n\
              a_total{device=\"m2\",result=\"ok\"} 18446744073709551615\n\
              # HELP age_seconds An age.\n# TYPE age_seconds gauge\nage_seconds 61.007\n"
+        );
+    }
+
+    #[test]
+    fn a_histogram_is_a_counter_for_each_bound_and_their_sum() {
+        let mut page = Page::default();
+        let times = Durations {
+            count: 7,
+            sum_s: 0.1 + 0.2,
+            within_s: vec![(0.005, 2), (2.5, 6)],
+        };
+        page.family(Kind::Histogram, "took_seconds", "Took.")
+            .histogram(&[("device", "m1")], &times);
+        assert_eq!(
+            page.into_text(),
+            "# HELP took_seconds Took.\n# TYPE took_seconds histogram\n\
+             took_seconds_bucket{device=\"m1\",le=\"0.005\"} 2\n\
+             took_seconds_bucket{device=\"m1\",le=\"2.5\"} 6\n\
+             took_seconds_bucket{device=\"m1\",le=\"+Inf\"} 7\n\
+             took_seconds_sum{device=\"m1\"} 0.300000\n\
+             took_seconds_count{device=\"m1\"} 7\n"
         );
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::clock::WallTime;
 use crate::status::{
-    BridgeState, CertificateState, ConnectionState, DeviceState, Health, LinkState, ListenerStatus,
-    Problem,
+    BridgeState, CertificateState, ConnectionState, DeviceState, Durations, Health, LinkState,
+    ListenerStatus, Problem,
 };
 
 const GOLDEN: &str = include_str!("golden.txt");
@@ -98,6 +98,11 @@ fn state() -> GatewayState {
     state.broker.dropped = 1;
     state.store.free_bytes = Some(1 << 30);
     state.store.bytes_written = 123_456;
+    state.store.commit_times = Durations {
+        count: 31,
+        sum_s: 2.5,
+        within_s: vec![(0.005, 29), (1.0, 30)],
+    };
     let problem = |severity| Problem {
         severity,
         part: String::new(),
@@ -121,14 +126,22 @@ fn the_documentation_names_every_figure_and_no_other() {
     let page = include_str!("../../../config/docs/monitoring.md");
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let words = page.split(|letter| !is_part(letter));
-    let told: BTreeSet<_> = words
+    let mut told: BTreeSet<_> = words
         .filter(|word| word.starts_with("fieldgate_"))
         .collect();
     let families = GOLDEN
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "));
-    let shown = families.filter_map(|line| Some(line.split_once(' ')?.0));
-    assert_eq!(told, shown.collect());
+    let mut shown = BTreeSet::new();
+    for (name, kind) in families.filter_map(|line| line.split_once(' ')) {
+        shown.insert(name);
+        // A rule may ask for its buckets.
+        let buckets = format!("{name}_bucket");
+        if kind == "histogram" && told.remove(&*buckets) {
+            assert!(told.contains(name), "{name} is not explained");
+        }
+    }
+    assert_eq!(told, shown);
 }
 
 #[test]
@@ -162,6 +175,26 @@ fn the_reader_of_these_tests_is_strict() {
         assert!(read(&broken).is_err(), "{broken}");
     }
     assert!(read(&format!("{sound}{sound}")).is_err(), "twice the same");
+    let sound = "# HELP a_seconds A.\n# TYPE a_seconds histogram\n\
+                 a_seconds_bucket{x=\"1\",le=\"0.1\"} 2\na_seconds_bucket{x=\"1\",le=\"2\"} 3\n\
+                 a_seconds_bucket{x=\"1\",le=\"+Inf\"} 5\na_seconds_sum{x=\"1\"} 6\na_seconds_count{x=\"1\"} 5\n";
+    read(sound).unwrap();
+    for (from, to) in [
+        ("a_seconds", "a_total"),
+        ("2\"} 3", "2\"} 1"),
+        ("2\"} 3", "2\"} 6"),
+        ("le=\"2\"", "le=\"0.01\""),
+        ("le=\"2\"", "le=\"two\""),
+        ("a_seconds_bucket{x=\"1\",le=\"+Inf\"} 5\n", ""),
+        ("a_seconds_count{x=\"1\"} 5", "a_seconds_count{x=\"1\"} 4"),
+        ("a_seconds_count{x=\"1\"} 5\n", ""),
+        ("a_seconds_sum{x=\"1\"} 6\n", ""),
+        ("a_seconds_sum", "a_seconds"),
+    ] {
+        let broken = sound.replace(from, to);
+        assert_ne!(broken, sound);
+        assert!(read(&broken).is_err(), "{broken}");
+    }
 }
 
 #[test]
@@ -182,6 +215,7 @@ fn two_hundred_devices_make_series_for_what_is_configured_and_for_nothing_else()
         "connection",
         "device",
         "dir",
+        "le",
         "listener",
         "name",
         "reason",
@@ -209,7 +243,7 @@ type Series = BTreeMap<(String, BTreeMap<String, String>), f64>;
 /// Reads a page as Prometheus does, and refuses what is against the format or against our own rules for names.
 fn read(page: &str) -> Result<Series, String> {
     let mut series = Series::new();
-    let mut families = BTreeSet::new();
+    let mut families = BTreeMap::new();
     let (mut helped, mut family) = (None, None);
     for line in page.split_inclusive('\n') {
         let fault = |what: &str| Err(format!("{what}: {line:?}"));
@@ -220,7 +254,7 @@ fn read(page: &str) -> Result<Series, String> {
             let Some((name, words)) = help.split_once(' ') else {
                 return fault("no words");
             };
-            if !families.insert(name.to_owned()) || !words.ends_with('.') {
+            if families.contains_key(name) || !words.ends_with('.') {
                 return fault("a family twice, or its help is no sentence");
             }
             helped = Some(name.to_owned());
@@ -228,24 +262,29 @@ fn read(page: &str) -> Result<Series, String> {
             let Some((name, kind)) = kind.split_once(' ') else {
                 return fault("no type");
             };
-            let is_counter = match kind {
-                "counter" => true,
-                "gauge" => false,
-                _ => return fault("an unknown type"),
-            };
-            if helped.take().as_deref() != Some(name) || name.ends_with("_total") != is_counter {
+            if !["counter", "gauge", "histogram"].contains(&kind) {
+                return fault("an unknown type");
+            }
+            let is_total = name.ends_with("_total");
+            if helped.take().as_deref() != Some(name) || is_total != (kind == "counter") {
                 return fault("not under its help, or the name does not fit the type");
             }
-            family = Some((name.to_owned(), is_counter));
+            families.insert(name.to_owned(), kind.to_owned());
+            family = Some((name, kind));
         } else {
             let (name, labels, value) = sample(line)?;
-            let Some((_, is_counter)) = family.as_ref().filter(|(known, _)| *known == name) else {
+            let Some((_, kind)) = family.filter(|(family, kind)| match *kind {
+                "histogram" => ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .any(|suffix| name.strip_suffix(suffix) == Some(*family)),
+                _ => name == *family,
+            }) else {
                 return fault("not in its family");
             };
             let Ok(number) = value.parse::<f64>() else {
                 return fault("no number");
             };
-            if !number.is_finite() || (*is_counter && number < 0.0) {
+            if !number.is_finite() || (kind != "gauge" && number < 0.0) {
                 return fault("no count");
             }
             if series.insert((name, labels), number).is_some() {
@@ -253,7 +292,43 @@ fn read(page: &str) -> Result<Series, String> {
             }
         }
     }
+    for (name, _) in families.iter().filter(|(_, kind)| *kind == "histogram") {
+        histogram(&series, name)?;
+    }
     Ok(series)
+}
+
+/// Of each set of labels there are buckets that grow with their bounds, the last of which has all, and a sum.
+fn histogram(series: &Series, family: &str) -> Result<(), String> {
+    let named = |suffix: &str| {
+        let name = format!("{family}{suffix}");
+        series.iter().filter(move |((found, _), _)| *found == name)
+    };
+    let mut buckets: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
+    for ((_, labels), count) in named("_bucket") {
+        let mut labels = labels.clone();
+        let bound = labels.remove("le").ok_or("a bucket without a bound")?;
+        let bound = bound.parse().map_err(|_| format!("no bound: {bound}"))?;
+        buckets.entry(labels).or_default().push((bound, *count));
+    }
+    for (labels, mut buckets) in buckets {
+        buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let key = |suffix: &str| (format!("{family}{suffix}"), labels.clone());
+        let all = series.get(&key("_count"));
+        let last = buckets.last().filter(|(bound, _)| bound.is_infinite());
+        if last.map(|(_, count)| count) != all || all.is_none() {
+            return Err(format!(
+                "{family}: the last bucket has not all: {buckets:?}"
+            ));
+        }
+        if !buckets.is_sorted_by_key(|(_, count)| *count) {
+            return Err(format!("{family}: does not grow: {buckets:?}"));
+        }
+        if !series.contains_key(&key("_sum")) {
+            return Err(format!("{family}: no sum"));
+        }
+    }
+    Ok(())
 }
 
 type Sample<'a> = (String, BTreeMap<String, String>, &'a str);

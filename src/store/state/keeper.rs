@@ -131,12 +131,15 @@ impl Keeper {
             return Ok(false);
         }
         let mark = self.shared.timeline.mark(self.reading, now, wall);
+        let begun = clock::now();
         file.commit(&self.place, self.epoch, mark, self.batch.as_ref())?;
+        let took = clock::now() - begun;
         let batch = self.batch.take();
         self.shared.with(|inner| {
             inner.counts = file.counts();
             if let Some(batch) = batch {
                 inner.pending.committed(batch);
+                inner.commits.observe(took);
             }
         });
         self.clock_due = now + CLOCK_INTERVAL;

@@ -40,6 +40,7 @@ use super::shared::Phase;
 use super::writer::Place;
 use super::{Progress, Seq, SessionNumber, StateChange, StoreError};
 use crate::clock::{self, ClockReading, Timeline, resume};
+use crate::metrics::Histogram;
 use crate::shutdown::Pulse;
 
 /// How the state is kept.
@@ -70,8 +71,8 @@ pub struct StateStats {
     pub waiting_bytes: u64,
     /// Rows that could not be read because of damage; each time was reported.
     pub lost: u64,
-    /// Commits since the start.
-    pub commits: u64,
+    /// Commits of changes since the start, by how long they took, with their syncs.
+    pub commits: Histogram,
     /// Syncs of the medium since the start.
     pub syncs: u64,
     /// Bytes given to the medium since the start.
@@ -206,7 +207,7 @@ impl State {
             waiting: waiting as u64,
             waiting_bytes: waiting_bytes as u64,
             lost: inner.lost,
-            commits: inner.pending.progress().commits.0,
+            commits: inner.commits,
             syncs: shared.meter.syncs(),
             bytes_written: shared.meter.bytes(),
         }

@@ -11,6 +11,7 @@ use super::super::shared::Phase;
 use super::pending::Pending;
 use super::row::Counts;
 use crate::clock::{self, Timeline};
+use crate::metrics::Histogram;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) struct Inner {
     pub(super) counts: Counts,
     /// Rows that were lost to damage.
     pub(super) lost: u64,
+    /// Commits of changes, by how long they took.
+    pub(super) commits: Histogram,
 }
 
 impl Shared {
@@ -55,6 +58,7 @@ impl Shared {
                 error: None,
                 counts,
                 lost,
+                commits: Histogram::default(),
             }),
             wake: Condvar::new(),
             room: Notify::new(),

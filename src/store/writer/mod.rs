@@ -226,11 +226,13 @@ impl<K: Keeper> Writer<K> {
         files: &mut Files,
         commit: &Commit,
     ) -> Result<(), StoreError> {
+        let begun = clock::now();
         let landed = files.commit(&self.place, commit)?;
+        let took = clock::now() - begun;
         self.retry_delay = RETRY_MIN;
         self.room = self.room.saturating_sub(landed.bytes + COMMIT_COST);
         self.shared.with(|state| {
-            state.commits += 1;
+            state.commits.observe(took);
             state.core.committed(now, &landed);
         });
         Ok(())
@@ -260,9 +262,11 @@ impl<K: Keeper> Writer<K> {
         let Some(rows) = rows else {
             return Ok(false);
         };
+        let begun = clock::now();
         let (number, sealed_bytes) = files.roll(&self.place, self.epoch, &rows)?;
+        let took = clock::now() - begun;
         self.shared.with(|state| {
-            state.commits += 1;
+            state.commits.observe(took);
             state.core.rolled(number, sealed_bytes);
         });
         Ok(true)
