@@ -232,6 +232,8 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::fixture;
     use super::super::options::Table;
     use super::super::split::Cut;
@@ -253,7 +255,8 @@ mod tests {
         let mut cycle = Cycle::new(group);
         let data = Data::Registers(vec![value, factor]);
         let at = WallTime(1);
-        cycle.take(group, &Reply { data, at });
+        let took = Duration::ZERO;
+        cycle.take(group, &Reply { data, at, took });
         assert!(cycle.request().is_none());
         cycle.finish().readings
     }
@@ -293,6 +296,7 @@ mod tests {
                         &Reply {
                             data,
                             at: WallTime(1),
+                            took: Duration::ZERO,
                         },
                     );
                 }

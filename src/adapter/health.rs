@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::options::{DeviceOptions, ProbeBackoff};
 use super::reason::Reason;
 use crate::clock::WallTime;
+use crate::metrics::Histogram;
 
 /// Failures must have lasted this long before a device is offline.
 const OFFLINE_AFTER_AT_LEAST: Duration = Duration::from_secs(3);
@@ -33,7 +34,7 @@ pub enum DeviceState {
 }
 
 /// What `$status` says of a device, and what others may show of it. Counters count since the start.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DeviceStatus {
     /// `None` before the first reading.
     pub state: Option<DeviceState>,
@@ -58,8 +59,43 @@ pub struct DeviceStatus {
     pub invalid_replies: u64,
     /// Exception replies.
     pub exceptions: u64,
+    /// The same by their codes; `$status` does not tell it.
+    #[serde(skip)]
+    pub exception_codes: ExceptionCodes,
+    /// From the sending of a request to the end of its reply, of those that were answered; `$status` does not tell it.
+    #[serde(skip)]
+    pub reply_times: Histogram,
     /// Deadlines that passed without a reading.
     pub overruns: u64,
+}
+
+/// The last exception code of the specification. Devices send others, too, so these have a count together: whatever a device
+/// says, there are no more counts than that.
+const LAST_CODE: u8 = 0x0B;
+
+/// How often each exception code came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExceptionCodes([u64; LAST_CODE as usize + 1]);
+
+impl ExceptionCodes {
+    fn count(&mut self, code: u8) {
+        // There is no code 0, so its place is that of all others.
+        let place = if code > LAST_CODE { 0 } else { code };
+        if let Some(count) = self.0.get_mut(usize::from(place)) {
+            *count += 1;
+        }
+    }
+
+    /// Those that came, as readings and figures name them: `exception_02`, or `exception_other`.
+    pub fn named(&self) -> impl Iterator<Item = (String, u64)> {
+        let counts = (0..=LAST_CODE).zip(self.0);
+        counts
+            .filter(|(_, count)| *count > 0)
+            .map(|(code, count)| match code {
+                0 => ("exception_other".to_owned(), count),
+                code => (Reason::Exception(code).to_string(), count),
+            })
+    }
 }
 
 /// The health of one unit.
@@ -93,20 +129,7 @@ impl Health {
         Self {
             offline_after,
             backoff,
-            status: DeviceStatus {
-                state: None,
-                since: WallTime::default(),
-                last_ok: None,
-                error: None,
-                requests: 0,
-                answered: 0,
-                timeouts: 0,
-                crc_errors: 0,
-                late_replies: 0,
-                invalid_replies: 0,
-                exceptions: 0,
-                overruns: 0,
-            },
+            status: DeviceStatus::default(),
             failures: 0,
             failing_since: None,
             probe_wait: backoff.min,
@@ -122,7 +145,10 @@ impl Health {
         match failure {
             None => status.answered += 1,
             Some(Reason::Timeout) => status.timeouts += 1,
-            Some(Reason::Exception(_)) => status.exceptions += 1,
+            Some(Reason::Exception(code)) => {
+                status.exceptions += 1;
+                status.exception_codes.count(code);
+            }
             Some(Reason::WrongTransaction) => status.late_replies += 1,
             Some(Reason::WrongChecksum) => status.crc_errors += 1,
             Some(
@@ -135,6 +161,11 @@ impl Health {
             ) => status.invalid_replies += 1,
             _ => {}
         }
+    }
+
+    /// A reply was so long in coming.
+    pub fn took(&mut self, time: Duration) {
+        self.status.reply_times.observe(time);
     }
 
     /// A reply arrived that nobody waited for any more.
@@ -361,6 +392,26 @@ mod tests {
         assert_eq!(device.status_at(now), Some(now + Duration::from_secs(1)));
         device.group_read(0, None, AT);
         assert_eq!(device.status_at(now), Some(now + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn exceptions_are_counted_by_code_and_those_of_no_specification_together() {
+        let mut device = health(1);
+        for code in [2, 0x0B, 2, 0, 0x0C, 0xFF] {
+            device.count(Some(Reason::Exception(code)));
+        }
+        let named: Vec<_> = device.status().exception_codes.named().collect();
+        let expected = [
+            ("exception_other", 3),
+            ("exception_02", 2),
+            ("exception_0B", 1),
+        ];
+        assert_eq!(
+            named,
+            expected.map(|(name, count)| (name.to_owned(), count))
+        );
+        let sum: u64 = named.iter().map(|(_, count)| count).sum();
+        assert_eq!(device.status().exceptions, sum);
     }
 
     #[test]

@@ -162,7 +162,7 @@ pub(super) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
-    use super::super::health::{DeviceState, Health};
+    use super::super::health::DeviceState;
     use super::super::options::Table;
     use super::*;
     use crate::value::TagType;
@@ -281,7 +281,7 @@ mod tests {
             requests: 3600,
             timeouts: 1,
             exceptions: 12,
-            ..Health::new(&device).status().clone()
+            ..DeviceStatus::default()
         };
         let status = status_message(&device.status_topic, &status);
         shown.push(String::from_utf8(status.payload.to_vec()).unwrap());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::adapter::serial::InstrumentConnection;
+use crate::adapter::serial::{InstrumentConnection, Mode};
 use crate::adapter::{
     Adapter, AdapterStatus, ConnectionOptions, DeviceState as Standing, NamedStatus, WireOptions,
 };
@@ -15,8 +15,8 @@ use crate::listener::Listener;
 use crate::net::Expiry;
 use crate::shutdown::Pulse;
 use crate::status::{
-    BridgeState, BridgeStatus, CertificateState, ConnectionState, DeviceState, Health, LeftBacklog,
-    ListenerStatus,
+    BridgeState, BridgeStatus, CertificateState, ConnectionState, DeviceState, Durations, Health,
+    LeftBacklog, ListenerStatus,
 };
 
 /// The parts that there are.
@@ -106,10 +106,20 @@ impl SeenConnection {
         }
     }
 
+    /// An instrument that is listened to is not.
+    fn is_asked(&self) -> bool {
+        match &self.options {
+            SeenOptions::Devices(_) => true,
+            SeenOptions::Instrument(options) => {
+                matches!(options.instrument.dialect.mode, Mode::Poll { .. })
+            }
+        }
+    }
+
     pub(super) fn state(&self) -> ConnectionState {
-        let status = self.status.borrow();
+        let (status, is_asked) = (self.status.borrow(), self.is_asked());
         let devices = status.devices.iter().enumerate();
-        let devices = devices.map(|(place, device)| state_of(device, self.unit(place)));
+        let devices = devices.map(|(place, device)| state_of(device, self.unit(place), is_asked));
         ConnectionState {
             name: status.name.clone(),
             kind: self.kind.to_owned(),
@@ -125,7 +135,7 @@ impl SeenConnection {
     }
 }
 
-fn state_of(device: &NamedStatus, unit_id: Option<u8>) -> DeviceState {
+fn state_of(device: &NamedStatus, unit_id: Option<u8>, is_asked: bool) -> DeviceState {
     let status = &device.status;
     DeviceState {
         name: device.name.clone(),
@@ -146,6 +156,8 @@ fn state_of(device: &NamedStatus, unit_id: Option<u8>) -> DeviceState {
         late_replies: status.late_replies,
         invalid_replies: status.invalid_replies,
         exceptions: status.exceptions,
+        exception_codes: status.exception_codes.named().collect(),
+        reply_times: is_asked.then(|| Durations::from(&status.reply_times)),
         overruns: status.overruns,
     }
 }

@@ -4,6 +4,8 @@
 //! Names of fields are part of the contract with whoever reads the JSON; fields may be added. No secrets, no topics, no
 //! client ids. Counters count since the start of the program.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::problems::{Problem, problems};
@@ -185,6 +187,12 @@ pub struct DeviceState {
     pub invalid_replies: u64,
     /// Exception replies.
     pub exceptions: u64,
+    /// The same by the word for each: `exception_02`; `exception_other` for those that are not in the specification.
+    #[serde(default)]
+    pub exception_codes: BTreeMap<String, u64>,
+    /// From the sending of a request to its whole reply; `None`: an instrument that is not asked.
+    #[serde(default)]
+    pub reply_times: Option<Durations>,
     /// Deadlines that passed without a reading.
     pub overruns: u64,
 }

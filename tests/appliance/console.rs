@@ -8,6 +8,7 @@ use std::time::Duration;
 use fieldgate::app::{Gateway, Prepared};
 use fieldgate::config;
 use fieldgate::net::TlsTime;
+use fieldgate::simulator::{DeviceMap, Signal, SimulatedTable, Simulator, Terminal};
 use fieldgate::status::{GatewayState, Health, LinkState};
 
 use crate::client::Client;
@@ -32,10 +33,41 @@ bridges:
 
 const FREE: &str = "127.0.0.1:0";
 
+/// A meter that has half of what it is asked for, and on a port somebody who is only listened to.
+fn measured(meter: SocketAddr, terminal: &Path) -> String {
+    format!(
+        r#"
+gateway: {{ id: g1, data_dir: data }}
+broker: {{ listeners: [] }}
+connections:
+  - {{ name: net, modbus_tcp: {{ host: 127.0.0.1, port: {} }} }}
+  - {{ name: port, serial: {{ port: {}, baud_rate: 9600 }} }}
+devices:
+  - name: meter
+    connection: net
+    unit_id: 3
+    groups:
+      - {{ name: has, interval: 50ms, tags: [{{ name: u, register: holding, address: 100, type: uint16 }}] }}
+      - {{ name: lacks, interval: 50ms, tags: [{{ name: i, register: holding, address: 200, type: uint16 }}] }}
+  - name: scanner
+    connection: port
+    serial:
+      framing: {{ delimiter: "\r\n" }}
+      parse: {{ regex: "^(?P<code>.+)$", fields: {{ code: {{ type: string }} }} }}
+"#,
+        meter.port(),
+        terminal.display()
+    )
+}
+
 async fn start(folder: &Path, console: &str) -> Gateway {
+    start_with(folder, LONELY, console).await
+}
+
+async fn start_with(folder: &Path, text: &str, console: &str) -> Gateway {
     let file = write(
         folder,
-        &format!("{LONELY}console: {{ bind: \"{console}\" }}\n"),
+        &format!("{text}console: {{ bind: \"{console}\" }}\n"),
     );
     let loaded = config::load(&file).unwrap();
     let prepared = Prepared::new(loaded.config, TlsTime::default()).unwrap();
@@ -114,10 +146,46 @@ async fn what_is_published_is_written_and_counted() {
     );
     let (_, body) = ask(console, "/api/state");
     let state: GatewayState = serde_json::from_str(&body).unwrap();
-    assert!(
-        state.store.commits > 0 && state.store.bytes_written > 0,
-        "{body}"
+    let store = state.store;
+    assert!(store.commits > 0 && store.bytes_written > 0, "{body}");
+    assert_eq!(store.commit_times.count, store.commits);
+    assert!(store.commit_times.sum_s > 0.0, "{body}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_timed_and_counted_by_their_exceptions() {
+    let folder = tempfile::tempdir().unwrap();
+    let map = DeviceMap::new(3).with(
+        SimulatedTable::HoldingRegisters,
+        100,
+        Signal::Words(vec![7]),
     );
+    let loopback = FREE.parse().unwrap();
+    let (meter, _meter) = Simulator::bind(loopback, vec![map]).await.unwrap();
+    let terminal = folder.path().join("adapter");
+    let _scanner = Terminal::plug_in(&terminal).unwrap();
+    let gateway = start_with(folder.path(), &measured(meter, &terminal), FREE).await;
+    let console = console_of(&gateway);
+    until_metrics_have(console, "fieldgate_connection_up{connection=\"port\"} 1");
+    let state = loop {
+        let (_, body) = ask(console, "/api/state");
+        let state: GatewayState = serde_json::from_str(&body).unwrap();
+        let meter = &state.connections[0].devices[0];
+        if meter.answered > 1 && meter.exceptions > 1 {
+            break state;
+        }
+    };
+    let [net, port] = &state.connections[..] else {
+        panic!("{state:?}");
+    };
+    let meter = &net.devices[0];
+    let times = meter.reply_times.as_ref().unwrap();
+    assert_eq!(times.count, meter.answered);
+    assert!(times.sum_s > 0.0);
+    let codes = [("exception_02".to_owned(), meter.exceptions)];
+    assert_eq!(meter.exception_codes, codes.into());
+    assert_eq!(port.devices[0].reply_times, None);
     gateway.stop().await;
 }
 

@@ -2,7 +2,7 @@
 //! No I/O.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_modbus::{Request, Response};
 
@@ -39,6 +39,8 @@ pub(crate) struct Reply {
     pub(crate) data: Data,
     /// When its last byte arrived.
     pub(crate) at: WallTime,
+    /// From when the request was sent.
+    pub(crate) took: Duration,
 }
 
 impl<'a> From<&'a ReadRequest> for Ask<'a> {

@@ -57,14 +57,17 @@ impl Connection {
     ) -> (Result<Reply, Reason>, Option<Self>) {
         self.observer.start();
         self.context.set_slave(Slave(unit.0));
+        let sent = clock::now();
         let call = self.context.call(ask.function());
         let Ok(outcome) = tokio::time::timeout(limit, call).await else {
             return (Err(Reason::Timeout), None);
         };
-        let at = clock::wall();
+        let (at, took) = (clock::wall(), clock::now() - sent);
         let exchange = self.observer.exchange();
         let result = match outcome {
-            Ok(Ok(response)) => check(ask, response, &exchange).map(|data| Reply { data, at }),
+            Ok(Ok(response)) => {
+                check(ask, response, &exchange).map(|data| Reply { data, at, took })
+            }
             Ok(Err(code)) if exchange.reply.bytes == EXCEPTION_BYTES => {
                 return (Err(exception(code)), Some(self));
             }

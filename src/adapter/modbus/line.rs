@@ -156,6 +156,7 @@ impl Line {
     ) -> Result<Reply, Reason> {
         let shape = ask.shape();
         let bytes = u32::try_from(ask.frame_bytes() + shape.bytes).unwrap_or(u32::MAX);
+        let sent = clock::now();
         let result = self
             .call(unit, ask.function(), limit + self.timing.byte * bytes)
             .await;
@@ -172,7 +173,11 @@ impl Line {
         drop(traffic);
         // An echo is no reply to a read: a line that has brought one has none.
         self.is_echo_free |= !ask.is_write() && answered;
-        Ok(Reply { data: result?, at })
+        Ok(Reply {
+            data: result?,
+            at,
+            took: now - sent,
+        })
     }
 
     async fn call(

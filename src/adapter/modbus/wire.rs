@@ -254,6 +254,9 @@ impl Wire {
             _ => result,
         };
         health.count(result.as_ref().err().copied());
+        if let Ok(reply) = &result {
+            health.took(reply.took);
+        }
         if matches!(result, Ok(_) | Err(Reason::Exception(_))) {
             self.fruitful = true;
             self.answered_at = clock::now();

@@ -30,12 +30,12 @@ const OF_CONNECTIONS: [Figure<ConnectionState>; 4] = [
 ];
 
 /// Of a request, by what became of it; the rest is `other`: the wire was lost, or the reply was to another request.
-const RESULTS: [(&str, Count); 5] = [
+/// Exceptions come by their codes.
+const RESULTS: [(&str, Count); 4] = [
     ("ok", |device| device.answered),
     ("timeout", |device| device.timeouts),
     ("crc", |device| device.crc_errors),
     ("invalid", |device| device.invalid_replies),
-    ("exception", |device| device.exceptions),
 ];
 
 pub(super) fn write(page: &mut Page, connections: &[ConnectionState]) {
@@ -56,6 +56,7 @@ pub(super) fn write(page: &mut Page, connections: &[ConnectionState]) {
     }
     states(page, connections);
     requests(page, connections);
+    reply_times(page, connections);
     let mut family = page.family(
         Kind::Counter,
         "fieldgate_device_poll_overruns_total",
@@ -116,6 +117,10 @@ fn requests(page: &mut Page, connections: &[ConnectionState]) {
             other = other.saturating_sub(count);
             requests.sample(&[connection, name, ("result", result)], count);
         }
+        for (result, count) in &device.exception_codes {
+            other = other.saturating_sub(*count);
+            requests.sample(&[connection, name, ("result", result)], *count);
+        }
         requests.sample(&[connection, name, ("result", "other")], other);
     }
     let mut late = page.family(
@@ -125,6 +130,20 @@ fn requests(page: &mut Page, connections: &[ConnectionState]) {
     );
     for (labels, device) in modbus() {
         late.sample(&labels, device.late_replies);
+    }
+}
+
+/// Of what is asked; an instrument may speak by itself.
+fn reply_times(page: &mut Page, connections: &[ConnectionState]) {
+    let mut family = page.family(
+        Kind::Histogram,
+        "fieldgate_device_poll_duration_seconds",
+        "From the sending of a request to the end of its reply, of those that were answered (result ok).",
+    );
+    for (labels, device) in labelled(connections) {
+        if let Some(times) = &device.reply_times {
+            family.histogram(&labels, times);
+        }
     }
 }
 

@@ -272,11 +272,12 @@ impl<A: Audience> Instrument<A> {
         };
         let (send, timeout) = (send.clone(), *timeout);
         self.settle(line, timeout).await?;
-        let before = line.stats();
+        let (before, sent) = (line.stats(), clock::now());
         line.send(&send, SEND_LIMIT).await?;
         let until = clock::now() + timeout;
         while let Some(said) = line.frame(until).await? {
             if let Some(readings) = self.parser.parse(&said.payload) {
+                self.health.took(clock::now() - sent);
                 return Ok(Ok((readings, said.at)));
             }
         }
