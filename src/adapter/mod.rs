@@ -4,7 +4,8 @@
 //! `schedule` when, `health` how a device stands, `said` what of a reading is new, `publish` how it is said, `command` and
 //! `write` what is done for a command (all without I/O); `modbus` the wire; `desk` takes commands in;
 //! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `latest` the newest readings for who looks; `outbox` the bounded queue
-//! to the broker. Reasons of bad readings are listed in `reason`. `by_hand` asks where no actor does.
+//! to the broker; `figures` what is measured of a wire: of its time by `wire_use`. Reasons of bad readings are
+//! listed in `reason`. `by_hand` asks where no actor does.
 //!
 //! Invariants: a value comes from the reply to its own request, checked in full, or there is none but a reason (P4);
 //! polling never waits for the broker (P3); one dead unit costs the others on its wire at most one timeout per back-off.
@@ -16,6 +17,7 @@ mod command;
 mod cycle;
 mod data;
 mod desk;
+mod figures;
 #[cfg(test)]
 mod fixture;
 pub mod health;
@@ -37,11 +39,13 @@ mod split;
 mod splits_file;
 mod start;
 mod wire_options;
+mod wire_use;
 mod write;
 
 pub use budget::{Load, OVERBOOKED_ABOVE};
 pub use command::CommandError;
 pub use desk::{CommandSource, NoCommands};
+pub use figures::WireFigures;
 pub use health::{DeviceState, DeviceStatus};
 pub use latest::{Latest, LatestTag, NoValue, Readings, latest_fields, latest_tags};
 pub use modbus::Opener;

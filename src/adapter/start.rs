@@ -10,6 +10,7 @@ use super::attendant::Attendant;
 use super::command::{Ages, Book};
 use super::cycle::Plans;
 use super::desk::{CommandSource, Desk, WAITING_MAX, Worker};
+use super::figures::WireFigures;
 use super::health::{DeviceStatus, Health};
 use super::latest::Latest;
 use super::modbus::Opener;
@@ -42,6 +43,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 pub struct Adapter {
     status: watch::Receiver<AdapterStatus>,
     pulse: Pulse,
+    figures: Arc<WireFigures>,
 }
 
 /// How a connection and its devices stand.
@@ -121,6 +123,8 @@ impl Adapter {
         // Making a connection, with TLS, and a write with a read before it and one behind.
         let limit =
             STEP_MAX + longest.max().unwrap_or_default() * 3 + options.wire.connect_limit() * 2;
+        let figures = WireFigures::new();
+        let of_wire = Arc::clone(&figures);
         let actor = move |outbox: Outbox, status, pulse, stop: Stop| {
             let (sender, orders) = mpsc::channel(WAITING_MAX);
             let desk = Desk {
@@ -137,12 +141,13 @@ impl Adapter {
                 orders,
                 outbox,
                 (status, pulse),
+                Arc::clone(&of_wire),
             );
             async move {
                 tokio::join!(poller.run(stop.clone()), desk.run(stop));
             }
         };
-        Ok(Self::supervised(status, limit, actor, sink, stop))
+        Ok(Self::supervised(status, limit, figures, actor, sink, stop))
     }
 
     /// Starts an instrument, in the same way.
@@ -173,6 +178,7 @@ impl Adapter {
             Mode::Poll { timeout, .. } => *timeout * 12,
             Mode::Listen { .. } => Duration::ZERO,
         };
+        let figures = WireFigures::new();
         let actor = move |outbox: Outbox, status, pulse, stop: Stop| {
             let options = Arc::clone(&options);
             let (attendant, sender) = Attendant::new(options, outbox.clone(), status, pulse);
@@ -190,12 +196,14 @@ impl Adapter {
                 }
             }
         };
-        Self::supervised(status, STEP_MAX * 2 + settles, actor, sink, stop)
+        let limit = STEP_MAX * 2 + settles;
+        Self::supervised(status, limit, figures, actor, sink, stop)
     }
 
     fn supervised<F, A>(
         status: AdapterStatus,
         limit: Duration,
+        figures: Arc<WireFigures>,
         actor: F,
         sink: impl Sink,
         stop: Stop,
@@ -220,7 +228,11 @@ impl Adapter {
             pulse: pulse.clone(),
         };
         tokio::spawn(supervisor.run(drain, stop));
-        Self { status, pulse }
+        Self {
+            status,
+            pulse,
+            figures,
+        }
     }
 
     /// Of the actor of the wire.
@@ -233,6 +245,12 @@ impl Adapter {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<AdapterStatus> {
         self.status.clone()
+    }
+
+    /// What is measured of the wire.
+    #[must_use]
+    pub fn figures(&self) -> Arc<WireFigures> {
+        Arc::clone(&self.figures)
     }
 }
 

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use crate::adapter::serial::{InstrumentConnection, Mode};
 use crate::adapter::{
-    Adapter, AdapterStatus, ConnectionOptions, DeviceState as Standing, NamedStatus, WireOptions,
+    Adapter, AdapterStatus, ConnectionOptions, DeviceState as Standing, NamedStatus, WireFigures,
+    WireOptions,
 };
 use crate::bridge::{BridgeHandle, BridgeOptions, DeadLetterLog, Lanes};
 use crate::clock::{self, WallTime};
@@ -15,8 +16,8 @@ use crate::listener::Listener;
 use crate::net::Expiry;
 use crate::shutdown::Pulse;
 use crate::status::{
-    BridgeState, BridgeStatus, CertificateState, ConnectionState, DeviceState, Durations, Health,
-    LeftBacklog, ListenerStatus,
+    BridgeState, BridgeStatus, Busy, CertificateState, ConnectionState, DeviceState, Durations,
+    Health, LeftBacklog, ListenerStatus,
 };
 
 /// The parts that there are.
@@ -39,6 +40,7 @@ pub(super) struct SeenConnection {
     pub(super) expiry: Option<Expiry>,
     pub(super) status: watch::Receiver<AdapterStatus>,
     pub(super) pulse: Pulse,
+    figures: Arc<WireFigures>,
 }
 
 /// What is read on it.
@@ -83,6 +85,7 @@ impl SeenConnection {
             expiry,
             status: adapter.status(),
             pulse: adapter.pulse(),
+            figures: adapter.figures(),
         }
     }
 
@@ -95,6 +98,7 @@ impl SeenConnection {
             expiry: None,
             status: adapter.status(),
             pulse: adapter.pulse(),
+            figures: adapter.figures(),
         }
     }
 
@@ -116,7 +120,20 @@ impl SeenConnection {
         }
     }
 
+    fn busy(&self) -> Option<Busy> {
+        let used = match &self.options {
+            SeenOptions::Devices(_) => self.figures.used(),
+            SeenOptions::Instrument(_) => return None,
+        };
+        let thousandths = |number: f64| (number * 1000.0).round() / 1000.0;
+        Some(Busy {
+            ratio: thousandths(used.share),
+            time_s: thousandths(used.time.as_secs_f64()),
+        })
+    }
+
     pub(super) fn state(&self) -> ConnectionState {
+        let busy = self.busy();
         let (status, is_asked) = (self.status.borrow(), self.is_asked());
         let devices = status.devices.iter().enumerate();
         let devices = devices.map(|(place, device)| state_of(device, self.unit(place), is_asked));
@@ -130,6 +147,7 @@ impl SeenConnection {
             published: status.outbox.published,
             dropped: status.outbox.dropped,
             restarts: status.restarts,
+            busy,
             devices: devices.collect(),
         }
     }

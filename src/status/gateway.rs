@@ -153,8 +153,20 @@ pub struct ConnectionState {
     pub dropped: u64,
     /// Times that it was started again after a panic.
     pub restarts: u64,
+    /// How much of its time requests take; `None`: an instrument, which may speak when it likes.
+    #[serde(default)]
+    pub busy: Option<Busy>,
     /// What is on it.
     pub devices: Vec<DeviceState>,
+}
+
+/// How much of the time of a wire requests take, with what they wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Busy {
+    /// Of about the last minute, 0 to 1.
+    pub ratio: f64,
+    /// Since the start, in seconds.
+    pub time_s: f64,
 }
 
 /// A device.

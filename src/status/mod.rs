@@ -9,7 +9,7 @@ mod problems;
 
 pub use durations::Durations;
 pub use gateway::{
-    BridgeState, BrokerState, CertificateState, ConfigState, ConnectionState, DeviceState,
+    BridgeState, BrokerState, Busy, CertificateState, ConfigState, ConnectionState, DeviceState,
     GatewayState, Health, LeftBacklog, StoreState,
 };
 pub use problems::{Problem, Severity};

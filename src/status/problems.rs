@@ -12,6 +12,11 @@ use crate::clock::WallTime;
 /// A backlog that will be full sooner than this is told of.
 const FULL_SOON_S: u64 = 24 * 60 * 60;
 
+/// More of the time of a wire than this leaves no air: where something was late already, more will be.
+const BUSY_ABOVE: f64 = 0.9;
+/// Before, nothing is said of it: at a start devices that are not there take all of it until they are known to be.
+const BUSY_FOR_S: f64 = 60.0;
+
 /// How bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -185,12 +190,22 @@ fn on_wire(connection: &ConnectionState, at: WallTime, found: &mut Vec<Problem>)
             on_device(connection, device, at, found);
         }
     }
+    let part = format!("connection {}", connection.name);
+    let late: u64 = connection.devices.iter().map(|it| it.overruns).sum();
+    let busy = connection.busy.unwrap_or_default();
+    if busy.ratio > BUSY_ABOVE && busy.time_s > BUSY_FOR_S && late > 0 {
+        let what = format!(
+            "requests take {:.0} % of its time, and {late} deadlines passed without a reading",
+            busy.ratio * 100.0
+        );
+        let remedy = "raise an interval or the baud rate, or read more at once (max_gap): fieldgate check says what is planned";
+        found.push(warning(part.clone(), what, remedy));
+    }
     if connection.restarts > 0 {
         let what = format!(
             "was started again {} times after a fault of fieldgate",
             connection.restarts
         );
-        let part = format!("connection {}", connection.name);
         found.push(warning(part, what, "please report it with fieldgate diag"));
     }
 }
@@ -330,7 +345,7 @@ fn warning(part: impl Into<String>, what: impl Into<String>, remedy: impl Into<S
 mod tests {
     use super::*;
     use crate::clock::PROGRAM_MADE;
-    use crate::status::{CertificateState, ConfigState, Flow, ListenerStatus, StoreState};
+    use crate::status::{Busy, CertificateState, ConfigState, Flow, ListenerStatus, StoreState};
 
     const SIX_MINUTES: u64 = 6 * 60 * 1000;
 
@@ -444,6 +459,32 @@ mod tests {
             told(state),
             ["connection rs485-a: /dev/ttyUSB0: no such file"]
         );
+    }
+
+    #[test]
+    fn a_line_without_air_is_told_of_where_readings_were_late() {
+        let with = |ratio, time_s, overruns| {
+            let late = DeviceState {
+                overruns,
+                ..device("m", Health::Online)
+            };
+            let mut state = well();
+            state.connections = vec![ConnectionState {
+                busy: Some(Busy { ratio, time_s }),
+                ..line(vec![late])
+            }];
+            assert!(state.clone().judged().is_healthy());
+            told(state)
+        };
+        assert_eq!(
+            with(0.97, 3600.0, 3),
+            [
+                "connection rs485-a: requests take 97 % of its time, and 3 deadlines passed without a reading"
+            ]
+        );
+        assert_eq!(with(0.97, 3600.0, 0), [""; 0], "full, and all in time");
+        assert_eq!(with(0.9, 3600.0, 3), [""; 0], "late once, and not full now");
+        assert_eq!(with(0.97, 30.0, 3), [""; 0], "a start");
     }
 
     #[test]

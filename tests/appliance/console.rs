@@ -46,6 +46,7 @@ devices:
   - name: meter
     connection: net
     unit_id: 3
+    request_delay: 5ms
     groups:
       - {{ name: has, interval: 50ms, tags: [{{ name: u, register: holding, address: 100, type: uint16 }}] }}
       - {{ name: lacks, interval: 50ms, tags: [{{ name: i, register: holding, address: 200, type: uint16 }}] }}
@@ -154,7 +155,7 @@ async fn what_is_published_is_written_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_are_timed_and_counted_by_their_exceptions() {
+async fn requests_are_timed_counted_by_their_exceptions_and_told_as_time_of_their_wire() {
     let folder = tempfile::tempdir().unwrap();
     let map = DeviceMap::new(3).with(
         SimulatedTable::HoldingRegisters,
@@ -185,7 +186,14 @@ async fn requests_are_timed_and_counted_by_their_exceptions() {
     assert!(times.sum_s > 0.0);
     let codes = [("exception_02".to_owned(), meter.exceptions)];
     assert_eq!(meter.exception_codes, codes.into());
+    let busy = net.busy.unwrap();
+    assert!(busy.ratio > 0.0 && busy.ratio <= 1.0, "{busy:?}");
+    assert!(busy.time_s > 0.0, "{busy:?}");
+    // Nobody asks it.
+    assert_eq!(port.busy, None);
     assert_eq!(port.devices[0].reply_times, None);
+    let (_, page) = ask(console, "/metrics");
+    assert!(!page.contains("fieldgate_bus_utilization_ratio{connection=\"port\"}"));
     gateway.stop().await;
 }
 

@@ -9,8 +9,10 @@
 //! After the back-off each has a turn again. What is asked in the meantime fails with the reason that brought it down.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::figures::{InUse, WireFigures};
 use super::super::health::Health;
 use super::super::options::{ConnectionOptions, UnitId};
 use super::super::reason::{DEVICE_BUSY, Reason};
@@ -70,6 +72,9 @@ pub(crate) struct Wire {
     /// Connections made since the start.
     connects: u64,
     came_back: bool,
+    figures: Arc<WireFigures>,
+    /// From the first try of a request to its end, but for the time of opening.
+    in_use: Option<InUse>,
 }
 
 /// Why it is not open.
@@ -109,17 +114,28 @@ impl Wire {
             },
             connects: 0,
             came_back: false,
+            figures: WireFigures::new(),
+            in_use: None,
         }
     }
 
     /// The same for an actor that goes on for long: a reload may have ended another one of this line while it asked, so a line
     /// is to be silent before the first request for as long as an answer may take.
-    pub(crate) fn of_actor(options: &ConnectionOptions, opener: Opener, now: Instant) -> Self {
+    pub(crate) fn of_actor(
+        options: &ConnectionOptions,
+        opener: Opener,
+        figures: Arc<WireFigures>,
+        now: Instant,
+    ) -> Self {
         let timeouts = options.devices.iter().map(|device| device.response_timeout);
         let first = timeouts.max().unwrap_or_default().min(FIRST_SILENCE_MAX);
         let wire = Self::new(options, opener, now);
         let link = wire.link.hearing_out(first);
-        Self { link, ..wire }
+        Self {
+            link,
+            figures,
+            ..wire
+        }
     }
 
     /// The same, on which so many units may be, whatever the options say.
@@ -133,6 +149,12 @@ impl Wire {
         attempt: Attempt<'_>,
         health: &mut Health,
     ) -> Result<Reply, Reason> {
+        let result = self.tries(attempt, health).await;
+        self.in_use = None;
+        result
+    }
+
+    async fn tries(&mut self, attempt: Attempt<'_>, health: &mut Health) -> Result<Reply, Reason> {
         let (mut retries, mut busy, mut reopened) = (0, 0, false);
         if self.down_until(clock::now()).is_some() {
             return Err(self.down.reason);
@@ -239,6 +261,7 @@ impl Wire {
         if !self.link.is_open() {
             self.open().await?;
         }
+        self.in_use.get_or_insert_with(|| self.figures.in_use());
         if !attempt.delay.is_zero() {
             tokio::time::sleep(attempt.delay).await;
         }
@@ -267,6 +290,7 @@ impl Wire {
     }
 
     async fn open(&mut self) -> Result<(), Reason> {
+        self.in_use = None;
         match self.opener.open(&self.options, &self.refusal).await {
             Ok(port) => {
                 self.link.plug(port);
@@ -439,6 +463,48 @@ mod tests {
         let mut end = ends.recv().await.unwrap();
         drop(wire);
         assert_eq!(end.read(&mut [0; 1]).await.unwrap(), 0, "nothing was sent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_wire_is_that_of_its_requests_and_not_of_what_is_between_them() {
+        let (mut wire, mut ends, mut health) = wire();
+        let read = WriteRequest {
+            address: 30,
+            data: WriteData::Register(5),
+        }
+        .read_back();
+        let attempt = Attempt {
+            unit: UnitId(1),
+            request: Ask::Read(&read),
+            timeout: Duration::from_secs(10),
+            delay: Duration::from_secs(1),
+            retries: 1,
+        };
+        let device = async {
+            let mut end = ends.recv().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            assert_eq!(asked(&mut end).await, 3);
+            // Nobody answers again, on this one or on the next.
+            (end, ends.recv().await.unwrap())
+        };
+        let asking = async {
+            wire.connect().await;
+            wire.ask(attempt, &mut health).await.unwrap();
+            assert_eq!(wire.figures.used().time, Duration::from_secs(4));
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let silent = wire.ask(attempt, &mut health).await;
+            assert_eq!(silent.map(|reply| reply.data), Err(Reason::Timeout));
+            // Two tries, each with its pause.
+            assert_eq!(wire.figures.used().time, Duration::from_secs(4 + 22));
+        };
+        tokio::join!(device, asking);
+        let times = health.status().reply_times;
+        let of_the_one = (1, Duration::from_secs(3));
+        assert_eq!(
+            (times.count(), times.sum()),
+            of_the_one,
+            "without its pause"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::command::CommandError;
 use super::cycle::{Cycle, Plans};
 use super::desk::WriteOrder;
+use super::figures::WireFigures;
 use super::health::Health;
 use super::latest::{Latest, Readings};
 use super::modbus::{Ask, Attempt, Opener, Reply, Wire};
@@ -29,8 +30,7 @@ use super::schedule::{Job, Schedule, Step};
 use super::splits_file::SplitsFile;
 use super::start::AdapterStatus;
 use crate::clock;
-use crate::shutdown::Pulse;
-use crate::shutdown::Stop;
+use crate::shutdown::{Pulse, Stop};
 
 /// How long the actor sleeps where nothing is scheduled.
 const NOTHING_TO_DO: Duration = Duration::from_secs(3600);
@@ -66,6 +66,7 @@ impl Poller {
         orders: mpsc::Receiver<WriteOrder>,
         outbox: Outbox,
         (status, pulse): (watch::Sender<AdapterStatus>, Pulse),
+        figures: Arc<WireFigures>,
     ) -> Self {
         let now = clock::now();
         let devices = &options.devices;
@@ -79,7 +80,7 @@ impl Poller {
             .collect();
         let cycles = plans.cycles();
         Self {
-            wire: Wire::of_actor(&options, opener, now),
+            wire: Wire::of_actor(&options, opener, figures, now),
             schedule: Schedule::new(&intervals, now, fastrand::u64(..)),
             health: devices.iter().map(Health::new).collect(),
             cycles,

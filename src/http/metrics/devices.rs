@@ -54,6 +54,7 @@ pub(super) fn write(page: &mut Page, connections: &[ConnectionState]) {
             family.sample(&[("connection", &connection.name)], value(connection));
         }
     }
+    lines(page, connections);
     states(page, connections);
     requests(page, connections);
     reply_times(page, connections);
@@ -64,6 +65,31 @@ pub(super) fn write(page: &mut Page, connections: &[ConnectionState]) {
     );
     for (labels, device) in labelled(connections) {
         family.sample(&labels, device.overruns);
+    }
+}
+
+fn lines(page: &mut Page, connections: &[ConnectionState]) {
+    let busy = || {
+        let busy = connections.iter();
+        busy.filter_map(|connection| Some((&*connection.name, connection.busy?)))
+    };
+    let mut ratio = page.family(
+        Kind::Gauge,
+        "fieldgate_bus_utilization_ratio",
+        "Part of about the last minute in which requests, with all that they wait for, had the wire.",
+    );
+    for (connection, busy) in busy() {
+        let ratio_now = format_args!("{:.3}", busy.ratio);
+        ratio.sample(&[("connection", connection)], ratio_now);
+    }
+    let mut seconds = page.family(
+        Kind::Counter,
+        "fieldgate_bus_busy_seconds_total",
+        "Time in which requests, with all that they wait for, had the wire.",
+    );
+    for (connection, busy) in busy() {
+        let time = format_args!("{:.3}", busy.time_s);
+        seconds.sample(&[("connection", connection)], time);
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::clock::WallTime;
 use crate::status::{
-    BridgeState, CertificateState, ConnectionState, DeviceState, Durations, Health, LinkState,
-    ListenerStatus, Problem,
+    BridgeState, Busy, CertificateState, ConnectionState, DeviceState, Durations, Health,
+    LinkState, ListenerStatus, Problem,
 };
 
 const GOLDEN: &str = include_str!("golden.txt");
@@ -44,6 +44,10 @@ fn connections() -> Vec<ConnectionState> {
             connected: true,
             connects: 1,
             published: 77,
+            busy: Some(Busy {
+                ratio: 0.384,
+                time_s: 1382.5,
+            }),
             devices: vec![
                 device("m1", Health::Degraded),
                 device("m2", Health::Offline),
