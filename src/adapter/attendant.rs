@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::figures::WireFigures;
 use super::health::DeviceStatus;
 use super::latest::{Latest, Readings};
 use super::outbox::Outbox;
@@ -28,6 +29,7 @@ pub(super) struct Attendant {
     outbox: Outbox,
     status: watch::Sender<AdapterStatus>,
     pulse: Pulse,
+    figures: Arc<WireFigures>,
 }
 
 /// What the instrument says goes into the outbox, and how it stands into the status.
@@ -73,6 +75,7 @@ impl Attendant {
         outbox: Outbox,
         status: watch::Sender<AdapterStatus>,
         pulse: Pulse,
+        figures: Arc<WireFigures>,
     ) -> (Self, mpsc::Sender<Command>) {
         let told = Told {
             outbox: outbox.clone(),
@@ -87,6 +90,7 @@ impl Attendant {
             outbox,
             status,
             pulse,
+            figures,
         };
         (attendant, commands)
     }
@@ -97,7 +101,7 @@ impl Attendant {
         let mut pause = BACKOFF_MIN;
         loop {
             self.pulse.beat(clock::now());
-            match SerialPort::open(&self.options.port) {
+            match SerialPort::open(&self.options.port, &self.figures.line_errors) {
                 Ok(port) => {
                     self.status.send_modify(|status| {
                         status.connected = true;

@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::line_errors::LineErrors;
 use super::wire_use::{Used, WireUse};
 use crate::clock;
+use crate::status::LineErrorCounts;
 
 /// See the head of this file.
 #[derive(Debug)]
 pub struct WireFigures {
     wire: Mutex<WireUse>,
+    pub(super) line_errors: Arc<LineErrors>,
 }
 
 /// The wire is in use until this is dropped.
@@ -19,6 +22,7 @@ impl WireFigures {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             wire: Mutex::new(WireUse::new(clock::now())),
+            line_errors: Arc::default(),
         })
     }
 
@@ -34,6 +38,12 @@ impl WireFigures {
     pub fn used(&self) -> Used {
         let wire = self.lock();
         wire.until(clock::now())
+    }
+
+    /// What the driver of its port counts; `None`: it has no port, or one whose driver does not.
+    #[must_use]
+    pub fn line_errors(&self) -> Option<LineErrorCounts> {
+        self.line_errors.counts()
     }
 
     fn lock(&self) -> MutexGuard<'_, WireUse> {

@@ -4,7 +4,7 @@
 //! `schedule` when, `health` how a device stands, `said` what of a reading is new, `publish` how it is said, `command` and
 //! `write` what is done for a command (all without I/O); `modbus` the wire; `desk` takes commands in;
 //! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `latest` the newest readings for who looks; `outbox` the bounded queue
-//! to the broker; `figures` what is measured of a wire: of its time by `wire_use`. Reasons of bad readings are
+//! to the broker; `figures` what is measured of a wire: of its time by `wire_use`, of its port by `line_errors`. Reasons of bad readings are
 //! listed in `reason`. `by_hand` asks where no actor does.
 //!
 //! Invariants: a value comes from the reply to its own request, checked in full, or there is none but a reason (P4);
@@ -22,6 +22,7 @@ mod figures;
 mod fixture;
 pub mod health;
 mod latest;
+mod line_errors;
 mod modbus;
 mod options;
 mod outbox;

@@ -6,17 +6,23 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_serial::{ClearBuffer, DataBits, SerialPort as _, SerialStream, StopBits};
 
+use super::line_errors::{Followed, LineErrors};
 use super::rs485;
 use super::wire_options::{Parity, SerialOptions};
 
 /// An open port; nobody else can open it meanwhile.
 #[derive(Debug)]
-pub(super) struct SerialPort(SerialStream);
+pub(super) struct SerialPort {
+    /// Dropped first: it must not outlive the port.
+    _errors: Followed,
+    stream: SerialStream,
+}
 
 /// Why a port cannot be used, with what to do.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +44,11 @@ pub(super) enum OpenError {
 }
 
 impl SerialPort {
-    /// Opens it within microseconds, or not at all.
-    pub(super) fn open(options: &SerialOptions) -> Result<Self, OpenError> {
+    /// Opens it within microseconds, or not at all. What goes wrong on it is counted in `errors`.
+    pub(super) fn open(
+        options: &SerialOptions,
+        errors: &Arc<LineErrors>,
+    ) -> Result<Self, OpenError> {
         let port = options.port.display().to_string();
         let builder = tokio_serial::new(&port, options.baud_rate)
             .data_bits(match options.data_bits {
@@ -62,7 +71,10 @@ impl SerialPort {
         if let Some(rs485) = &options.rs485 {
             rs485::enable(&stream, rs485).map_err(|source| OpenError::Rs485 { port, source })?;
         }
-        Ok(Self(stream))
+        Ok(Self {
+            _errors: errors.follow(&stream),
+            stream,
+        })
     }
 }
 
@@ -91,7 +103,7 @@ impl OpenError {
 impl Drop for SerialPort {
     fn drop(&mut self) {
         // Unplugged: then there is nothing to throw away.
-        drop(self.0.clear(ClearBuffer::All));
+        drop(self.stream.clear(ClearBuffer::All));
     }
 }
 
@@ -102,7 +114,7 @@ impl AsyncRead for SerialPort {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.get_mut().0).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut self.get_mut().stream).poll_read(context, buffer))?;
         if buffer.filled().len() == before && buffer.remaining() > 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -116,7 +128,7 @@ impl AsyncWrite for SerialPort {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -179,9 +179,11 @@ impl Adapter {
             Mode::Listen { .. } => Duration::ZERO,
         };
         let figures = WireFigures::new();
+        let of_port = Arc::clone(&figures);
         let actor = move |outbox: Outbox, status, pulse, stop: Stop| {
-            let options = Arc::clone(&options);
-            let (attendant, sender) = Attendant::new(options, outbox.clone(), status, pulse);
+            let (options, figures) = (Arc::clone(&options), Arc::clone(&of_port));
+            let (attendant, sender) =
+                Attendant::new(options, outbox.clone(), status, pulse, figures);
             let desk = Desk {
                 book: Arc::clone(&book),
                 worker: Worker::Instrument(sender),

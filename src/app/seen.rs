@@ -133,7 +133,8 @@ impl SeenConnection {
     }
 
     pub(super) fn state(&self) -> ConnectionState {
-        let busy = self.busy();
+        // Before the status, which its actor must not wait for.
+        let (busy, line_errors) = (self.busy(), self.figures.line_errors());
         let (status, is_asked) = (self.status.borrow(), self.is_asked());
         let devices = status.devices.iter().enumerate();
         let devices = devices.map(|(place, device)| state_of(device, self.unit(place), is_asked));
@@ -148,6 +149,7 @@ impl SeenConnection {
             dropped: status.outbox.dropped,
             restarts: status.restarts,
             busy,
+            line_errors,
             devices: devices.collect(),
         }
     }

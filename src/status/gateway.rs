@@ -156,6 +156,9 @@ pub struct ConnectionState {
     /// How much of its time requests take; `None`: an instrument, which may speak when it likes.
     #[serde(default)]
     pub busy: Option<Busy>,
+    /// What the driver of its serial port counts; `None`: it has none, or one that does not count.
+    #[serde(default)]
+    pub line_errors: Option<LineErrorCounts>,
     /// What is on it.
     pub devices: Vec<DeviceState>,
 }
@@ -167,6 +170,20 @@ pub struct Busy {
     pub ratio: f64,
     /// Since the start, in seconds.
     pub time_s: f64,
+}
+
+/// What a serial port did not receive as it was sent. Counts count since the start of the program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineErrorCounts {
+    /// Characters without their stop bit: another speed, or noise.
+    pub frame: u64,
+    /// Characters that came faster than they were fetched.
+    pub overrun: u64,
+    /// Characters with a wrong parity bit.
+    pub parity: u64,
+    /// Breaks: the line was low for longer than a character.
+    #[serde(rename = "break")]
+    pub breaks: u64,
 }
 
 /// A device.

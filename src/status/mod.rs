@@ -10,7 +10,7 @@ mod problems;
 pub use durations::Durations;
 pub use gateway::{
     BridgeState, BrokerState, Busy, CertificateState, ConfigState, ConnectionState, DeviceState,
-    GatewayState, Health, LeftBacklog, StoreState,
+    GatewayState, Health, LeftBacklog, LineErrorCounts, StoreState,
 };
 pub use problems::{Problem, Severity};
 

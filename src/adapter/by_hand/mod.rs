@@ -226,7 +226,7 @@ impl ByHand {
 /// # Errors
 /// Why it cannot be opened, with what to do.
 pub fn try_port(port: &SerialOptions) -> Result<(), Unanswered> {
-    match crate::adapter::serial_port::SerialPort::open(port) {
+    match crate::adapter::serial_port::SerialPort::open(port, &Arc::default()) {
         Ok(port) => {
             drop(port);
             Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 
+use super::super::line_errors::LineErrors;
 use super::super::serial_port::{OpenError, SerialPort};
 use super::super::wire_options::{TcpOptions, WireOptions};
 use super::secure::{Refusal, secure};
@@ -49,11 +50,12 @@ pub(super) enum LinkError {
 }
 
 impl Opener {
-    /// What a device says against it later is told to `refusal`.
+    /// What a device says against it later is told to `refusal`, what a serial port cannot receive to `errors`.
     pub(super) async fn open(
         &self,
         options: &WireOptions,
         refusal: &Refusal,
+        errors: &Arc<LineErrors>,
     ) -> Result<Box<dyn Port>, LinkError> {
         let time = match self {
             Self::Machine(time) => time,
@@ -68,7 +70,7 @@ impl Opener {
                 let secured = secure(stream, tcp, tls, time, refusal).await?;
                 Ok(Box::new(secured))
             }
-            WireOptions::ModbusRtu(serial, _) => Ok(Box::new(SerialPort::open(serial)?)),
+            WireOptions::ModbusRtu(serial, _) => Ok(Box::new(SerialPort::open(serial, errors)?)),
         }
     }
 }

@@ -291,7 +291,8 @@ impl Wire {
 
     async fn open(&mut self) -> Result<(), Reason> {
         self.in_use = None;
-        match self.opener.open(&self.options, &self.refusal).await {
+        let errors = &self.figures.line_errors;
+        match self.opener.open(&self.options, &self.refusal, errors).await {
             Ok(port) => {
                 self.link.plug(port);
                 let came_back = self.down.detail.take().is_some();

@@ -91,6 +91,24 @@ fn lines(page: &mut Page, connections: &[ConnectionState]) {
         let time = format_args!("{:.3}", busy.time_s);
         seconds.sample(&[("connection", connection)], time);
     }
+    let mut errors = page.family(
+        Kind::Counter,
+        "fieldgate_serial_line_errors_total",
+        "What the driver of a serial port did not receive as it was sent, where it counts that.",
+    );
+    for connection in connections {
+        let Some(counts) = connection.line_errors else {
+            continue;
+        };
+        for (kind, count) in [
+            ("frame", counts.frame),
+            ("overrun", counts.overrun),
+            ("parity", counts.parity),
+            ("break", counts.breaks),
+        ] {
+            errors.sample(&[("connection", &connection.name), ("kind", kind)], count);
+        }
+    }
 }
 
 fn states(page: &mut Page, connections: &[ConnectionState]) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::WallTime;
 use crate::status::{
     BridgeState, Busy, CertificateState, ConnectionState, DeviceState, Durations, Health,
-    LinkState, ListenerStatus, Problem,
+    LineErrorCounts, LinkState, ListenerStatus, Problem,
 };
 
 const GOLDEN: &str = include_str!("golden.txt");
@@ -47,6 +47,12 @@ fn connections() -> Vec<ConnectionState> {
             busy: Some(Busy {
                 ratio: 0.384,
                 time_s: 1382.5,
+            }),
+            line_errors: Some(LineErrorCounts {
+                frame: 21,
+                overrun: 22,
+                parity: 23,
+                breaks: 24,
             }),
             devices: vec![
                 device("m1", Health::Degraded),
@@ -228,6 +234,7 @@ fn two_hundred_devices_make_series_for_what_is_configured_and_for_nothing_else()
         "connection",
         "device",
         "dir",
+        "kind",
         "le",
         "listener",
         "name",
