@@ -5,7 +5,7 @@
 //! `write` what is done for a command (all without I/O); `modbus` the wire; `desk` takes commands in;
 //! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `latest` the newest readings for who looks; `outbox` the bounded queue
 //! to the broker; `figures` what is measured of a wire: of its time by `wire_use`, of its port by `line_errors`. Reasons of bad readings are
-//! listed in `reason`. `by_hand` asks where no actor does.
+//! listed in `reason`. `by_hand` is what a person asks, where no actor does or through it.
 //!
 //! Invariants: a value comes from the reply to its own request, checked in full, or there is none but a reason (P4);
 //! polling never waits for the broker (P3); one dead unit costs the others on its wire at most one timeout per back-off.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::wire_options::WireOptions;
 use crate::mqtt::QoS;
 use crate::net::ClientTls;
@@ -128,7 +130,8 @@ pub enum Payload {
 }
 
 /// The tables of a Modbus device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Table {
     /// Function code 1.
     Coils,

@@ -25,6 +25,9 @@
 //! | `other_unit` | a serial instrument says another unit than the field's `unit` |
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::value::Unfit;
 
@@ -186,9 +189,58 @@ impl fmt::Display for Reason {
     }
 }
 
-impl serde::Serialize for Reason {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// Those whose word is one of their own.
+const WITH_A_WORD: [Reason; 21] = [
+    Reason::Expired,
+    Reason::Timeout,
+    Reason::Offline,
+    Reason::ConnectFailed,
+    Reason::ConnectionClosed,
+    Reason::WrongCount,
+    Reason::WrongUnit,
+    Reason::WrongFunction,
+    Reason::WrongTransaction,
+    Reason::WrongReply,
+    Reason::WrongChecksum,
+    Reason::Echo,
+    Reason::Garbled,
+    Reason::NotANumber,
+    Reason::NotText,
+    Reason::BadBcd,
+    Reason::BadScaleFactor,
+    Reason::NotInEnum,
+    Reason::Invalid,
+    Reason::NoMatch,
+    Reason::OtherUnit,
+];
+
+/// A word that is no reason's.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no reason")]
+pub struct NoReason(String);
+
+impl FromStr for Reason {
+    type Err = NoReason;
+
+    fn from_str(word: &str) -> Result<Self, NoReason> {
+        let code = word.strip_prefix("exception_");
+        let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        let own = || WITH_A_WORD.into_iter().find(|it| it.to_string() == word);
+        let reason = code.map(Self::Exception).or_else(own);
+        reason.ok_or_else(|| NoReason(word.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        word.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -240,6 +292,17 @@ mod tests {
             .map(|(word, _)| word)
             .collect();
         assert_eq!(rows, words);
+    }
+
+    #[test]
+    fn every_word_is_that_of_its_reason_again() {
+        let all = std::iter::successors(Some(Reason::Timeout), |reason| next(*reason));
+        for reason in all.chain([Reason::Expired]) {
+            assert_eq!(reason.to_string().parse(), Ok(reason));
+        }
+        for wrong in ["", "late", "exception_", "exception_1FF", "Timeout"] {
+            assert!(wrong.parse::<Reason>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

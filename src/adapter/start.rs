@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::attendant::Attendant;
+use super::by_hand;
 use super::command::{Ages, Book};
 use super::cycle::Plans;
 use super::desk::{CommandSource, Desk, WAITING_MAX, Worker};
@@ -33,6 +34,8 @@ const OUTBOX: OutboxLimits = OutboxLimits {
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// What the actor of a wire may take for a step, beside what it waits for a device: to connect, to become quiet.
 const STEP_MAX: Duration = Duration::from_secs(60);
+/// What a person may wait for a reply, where no device is given longer: a fraction of a step.
+const BY_HAND_MAX: Duration = Duration::from_secs(10);
 /// How long a request that is under way may take to be answered when the adapter is stopped.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before the actor is started again after a panic.
@@ -44,6 +47,7 @@ pub struct Adapter {
     status: watch::Receiver<AdapterStatus>,
     pulse: Pulse,
     figures: Arc<WireFigures>,
+    by_hand: Option<by_hand::Actor>,
 }
 
 /// How a connection and its devices stand.
@@ -125,6 +129,9 @@ impl Adapter {
             STEP_MAX + longest.max().unwrap_or_default() * 3 + options.wire.connect_limit() * 2;
         let figures = WireFigures::new();
         let of_wire = Arc::clone(&figures);
+        let timeouts = options.devices.iter().map(|device| device.response_timeout);
+        let (by_hand, orders) = by_hand::Actor::new(timeouts.fold(BY_HAND_MAX, Duration::max));
+        let taken = Arc::new(Mutex::new(orders));
         let actor = move |outbox: Outbox, status, pulse, stop: Stop| {
             let (sender, orders) = mpsc::channel(WAITING_MAX);
             let desk = Desk {
@@ -138,7 +145,7 @@ impl Adapter {
                 options,
                 plans,
                 opener.clone(),
-                orders,
+                (orders, Arc::clone(&taken)),
                 outbox,
                 (status, pulse),
                 Arc::clone(&of_wire),
@@ -147,7 +154,11 @@ impl Adapter {
                 tokio::join!(poller.run(stop.clone()), desk.run(stop));
             }
         };
-        Ok(Self::supervised(status, limit, figures, actor, sink, stop))
+        let adapter = Self::supervised(status, limit, figures, actor, sink, stop);
+        Ok(Self {
+            by_hand: Some(by_hand),
+            ..adapter
+        })
     }
 
     /// Starts an instrument, in the same way.
@@ -234,7 +245,14 @@ impl Adapter {
             status,
             pulse,
             figures,
+            by_hand: None,
         }
+    }
+
+    /// The way to its wire for requests by hand; an instrument has none.
+    #[must_use]
+    pub fn by_hand(&self) -> Option<by_hand::Actor> {
+        self.by_hand.clone()
     }
 
     /// Of the actor of the wire.
@@ -392,7 +410,8 @@ mod tests {
             };
             let status = AdapterStatus::new("wire", Vec::new());
             let stop = shutdown.stop();
-            let adapter = Adapter::supervised(status, STEP_MAX, actor, Nowhere, stop);
+            let figures = WireFigures::new();
+            let adapter = Adapter::supervised(status, STEP_MAX, figures, actor, Nowhere, stop);
             shutdown.finished().await;
             let status = adapter.status();
             let restarts = status.borrow().restarts;

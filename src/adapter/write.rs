@@ -2,6 +2,8 @@
 //!
 //! Invariant: a write is one request, so the device takes it whole or not at all.
 
+use serde::{Deserialize, Serialize};
+
 use super::data::Data;
 use super::options::Table;
 use super::plan::ReadRequest;
@@ -12,8 +14,8 @@ pub const COILS_MAX: usize = 1968;
 pub const WRITTEN_REGISTERS_MAX: usize = 123;
 
 /// One write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WriteRequest {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteRequest {
     /// The first address.
     pub(crate) address: u16,
     /// What, and so where to.
@@ -21,8 +23,9 @@ pub(crate) struct WriteRequest {
 }
 
 /// What is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum WriteData {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteData {
     /// Function code 5.
     Coil(bool),
     /// Function code 6.

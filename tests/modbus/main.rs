@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod by_hand;
 mod faults;
 mod lines;
 mod oracle;

@@ -1,17 +1,25 @@
-//! Modbus by hand: one question at a time on a wire that no actor polls, for the commands that a person types. Reads, and
-//! writes once what `write` has decided on.
+//! Modbus by hand: one question at a time for the commands that a person types, on a wire that no actor polls, or through the
+//! actor that does (`queue`). Reads, and writes once what `write` has decided on; `call` is one request as such.
 //!
 //! Invariant: what is asked and judged here is asked and judged as when the gateway polls, so what works by hand works there.
 
+mod call;
+mod queue;
 mod write;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use call::{Call, Unanswered, What};
+pub use queue::Actor;
 pub use write::Writing;
 
+pub(super) use queue::{Order, Orders, tell};
+
+pub use super::data::Data;
+
 use super::cycle::{Cycle, Plans};
-use super::data::Data;
 use super::health::Health;
 use super::modbus::{Ask, Attempt, Opener, Reply, Wire};
 use super::options::{ConnectionOptions, ProbeBackoff, Table, UnitId};
@@ -31,6 +39,17 @@ pub struct ByHand {
     wire: Wire,
     /// The wire counts its tries; nobody asks for them here.
     health: Health,
+    /// Has the wire already, so that it is not opened here.
+    keeper: Option<Box<dyn Keeper>>,
+}
+
+/// Who has a wire, and makes requests there for others.
+pub trait Keeper: fmt::Debug + Send + Sync {
+    /// Makes it, once. Blocks until it is answered, however long that takes.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    fn make(&self, call: &Call) -> Result<Data, Unanswered>;
 }
 
 /// What is asked of whom, and how patiently.
@@ -59,17 +78,6 @@ pub enum Answer {
     Registers(Vec<u16>),
 }
 
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unanswered {
-    /// The port or the TCP connection cannot be opened: what the system says.
-    #[error("{0}")]
-    NotOpen(String),
-    /// The device did not answer, refused, or what it said cannot be used.
-    #[error("{0}")]
-    Reason(Reason),
-}
-
 impl ByHand {
     /// A connection of the configuration; not open yet.
     ///
@@ -84,8 +92,18 @@ impl ByHand {
                 clock::now(),
             ),
             health: uncounted(),
+            keeper: None,
             connection,
         })
+    }
+
+    /// The same where another has the wire.
+    #[must_use]
+    pub fn through(self, keeper: impl Keeper + 'static) -> Self {
+        Self {
+            keeper: Some(Box::new(keeper)),
+            ..self
+        }
     }
 
     /// A wire on which nobody is known, whose silence is taken for that of one unit of many: the next is asked at once.
@@ -107,20 +125,24 @@ impl ByHand {
             )
             .with_units(units),
             health: uncounted(),
+            keeper: None,
             connection,
         }
     }
 
-    /// Opens it, where it is not.
+    /// Opens it, where it is not. What another has, that one opens.
     ///
     /// # Errors
     /// What the system says.
     pub async fn open(&mut self) -> Result<(), Unanswered> {
+        if self.keeper.is_some() {
+            return Ok(());
+        }
         self.wire.connect().await;
         if self.wire.is_connected() {
             Ok(())
         } else {
-            Err(self.unanswered(Reason::ConnectFailed))
+            Err(unanswered(&self.wire, Reason::ConnectFailed))
         }
     }
 
@@ -142,13 +164,11 @@ impl ByHand {
             delay: Duration::ZERO,
             retries: question.retries,
         };
-        let result = self.wire.ask(attempt, &mut self.health).await;
-        match result.map(|reply| reply.data) {
-            Ok(Data::Bits(bits)) => Ok(Answer::Bits(bits)),
-            Ok(Data::Registers(words)) => Ok(Answer::Registers(words)),
+        match self.make(attempt).await?.data {
+            Data::Bits(bits) => Ok(Answer::Bits(bits)),
+            Data::Registers(words) => Ok(Answer::Registers(words)),
             // No reply to a read is one.
-            Ok(Data::Written) => Err(self.unanswered(Reason::WrongFunction)),
-            Err(reason) => Err(self.unanswered(reason)),
+            Data::Written => Err(Unanswered::Reason(Reason::WrongFunction)),
         }
     }
 
@@ -167,10 +187,7 @@ impl ByHand {
         let Some(request) = self.plans.probe(device).cloned() else {
             return Ok(());
         };
-        match self.request(device, &request).await {
-            Ok(_) => Ok(()),
-            Err(reason) => Err(self.unanswered(reason)),
-        }
+        self.request(device, &request).await.map(|_| ())
     }
 
     /// Reads a group of a device: a value or why there is none for each of its tags.
@@ -192,16 +209,16 @@ impl ByHand {
             match self.request(device, &request).await {
                 Ok(reply) => cycle.take(group, &reply),
                 // It may be made in parts instead, which come next.
-                Err(reason) if reason.proves_alive() => drop(cycle.fail(reason)),
-                Err(reason) => return Err(self.unanswered(reason)),
+                Err(Unanswered::Reason(it)) if it.proves_alive() => drop(cycle.fail(it)),
+                Err(fault) => return Err(fault),
             }
         }
         Ok(cycle.finish().readings)
     }
 
-    async fn request(&mut self, device: usize, request: &ReadRequest) -> Result<Reply, Reason> {
+    async fn request(&mut self, device: usize, request: &ReadRequest) -> Result<Reply, Unanswered> {
         let Some(options) = self.connection.devices.get(device) else {
-            return Err(Reason::Offline);
+            return Err(Unanswered::Reason(Reason::Offline));
         };
         let attempt = Attempt {
             unit: options.unit_id,
@@ -210,14 +227,44 @@ impl ByHand {
             delay: options.request_delay,
             retries: options.retries,
         };
-        self.wire.ask(attempt, &mut self.health).await
+        self.make(attempt).await
     }
 
-    fn unanswered(&self, reason: Reason) -> Unanswered {
-        match self.wire.error() {
-            Some(said) if reason == Reason::ConnectFailed => Unanswered::NotOpen(said.to_owned()),
-            _ => Unanswered::Reason(reason),
+    async fn make(&mut self, attempt: Attempt<'_>) -> Result<Reply, Unanswered> {
+        if let Some(keeper) = &self.keeper {
+            return through(&**keeper, attempt);
         }
+        let reply = self.wire.ask(attempt, &mut self.health).await;
+        reply.map_err(|reason| unanswered(&self.wire, reason))
+    }
+}
+
+/// Each try is a request by itself, so that polls go between. The pause before it is kept by who has the wire.
+fn through(keeper: &dyn Keeper, attempt: Attempt<'_>) -> Result<Reply, Unanswered> {
+    let call = Call {
+        unit: attempt.unit,
+        timeout: attempt.timeout,
+        what: What::of(attempt.request),
+    };
+    let mut retries = 0;
+    loop {
+        let asked = clock::now();
+        match keeper.make(&call) {
+            Ok(data) => {
+                // With the time that it waited its turn, which only who has the wire could tell apart.
+                let (at, took) = (clock::wall(), clock::now() - asked);
+                return Ok(Reply { data, at, took });
+            }
+            Err(Unanswered::Reason(Reason::Timeout)) if retries < attempt.retries => retries += 1,
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
+pub(super) fn unanswered(wire: &Wire, reason: Reason) -> Unanswered {
+    match wire.error() {
+        Some(said) if reason == Reason::ConnectFailed => Unanswered::NotOpen(said.to_owned()),
+        _ => Unanswered::Reason(reason),
     }
 }
 
@@ -235,7 +282,8 @@ pub fn try_port(port: &SerialOptions) -> Result<(), Unanswered> {
     }
 }
 
-fn uncounted() -> Health {
+/// Takes counts that nobody asks for.
+pub(super) fn uncounted() -> Health {
     let backoff = ProbeBackoff {
         min: Duration::ZERO,
         max: Duration::ZERO,

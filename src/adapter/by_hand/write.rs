@@ -108,8 +108,14 @@ impl Writing {
 
 impl fmt::Display for Writing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.request.fmt(formatter)
+    }
+}
+
+impl fmt::Display for WriteRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let function = self.function();
-        match (&self.request.data, self.request.as_data()) {
+        match (&self.data, self.as_data()) {
             (WriteData::Bits { bits, to }, _) => {
                 write!(formatter, "of the bits {bits:04X} those of {to:04X}")?;
             }
@@ -126,17 +132,6 @@ impl fmt::Display for Writing {
             (_, Data::Written) => {}
         }
         write!(formatter, " by function {function}")
-    }
-}
-
-impl Unanswered {
-    /// Whether a write that ended so may have been made all the same.
-    #[must_use]
-    pub fn leaves_in_doubt(&self) -> bool {
-        match self {
-            Self::NotOpen(_) => false,
-            Self::Reason(reason) => reason.leaves_in_doubt(),
-        }
     }
 }
 
@@ -158,10 +153,7 @@ impl ByHand {
             delay: self.delay(),
             retries: 0,
         };
-        match self.wire.ask(attempt, &mut self.health).await {
-            Ok(_) => Ok(()),
-            Err(reason) => Err(self.unanswered(reason)),
-        }
+        self.make(attempt).await.map(|_| ())
     }
 
     /// What is held where something was written.

@@ -149,18 +149,48 @@ impl Wire {
         attempt: Attempt<'_>,
         health: &mut Health,
     ) -> Result<Reply, Reason> {
-        let result = self.tries(attempt, health).await;
+        let unit = Some(attempt.unit);
+        self.ask_and_blame(attempt, health, unit).await
+    }
+
+    /// The same beside what is always asked, of whatever unit: at once, also where it waits to be opened again, and who is
+    /// silent then makes nobody else wait. What a failure cost is made good here, and not by who asks next.
+    pub(crate) async fn ask_beside(
+        &mut self,
+        attempt: Attempt<'_>,
+        health: &mut Health,
+    ) -> Result<Reply, Reason> {
+        self.connect().await;
+        let result = self.ask_and_blame(attempt, health, None).await;
+        if !matches!(result, Err(Reason::ConnectFailed)) {
+            self.connect().await;
+        }
+        result
+    }
+
+    async fn ask_and_blame(
+        &mut self,
+        attempt: Attempt<'_>,
+        health: &mut Health,
+        unit: Option<UnitId>,
+    ) -> Result<Reply, Reason> {
+        let result = self.tries(attempt, health, unit).await;
         self.in_use = None;
         result
     }
 
-    async fn tries(&mut self, attempt: Attempt<'_>, health: &mut Health) -> Result<Reply, Reason> {
+    async fn tries(
+        &mut self,
+        attempt: Attempt<'_>,
+        health: &mut Health,
+        unit: Option<UnitId>,
+    ) -> Result<Reply, Reason> {
         let (mut retries, mut busy, mut reopened) = (0, 0, false);
         if self.down_until(clock::now()).is_some() {
             return Err(self.down.reason);
         }
         if attempt.request.is_write() {
-            self.wake(attempt, health).await?;
+            self.wake(attempt, health, unit).await?;
         }
         loop {
             let was_idle = self.link.is_open() && self.fruitful;
@@ -183,7 +213,7 @@ impl Wire {
                     reopened = true;
                 }
                 _ => {
-                    self.settle(reason, Some(attempt.unit));
+                    self.settle(reason, unit);
                     return Err(reason);
                 }
             }
@@ -192,7 +222,12 @@ impl Wire {
 
     /// A read of what is to be written, where nothing was heard for so long that the peer may have closed the connection,
     /// which shows only when it is used: better then than at the write.
-    async fn wake(&mut self, attempt: Attempt<'_>, health: &mut Health) -> Result<(), Reason> {
+    async fn wake(
+        &mut self,
+        attempt: Attempt<'_>,
+        health: &mut Health,
+        unit: Option<UnitId>,
+    ) -> Result<(), Reason> {
         if !self.link.is_open() || clock::now() < self.answered_at + IDLE_AFTER {
             return Ok(());
         }
@@ -205,7 +240,7 @@ impl Wire {
             // Closed: the write goes over a new one. Not to be read: alive all the same.
             Ok(_) | Err(Reason::ConnectionClosed | Reason::Exception(_)) => Ok(()),
             Err(reason) => {
-                self.settle(reason, Some(attempt.unit));
+                self.settle(reason, unit);
                 Err(reason)
             }
         }
@@ -318,7 +353,8 @@ impl Wire {
         Reason::ConnectFailed
     }
 
-    /// After a failure for good, of a request to `unit` or of opening: whether it is given up, and when to open it again.
+    /// After a failure for good, of a request to `unit`, of one beside or of opening: whether it is given up, and when to open
+    /// it again.
     fn settle(&mut self, reason: Reason, unit: Option<UnitId>) {
         let now = clock::now();
         let answered = matches!(reason, Reason::Exception(_));

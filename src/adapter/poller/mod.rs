@@ -1,31 +1,32 @@
 //! The actor of one wire: asks the schedule, makes the request, judges the reply, hands over the readings. `writes` is what
-//! it does for commands, `splits` what it remembers over restarts.
+//! it does for commands, `hand` for people at one, `tell` what it says, `splits` what it remembers over restarts.
 //!
 //! Invariants: exactly one outstanding request; nothing here waits for the broker (messages go into the outbox); every
-//! group has its say at its deadline, values or reasons; a tag's value comes from the reply of its own request.
+//! group has its say at its deadline, values or reasons; a tag's value comes from the reply of its own request; between two
+//! groups that are due goes one request by hand at most.
 
+mod hand;
 mod splits;
+mod tell;
 mod writes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
+use super::by_hand::Orders;
 use super::command::CommandError;
 use super::cycle::{Cycle, Plans};
 use super::desk::WriteOrder;
 use super::figures::WireFigures;
 use super::health::Health;
-use super::latest::{Latest, Readings};
 use super::modbus::{Ask, Attempt, Opener, Reply, Wire};
-use super::options::{ConnectionOptions, GroupOptions};
+use super::options::ConnectionOptions;
 use super::outbox::Outbox;
-use super::plan::ReadRequest;
-use super::publish::{group_messages, status_message};
 use super::reason::Reason;
-use super::refusal::{Change, Refusals, remedy};
-use super::said::{Report, Said};
+use super::refusal::Refusals;
+use super::said::Said;
 use super::schedule::{Job, Schedule, Step};
 use super::splits_file::SplitsFile;
 use super::start::AdapterStatus;
@@ -53,6 +54,10 @@ pub(super) struct Poller {
     /// Something of it is not in the file.
     is_cut_anew: bool,
     orders: mpsc::Receiver<WriteOrder>,
+    /// Of people; outlives this actor.
+    by_hand: Arc<Mutex<Orders>>,
+    /// Whether a group was read since the last of them.
+    has_read: bool,
     outbox: Outbox,
     status: watch::Sender<AdapterStatus>,
     pulse: Pulse,
@@ -63,7 +68,7 @@ impl Poller {
         options: Arc<ConnectionOptions>,
         plans: Arc<Plans>,
         opener: Opener,
-        orders: mpsc::Receiver<WriteOrder>,
+        (orders, by_hand): (mpsc::Receiver<WriteOrder>, Arc<Mutex<Orders>>),
         outbox: Outbox,
         (status, pulse): (watch::Sender<AdapterStatus>, Pulse),
         figures: Arc<WireFigures>,
@@ -91,6 +96,8 @@ impl Poller {
             options,
             plans,
             orders,
+            by_hand,
+            has_read: false,
             outbox,
             status,
             pulse,
@@ -101,6 +108,8 @@ impl Poller {
     /// which drops the connection too.
     pub(super) async fn run(mut self, mut stop: Stop) {
         self.recall().await;
+        let by_hand = Arc::clone(&self.by_hand);
+        let mut by_hand = by_hand.lock().await;
         while !stop.is_requested() {
             for _ in 0..WRITES_IN_A_ROW {
                 self.pulse.beat(clock::now());
@@ -109,12 +118,27 @@ impl Poller {
                     Err(_) => break,
                 }
             }
+            // Where nothing is due, `wait` takes them.
+            if std::mem::take(&mut self.has_read)
+                && let Ok(order) = by_hand.try_recv()
+            {
+                self.by_hand(order).await;
+            }
             let now = clock::now();
-            match self.schedule.next(now) {
-                Step::Poll(job) => self.poll(job).await,
-                Step::Probe(device) => self.probe(device).await,
-                Step::Wait(until) => self.wait(until, now, &mut stop).await,
-                Step::Idle => self.wait(now + NOTHING_TO_DO, now, &mut stop).await,
+            let until = match self.schedule.next(now) {
+                Step::Poll(job) => {
+                    self.poll(job).await;
+                    None
+                }
+                Step::Probe(device) => {
+                    self.probe(device).await;
+                    None
+                }
+                Step::Wait(until) => Some(until),
+                Step::Idle => Some(now + NOTHING_TO_DO),
+            };
+            if let Some(until) = until {
+                self.wait(until, now, &mut stop, &mut by_hand).await;
             }
             if self.wire.came_back() {
                 self.schedule.probe_all(clock::now());
@@ -129,7 +153,7 @@ impl Poller {
         }
     }
 
-    async fn wait(&mut self, until: Instant, now: Instant, stop: &mut Stop) {
+    async fn wait(&mut self, until: Instant, now: Instant, stop: &mut Stop, by_hand: &mut Orders) {
         let tell = self.health.iter().filter_map(|health| {
             // Only a change that waits for its second; a mere repetition may wait for the next reading.
             health.change_at(now)
@@ -146,6 +170,7 @@ impl Poller {
                 self.pulse.beat(clock::now());
                 self.write(order).await;
             }
+            Some(order) = by_hand.recv() => self.by_hand(order).await,
         }
         if self
             .wire
@@ -195,6 +220,7 @@ impl Poller {
         self.is_cut_anew |= in_parts;
         if done {
             self.finish(job);
+            self.has_read = true;
             if self.is_cut_anew {
                 self.remember();
             }
@@ -289,112 +315,7 @@ impl Poller {
         }
     }
 
-    /// Hands the readings of a group over and starts it anew.
-    fn finish(&mut self, job: Job) {
-        let Some(options) = self
-            .options
-            .devices
-            .get(job.device)
-            .and_then(|device| device.groups.get(job.group))
-        else {
-            return;
-        };
-        let cycle = self.cycles.get_mut(job.device);
-        let Some(cycle) = cycle.and_then(|groups| groups.get_mut(job.group)) else {
-            return;
-        };
-        let cycle = cycle.finish();
-        let at = cycle.replied_at.unwrap_or_else(clock::wall);
-        let (said, now) = (self.said.get_mut(job.device), clock::now());
-        if let Some(said) = said.and_then(|groups| groups.get_mut(job.group)) {
-            let report = said.report(options, cycle.readings, at, now);
-            publish(&self.outbox, options, &report);
-            let latest = Latest {
-                at,
-                read: now,
-                readings: Readings::Tags(report.readings),
-            };
-            // Whoever watches is told with the rest, see `tell`.
-            self.status.send_if_modified(|status| {
-                if let Some(device) = status.devices.get_mut(job.device) {
-                    device.note(job.group, latest);
-                }
-                false
-            });
-        }
-        // The group that found the device silent has said why; like the others it then says once that it is offline.
-        let found_offline = self.schedule.is_suspended(job.device)
-            && cycle
-                .failure
-                .is_some_and(|reason| reason != Reason::Offline);
-        if !found_offline {
-            self.schedule.finished(job, clock::now());
-        }
-        if let Some(health) = self.health.get_mut(job.device) {
-            health.set_overruns(self.schedule.overruns(job.device));
-            health.group_read(job.group, cycle.failure, at);
-        }
-    }
-
-    /// Publishes what was held back for long enough, tells `$status` where it is due, and whoever watches.
-    fn tell(&mut self) {
-        let now = clock::now();
-        for (said, device) in self.said.iter_mut().zip(&self.options.devices) {
-            for (said, group) in said.iter_mut().zip(&device.groups) {
-                if let Some(report) = said.release(group, now) {
-                    publish(&self.outbox, group, &report);
-                }
-            }
-        }
-        for (health, device) in self.health.iter_mut().zip(&self.options.devices) {
-            if health.status_at(now).is_some_and(|at| at <= now) {
-                self.outbox
-                    .push(status_message(&device.status_topic, health.status()));
-                health.status_told(now);
-            }
-        }
-        self.status.send_modify(|status| {
-            status.connected = self.wire.is_connected();
-            status.connects = self.wire.connects();
-            if status.error.as_deref() != self.wire.error() {
-                status.error = self.wire.error().map(str::to_owned);
-            }
-            status.outbox = self.outbox.stats();
-            for (told, health) in status.devices.iter_mut().zip(&self.health) {
-                told.status.clone_from(health.status());
-            }
-        });
-    }
-
-    fn log_refusal(&self, job: Job, request: &ReadRequest, change: Change) {
-        let Some(device) = self.options.devices.get(job.device) else {
-            return;
-        };
-        let group = device.groups.get(job.group).map(|group| &*group.name);
-        let (device, function) = (&device.name, request.table.read_function());
-        let ReadRequest {
-            address, quantity, ..
-        } = *request;
-        match change {
-            Change::Refused(reason) => tracing::warn!(
-                %device, group, function, address, quantity, %reason,
-                "the device refuses a request: {}", remedy(reason)
-            ),
-            Change::Answered => tracing::info!(
-                %device, group, function, address, quantity,
-                "a request that the device refused is answered again"
-            ),
-        }
-    }
-
     fn cycle(&mut self, job: Job) -> Option<&mut Cycle> {
         self.cycles.get_mut(job.device)?.get_mut(job.group)
     }
-}
-
-fn publish(outbox: &Outbox, group: &GroupOptions, report: &Report) {
-    let wanted = |message: usize| report.messages.get(message) == Some(&true);
-    group_messages(group, &report.readings, report.at, wanted, |message| {
-        outbox.push(message);
-    });
 }

@@ -30,6 +30,19 @@ impl Asked<'_> {
                     self.remedy(*reason)
                 )
             }
+            Unanswered::Busy => format!(
+                "the gateway that runs has no time for it on {}\n  help: ask again; `fieldgate check` says how much of the time of \
+                 a line is booked",
+                self.wire
+            ),
+            Unanswered::Ended => format!(
+                "the gateway that ran has given up {}: it stops, or takes up another configuration\n  help: ask again",
+                self.wire
+            ),
+            Unanswered::Refused(why) => format!("the gateway that runs does not ask there: {why}"),
+            Unanswered::Lost(how) => format!(
+                "the gateway that runs has not said what came of it: {how}\n  help: `fieldgate status` says how it is",
+            ),
         }
     }
 
@@ -229,6 +242,15 @@ mod tests {
                 assert!(told.contains(word), "{told}");
             }
             assert!(told.contains("\n  help: "), "{told}");
+        }
+        for (fault, words) in [
+            (Unanswered::Busy, "no time for it on plc:502\n  help: "),
+            (Unanswered::Ended, "given up plc:502"),
+            (Unanswered::Refused("it stops".to_owned()), "it stops"),
+            (Unanswered::Lost("cut".to_owned()), "cut\n  help: "),
+        ] {
+            let told = explained(&fault);
+            assert!(told.contains(words), "{told}");
         }
         let told = explained(&Unanswered::NotOpen("refused".to_owned()));
         assert!(

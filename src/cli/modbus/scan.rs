@@ -278,7 +278,7 @@ impl Plan {
                     Some(sign) => return Ok(Some(sign)),
                     None => {}
                 },
-                Err(fault @ Unanswered::NotOpen(_)) => {
+                Err(fault) => {
                     let asked = Asked {
                         wire,
                         unit,
