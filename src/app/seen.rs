@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::adapter::by_hand::Actor;
 use crate::adapter::serial::{InstrumentConnection, Mode};
 use crate::adapter::{
     Adapter, AdapterStatus, ConnectionOptions, DeviceState as Standing, NamedStatus, WireFigures,
@@ -35,12 +36,14 @@ pub(super) struct Parts {
 #[derive(Clone, Debug)]
 pub(super) struct SeenConnection {
     kind: &'static str,
-    to: String,
+    pub(super) to: String,
     pub(super) options: SeenOptions,
     pub(super) expiry: Option<Expiry>,
     pub(super) status: watch::Receiver<AdapterStatus>,
     pub(super) pulse: Pulse,
     figures: Arc<WireFigures>,
+    /// The way to it for requests by hand.
+    pub(super) by_hand: Option<Actor>,
 }
 
 /// What is read on it.
@@ -86,6 +89,7 @@ impl SeenConnection {
             status: adapter.status(),
             pulse: adapter.pulse(),
             figures: adapter.figures(),
+            by_hand: adapter.by_hand(),
         }
     }
 
@@ -99,6 +103,7 @@ impl SeenConnection {
             status: adapter.status(),
             pulse: adapter.pulse(),
             figures: adapter.figures(),
+            by_hand: adapter.by_hand(),
         }
     }
 

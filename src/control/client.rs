@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::protocol::{Line, REQUEST_BYTES_MAX, Request};
+use super::protocol::{BROKEN_OFF, Line, REQUEST_BYTES_MAX, Request};
 
 /// Why there is no answer, or not all of one.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +106,9 @@ impl Iterator for Answers {
         let item = match line {
             Ok(Line::Item(value)) => return Some(Ok(value)),
             Ok(Line::End) => None,
+            Ok(Line::Fault(why)) if why == BROKEN_OFF => {
+                Some(Err(AskError::Broken(io::Error::other(why))))
+            }
             Ok(Line::Fault(why)) => Some(Err(AskError::Fault(why))),
             Err(error) => Some(Err(broken(error, self.patience))),
         };

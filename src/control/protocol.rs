@@ -64,12 +64,32 @@ pub enum Request {
         /// The topic is a set topic: wait for the answer of its device.
         answer: bool,
     },
+    /// Make one Modbus request where the gateway has the wire. One item: what was answered, or why nothing was.
+    Modbus {
+        /// The connection.
+        connection: String,
+        /// Where that leads to, as far as who asks knows: another place is not asked.
+        to: String,
+        /// Whom.
+        unit: u8,
+        /// How long the reply may take.
+        timeout_ms: u64,
+        /// What, in the form of who has the wire.
+        what: Value,
+    },
 }
+
+/// What is told in place of the end of an answer that has none.
+pub(super) const BROKEN_OFF: &str = "the answer broke off";
 
 /// What is told at once is told within this, however slow the machine is.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A message is kept, and a command answered, within 15 s each.
 const PATIENCE_TO_PUBLISH: Duration = Duration::from_secs(25);
+/// For a wire to have its turn, to be opened, and to be opened again.
+const PATIENCE_WITH_WIRES: Duration = Duration::from_secs(45);
+/// A device that is busy is asked again, and looked at before it is written to.
+const REPLIES_MAX: u32 = 5;
 
 impl Request {
     /// How long a gateway that does not hang may be silent; `None`: as long as it takes, since somebody waits for messages,
@@ -81,6 +101,10 @@ impl Request {
                 Some(PATIENCE)
             }
             Self::Publish { .. } => Some(PATIENCE_TO_PUBLISH),
+            Self::Modbus { timeout_ms, .. } => {
+                let replies = Duration::from_millis(*timeout_ms).saturating_mul(REPLIES_MAX);
+                Some(PATIENCE_WITH_WIRES.saturating_add(replies))
+            }
             Self::Export { .. } | Self::Purge { .. } | Self::Reload | Self::Subscribe { .. } => {
                 None
             }

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::members::is_member;
-use super::protocol::{Line, REQUEST_BYTES_MAX, Request};
+use super::protocol::{BROKEN_OFF, Line, REQUEST_BYTES_MAX, Request};
 use crate::net::{SocketFile, SocketFileError, listen_unix};
 use crate::shutdown::Stop;
 
@@ -177,7 +177,7 @@ async fn answer(
             return Ok(());
         }
     }
-    send(stream, &Line::Fault("the answer broke off".to_owned())).await
+    send(stream, &Line::Fault(BROKEN_OFF.to_owned())).await
 }
 
 /// Returns when the peer has closed, or says what nobody asked for.
@@ -258,7 +258,7 @@ mod tests {
             };
             let broken: Result<Vec<_>, _> = ask(&path, &export).unwrap().collect();
             assert!(
-                matches!(&broken, Err(AskError::Fault(why)) if why.contains("broke off")),
+                matches!(&broken, Err(AskError::Broken(why)) if why.to_string().contains("broke off")),
                 "{broken:?}"
             );
         });

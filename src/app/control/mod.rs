@@ -3,6 +3,7 @@
 
 mod backlog;
 mod messages;
+mod modbus;
 mod values;
 
 use std::path::Path;
@@ -106,6 +107,18 @@ async fn answer(asked: Asked, desk: Desk) {
             }
             Err(why) => Err(why),
         },
+        Request::Modbus {
+            connection,
+            to,
+            unit,
+            timeout_ms,
+            what,
+        } => {
+            let wire = modbus::Wire { connection, to };
+            let timeout = Duration::from_millis(timeout_ms);
+            let connections = desk.observer.connections();
+            modbus::make(&connections, &wire, (unit, timeout, what), user, &answer).await
+        }
     };
     // The peer may have gone; then nobody misses it.
     let told = answer.send(last.unwrap_or_else(Line::Fault)).await;
