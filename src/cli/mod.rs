@@ -96,7 +96,7 @@ enum Command {
     Guess(modbus::GuessArguments),
     /// Write to a register of a device by hand, or to a tag of one that the configuration knows.
     ///
-    /// While a gateway runs, use `fieldgate pub GATEWAY/DEVICE/set/TAG VALUE` instead.
+    /// Where a gateway that runs has the wire, it writes, between its polls.
     Write(modbus::WriteArguments),
     /// Find out which units answer at a host, or on a serial line and at which speed.
     Scan(modbus::ScanArguments),

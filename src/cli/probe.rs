@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::modbus::{Asked, Held, Register, held};
 use super::say;
-use crate::adapter::by_hand::{ByHand, Unanswered, try_port};
+use crate::adapter::by_hand::{ByHand, try_port};
 use crate::adapter::serial::InstrumentConnection;
 use crate::adapter::{ConnectionOptions, DeviceOptions, RtuOptions, Table, WireOptions};
 use crate::app::Prepared;
@@ -87,10 +87,14 @@ async fn probe_devices(connection: &ConnectionOptions, config: &Config, tally: &
     }
 }
 
-/// The wire, open; or why it is not, for each that is on it.
+/// The wire, open, or the way to it through the gateway that has it; or why there is none, for each that is on it.
 async fn open(connection: &ConnectionOptions, config: &Config) -> Result<ByHand, String> {
-    refuse_held(&connection.wire, config)?;
     let mut by_hand = ByHand::new(connection.clone()).map_err(|error| error.to_string())?;
+    match held(&connection.name, &connection.wire, config) {
+        Some(Held::Open(gateway)) => by_hand = by_hand.through(gateway),
+        Some(Held::Closed(closed)) if closed.is_line => return Err(closed.to_string()),
+        Some(Held::Closed(_)) | None => {}
+    }
     match (by_hand.open().await, connection.devices.first()) {
         (Err(fault), Some(device)) => Err(asked(connection, device, None).explain(&fault)),
         _ => Ok(by_hand),
@@ -111,26 +115,16 @@ fn asked<'a>(
     }
 }
 
-/// A line has one master.
-fn refuse_held(wire: &WireOptions, config: &Config) -> Result<(), String> {
-    match held(wire, config) {
-        Some(Held { is_line: true, .. }) => Err(
-            "not asked: the gateway that runs holds the line\n  help: its `$status` topics say how it is; stop the gateway to \
-             probe it"
-                .to_owned(),
-        ),
-        _ => Ok(()),
-    }
-}
-
 /// What an instrument says is up to it: here it is enough that its port can be had.
 fn probe_port(connection: &InstrumentConnection, config: &Config, tally: &mut Tally) {
     let InstrumentConnection {
         port, instrument, ..
     } = connection;
     let wire = WireOptions::ModbusRtu(port.clone(), RtuOptions::default());
-    let opened = refuse_held(&wire, config)
-        .and_then(|()| try_port(port).map_err(|fault: Unanswered| fault.to_string()));
+    let opened = match held(&connection.name, &wire, config) {
+        Some(Held::Closed(closed)) => Err(closed.to_string()),
+        Some(Held::Open(_)) | None => try_port(port).map_err(|fault| fault.to_string()),
+    };
     let opened = opened.map(|()| format!("its port {port} can be opened; it was not asked"));
     tally.tell(&format!("instrument {}", instrument.name), opened);
 }

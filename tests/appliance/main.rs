@@ -22,6 +22,7 @@ mod installed;
 mod log;
 mod media;
 mod modbus;
+mod modbus_through;
 mod modbus_write;
 mod named_files;
 mod notify;

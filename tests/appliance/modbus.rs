@@ -11,7 +11,7 @@ use fieldgate::simulator::{
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::{Running, program, text, write};
+use crate::{program, text, write};
 
 pub(crate) const LOOPBACK: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -378,37 +378,6 @@ fn check_probes_each_device_and_says_what_to_do() {
     );
     assert!(told.contains("device drive: FAILED: unit 9 at "), "{told}");
     assert!(told.ends_with("probed 3, 3 failed\n"), "{told}");
-}
-
-#[test]
-fn the_line_of_the_gateway_that_runs_is_left_alone() {
-    let site = Site::new();
-    let ((host, _meter), (port, _line)) = (site.meter(), site.line());
-    let file = write(site.folder.path(), &config(host, &port));
-    let mut gateway = Running::start(&file);
-    gateway.until("running").unwrap();
-    let (file, port) = (file.to_str().unwrap(), port.to_str().unwrap());
-    for words in [
-        &["read", "drive", "-c", file][..],
-        &["read", port, "--baud", "9600", "input", "0", "-c", file],
-        &["scan", port, "--yes", "-c", file],
-    ] {
-        let told = complaint(1, words);
-        assert!(
-            told.contains("holds this line, as its connection `rs485`"),
-            "{told}"
-        );
-    }
-    let output = run(&["read", "meter", "u", "-c", file]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stderr).contains("connected to"), "{output:?}");
-    let output = run(&["check", "--probe", file]);
-    let told = text(&output.stdout);
-    assert!(told.contains("device meter: ok"), "{told}");
-    assert!(
-        told.contains("device drive: FAILED: not asked: the gateway that runs holds the line"),
-        "{told}"
-    );
 }
 
 #[test]

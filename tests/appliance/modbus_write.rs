@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::modbus::{LOOPBACK, Site, complaint, run, well};
-use crate::{Running, program, text, write};
+use crate::{program, text, write};
 
 /// Unit 1: two coils, and four holding registers from 10 on; all zero.
 fn chiller(site: &Site) -> (SocketAddr, SimulatorHandle) {
@@ -308,22 +308,5 @@ fn a_tag_is_written_by_its_own_rules() {
         "status/setpoint, holding 10 (reference 40011): 7.5 degC\n\
          status/mode, holding 11 (reference 40012): cool\n\
          status/supply, holding 13 (reference 40014): 0\n"
-    );
-}
-
-#[test]
-fn the_line_of_the_gateway_that_runs_is_written_through_its_set_topic() {
-    let site = Site::new();
-    let ((host, _chiller), (port, line)) = (chiller(&site), site.line());
-    line.set(9, Fault::Silent);
-    let file = write(site.folder.path(), &config(host, &port));
-    let mut gateway = Running::start(&file);
-    gateway.until("running").unwrap();
-    let file = file.to_str().unwrap();
-    let told = complaint(1, &["write", "-c", file, "drive", "x", "7", "--yes"]);
-    assert!(
-        told.contains("holds this line, as its connection `rs485`")
-            && told.contains("publish the value on `g1/drive/set/x`"),
-        "{told}"
     );
 }

@@ -2,7 +2,7 @@
 //! in a device, and that only what a person has confirmed.
 //!
 //! `target` finds out whom is meant, `register` what of it, `takes` which values it takes, `guard` whether the gateway that
-//! runs is in the way, `blame` why there is no answer.
+//! runs has the wire; then `through` has it ask. `blame` says why there is no answer.
 
 mod blame;
 mod guard;
@@ -12,6 +12,7 @@ mod register;
 mod scan;
 mod takes;
 mod target;
+mod through;
 mod write;
 
 use std::future::Future;
@@ -22,7 +23,9 @@ use super::{EXIT_CONFIG, EXIT_USAGE, runtime};
 use crate::adapter::WireOptions;
 use crate::adapter::by_hand::{ByHand, Unanswered};
 use crate::config::{self, Config};
+use guard::Closed;
 use target::Target;
+use through::Gateway;
 
 pub(super) use blame::Asked;
 pub(super) use guard::{Held, held};
@@ -39,11 +42,12 @@ enum Fault {
     Usage(String),
     #[error("{0}")]
     Config(config::Faults),
+    #[error(transparent)]
+    Held(Closed),
     #[error(
-        "the gateway that runs holds this line, as its connection `{connection}`: two masters would disturb each other\n  \
-         help: {instead}; stop the gateway to use the line by hand"
+        "the gateway that runs has {0}, and asks there by these settings\n  help: say the same; stop the gateway to try others"
     )]
-    Held { connection: String, instead: String },
+    OtherSettings(String),
     /// With what to do.
     #[error("{0}")]
     Unanswered(String),
@@ -115,42 +119,39 @@ fn end(command: &str, done: Result<(), Fault>) -> ExitCode {
     }
 }
 
-/// What there is in place of reading a line that the gateway holds.
-const READ_INSTEAD: &str =
-    "`fieldgate values` shows what it reads, and `fieldgate status` how the devices are";
-
-/// Refuses a line of the gateway that runs, and says what there is instead; says that it is connected, too, where that is
-/// no harm by itself.
-fn guard(wire: &WireOptions, config: Option<&Config>, instead: &str) -> Result<(), Fault> {
-    let Some(Held {
-        connection,
-        is_line,
-    }) = config.and_then(|config| held(wire, config))
-    else {
-        return Ok(());
-    };
-    if is_line {
-        return Err(Fault::Held {
-            connection,
-            instead: instead.to_owned(),
-        });
+/// The gateway that runs, where it has the wire, by preference under this name, and asks there for others. A line that it has
+/// and does not ask on is refused; a connection beside its own is not, since devices may take several, but said.
+fn gateway_with(
+    name: &str,
+    wire: &WireOptions,
+    config: Option<&Config>,
+) -> Result<Option<Gateway>, Fault> {
+    match config.and_then(|config| held(name, wire, config)) {
+        None => Ok(None),
+        Some(Held::Open(gateway)) => Ok(Some(gateway)),
+        Some(Held::Closed(closed)) if closed.is_line => Err(Fault::Held(closed)),
+        Some(Held::Closed(closed)) => {
+            eprintln!("{}", closed.note());
+            Ok(None)
+        }
     }
-    eprintln!(
-        "note: the gateway that runs is connected to {wire} too, as `{connection}`; a device that takes one connection only \
-         refuses this one"
-    );
-    Ok(())
 }
 
 impl Target {
-    /// The wire, after a look whether it may be used.
+    /// The wire, or the way to it through the gateway that has it.
     fn by_hand(&self) -> Result<ByHand, Fault> {
-        self.by_hand_or(READ_INSTEAD)
-    }
-
-    fn by_hand_or(&self, instead: &str) -> Result<ByHand, Fault> {
-        guard(&self.connection.wire, self.config.as_ref(), instead)?;
-        ByHand::new(self.connection.clone()).map_err(|error| Fault::Usage(error.to_string()))
+        let connection = &self.connection;
+        let by_hand = ByHand::new(connection.clone());
+        let by_hand = by_hand.map_err(|error| Fault::Usage(error.to_string()))?;
+        let config = self.config.as_ref();
+        let Some(gateway) = gateway_with(&connection.name, &connection.wire, config)? else {
+            return Ok(by_hand);
+        };
+        if !gateway.has(&connection.wire) {
+            return Err(Fault::OtherSettings(gateway.wire.to_string()));
+        }
+        eprintln!("{}", gateway.note());
+        Ok(by_hand.through(gateway))
     }
 
     fn unanswered(&self, fault: &Unanswered, register: Option<Register>) -> Fault {

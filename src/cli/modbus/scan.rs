@@ -12,7 +12,8 @@ use serde_json::{Value as Json, json};
 
 use super::register::Register;
 use super::target::{WireArguments, load};
-use super::{Asked, Fault, READ_INSTEAD, guard};
+use super::through::Gateway;
+use super::{Asked, Fault, gateway_with};
 use crate::adapter::by_hand::{Answer, ByHand, Question, Unanswered};
 use crate::adapter::{Parity, Reason, Table, UnitId, WireOptions};
 use crate::cli::words::duration;
@@ -90,16 +91,28 @@ enum Sign {
 }
 
 pub(super) async fn scan(arguments: &Arguments) -> Result<(), Fault> {
-    let plan = arguments.plan()?;
+    let mut plan = arguments.plan()?;
     let config = load(arguments.config.as_deref(), true)?;
-    for wire in plan.wires.iter().take(1) {
-        guard(wire, config.as_ref(), READ_INSTEAD)?;
+    // The settings of a port differ, not the port.
+    let gateway = match plan.wires.first() {
+        Some(wire) => gateway_with(&arguments.target, wire, config.as_ref())?,
+        None => None,
+    };
+    if let Some(gateway) = &gateway {
+        plan.wires.retain(|wire| gateway.has(wire));
+        if plan.wires.is_empty() {
+            return Err(Fault::OtherSettings(gateway.wire.to_string()));
+        }
+        eprintln!("{}", gateway.note());
     }
-    let may_disturb = plan.wires.iter().any(|wire| !is_tcp(wire));
+    // Through the gateway a line keeps its one master.
+    let may_disturb = gateway.is_none() && plan.wires.iter().any(|wire| !is_tcp(wire));
     if may_disturb && !arguments.yes && !io::stdin().is_terminal() {
         return Err(Fault::NobodyToAsk);
     }
-    eprintln!("{}", plan.announcement(&arguments.target));
+    let announcement = plan.announcement(&arguments.target);
+    let beside = gateway.as_ref().map_or("", |_| ", and what its polls take");
+    eprintln!("{announcement}{beside}");
     if may_disturb
         && !arguments.yes
         && !is_confirmed("Nobody else may use the line meanwhile. Go on? [y/N] ")?
@@ -107,7 +120,7 @@ pub(super) async fn scan(arguments: &Arguments) -> Result<(), Fault> {
         return Err(Fault::Declined);
     }
     for wire in &plan.wires {
-        if plan.ask_all(wire).await? > 0 {
+        if plan.ask_all(wire, gateway.as_ref()).await? > 0 {
             return Ok(());
         }
     }
@@ -219,8 +232,11 @@ impl Plan {
     }
 
     /// Asks every unit on one wire; gives how many are there.
-    async fn ask_all(&self, wire: &WireOptions) -> Result<usize, Fault> {
+    async fn ask_all(&self, wire: &WireOptions, gateway: Option<&Gateway>) -> Result<usize, Fault> {
         let mut by_hand = ByHand::unknown(wire.clone());
+        if let Some(gateway) = gateway {
+            by_hand = by_hand.through(gateway.clone());
+        }
         let progress = io::stderr().is_terminal();
         let mut there = 0;
         for unit in self.units.clone() {

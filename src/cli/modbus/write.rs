@@ -77,7 +77,7 @@ pub(super) async fn write(arguments: &Arguments) -> Result<(), Fault> {
         return Err(Fault::NobodyToConfirm);
     }
     // Opened after the yes: devices close what is idle, and a write on a connection that was closed is in doubt.
-    let mut by_hand = target.by_hand_or(&order.instead())?;
+    let mut by_hand = target.by_hand()?;
     if !arguments.yes && !is_confirmed(&order.question(&target))? {
         return Err(Fault::NotWritten);
     }
@@ -272,17 +272,6 @@ impl Order<'_> {
             });
         format!(
             "Write {typed} to {name}{register}, unit {unit} at {wire}: {writing}. Go on? [y/N] "
-        )
-    }
-
-    /// What there is in place of writing to a line that the gateway holds.
-    fn instead(&self) -> String {
-        let topic = self.tag.map_or_else(
-            || "the `set` topic of its tag".to_owned(),
-            |Place { device, tag, .. }| format!("`{}/{}`", device.set_topic, tag.name),
-        );
-        format!(
-            "publish the value on {topic} (fieldgate pub TOPIC VALUE), and the gateway writes it between its polls"
         )
     }
 
