@@ -34,6 +34,8 @@ const IDLE_AFTER: Duration = Duration::from_secs(5);
 /// A busy device (exception 06) is asked again so often, so far apart.
 const BUSY_RETRIES: u32 = 3;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// A device that takes one connection only has to notice the end of that before it takes another.
+const PARTING: Duration = Duration::from_millis(100);
 
 /// A request and how patiently it is made.
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +164,8 @@ impl Wire {
     ) -> Result<Reply, Reason> {
         self.connect().await;
         let result = self.ask_and_blame(attempt, health, None).await;
-        if !matches!(result, Err(Reason::ConnectFailed)) {
+        if !self.link.is_open() && !matches!(result, Err(Reason::ConnectFailed)) {
+            tokio::time::sleep(PARTING).await;
             self.connect().await;
         }
         result
