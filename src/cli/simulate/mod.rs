@@ -15,7 +15,7 @@ use super::installed::Surroundings;
 use super::run::StopSignals;
 use super::{EXIT_CONFIG, EXIT_USAGE, say};
 use crate::app::logging;
-use crate::config::{self, Loaded};
+use crate::config::{self, BeforeFiles, Loaded};
 use site::{Site, SiteError};
 
 /// In the first line of a copy.
@@ -60,7 +60,9 @@ enum SimulateError {
 }
 
 pub(super) fn simulate(arguments: &Arguments) -> ExitCode {
-    let loaded = match config::load_in(&arguments.config, &Surroundings::of(&arguments.config)) {
+    // Devices are there before the certificates of a site are; what they are for is not simulated.
+    let surroundings = Surroundings::of(&arguments.config);
+    let loaded = match config::load_in(&arguments.config, &BeforeFiles(&surroundings)) {
         Ok(loaded) => loaded,
         Err(faults) => {
             eprintln!("{faults}");
