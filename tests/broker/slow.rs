@@ -70,12 +70,14 @@ async fn a_client_that_reads_no_answers_is_not_read_without_end() {
     // As much as the buffers of both sides take; then the broker takes no more, instead of keeping the answers.
     let mut sent = 0;
     let patience = Duration::from_millis(500);
-    while let Ok(written) = timeout(patience, deaf.stream.write(&pings)).await {
+    // A write may end in the middle of a packet.
+    while let Ok(written) = timeout(patience, deaf.stream.write(&pings[sent % 2..])).await {
         sent += written.unwrap();
         assert!(sent < 64 << 20, "the broker reads on");
     }
     gateway.client(V5, "other").await.ping().await;
     // Every answer is there as soon as it reads.
+    sent -= sent % 2;
     let mut answers = 0;
     let mut bytes = vec![0; 1 << 20];
     while answers < sent {
