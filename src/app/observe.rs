@@ -248,8 +248,8 @@ impl Observer {
             subscriptions: stats.subscriptions,
             retained_messages: stats.retained_messages,
             retained_bytes: stats.retained_bytes,
-            received: stats.received,
-            sent: stats.sent,
+            received: stats.received.counts(),
+            sent: stats.sent.counts(),
             received_per_s: rates.received_per_s,
             sent_per_s: rates.sent_per_s,
             dropped: stats.dropped,
@@ -287,8 +287,9 @@ impl Rates {
         if passed < RATES_OVER.as_secs_f64() / 2.0 {
             return;
         }
-        self.received_per_s = stats.received.saturating_sub(self.received) as f64 / passed;
-        self.sent_per_s = stats.sent.saturating_sub(self.sent) as f64 / passed;
-        (self.at, self.received, self.sent) = (now, stats.received, stats.sent);
+        let (received, sent) = (stats.received.total(), stats.sent.total());
+        self.received_per_s = received.saturating_sub(self.received) as f64 / passed;
+        self.sent_per_s = sent.saturating_sub(self.sent) as f64 / passed;
+        (self.at, self.received, self.sent) = (now, received, sent);
     }
 }

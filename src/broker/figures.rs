@@ -1,7 +1,7 @@
 //! Figures of the broker, written by its thread once a turn, read by whoever shows them.
 
 use super::Traffic;
-use super::core::CoreStats;
+use super::core::{ByQos, CoreStats};
 use crate::metrics::{Counter, Gauge};
 
 /// Figures of the broker.
@@ -24,9 +24,9 @@ pub struct BrokerStats {
     /// Their bytes.
     pub retained_bytes: u64,
     /// PUBLISH packets taken.
-    pub received: u64,
+    pub received: ByQos,
     /// PUBLISH packets handed to receivers.
-    pub sent: u64,
+    pub sent: ByQos,
     /// Deliveries dropped by a declared policy.
     pub dropped: u64,
     /// Messages dropped because their expiry passed while they waited.
@@ -50,8 +50,8 @@ pub(super) struct Figures {
     subscriptions: Gauge,
     retained_messages: Gauge,
     retained_bytes: Gauge,
-    received: Gauge,
-    sent: Gauge,
+    received: [Gauge; 3],
+    sent: [Gauge; 3],
     dropped: Gauge,
     expired: Gauge,
     unmapped: Gauge,
@@ -87,8 +87,10 @@ impl Figures {
         self.sessions.set(core.sessions as u64);
         self.subscriptions.set(core.subscriptions as u64);
         self.retained_messages.set(core.retained_messages as u64);
-        self.received.set(core.received);
-        self.sent.set(core.sent);
+        let shown = self.received.iter().zip(core.received.counts());
+        for (gauge, count) in shown.chain(self.sent.iter().zip(core.sent.counts())) {
+            gauge.set(count);
+        }
         self.dropped.set(core.dropped);
         self.expired.set(core.expired);
         self.unmapped.set(core.unmapped);
@@ -104,8 +106,8 @@ impl Figures {
             subscriptions: self.subscriptions.value(),
             retained_messages: self.retained_messages.value(),
             retained_bytes: self.retained_bytes.value(),
-            received: self.received.value(),
-            sent: self.sent.value(),
+            received: ByQos::new(self.received.each_ref().map(Gauge::value)),
+            sent: ByQos::new(self.sent.each_ref().map(Gauge::value)),
             dropped: self.dropped.value() + self.dropped_here.value(),
             expired: self.expired.value(),
             unmapped: self.unmapped.value(),

@@ -85,10 +85,10 @@ pub struct BrokerState {
     pub retained_messages: u64,
     /// Their bytes.
     pub retained_bytes: u64,
-    /// Messages taken from clients, devices and upstreams.
-    pub received: u64,
-    /// Messages handed to receivers.
-    pub sent: u64,
+    /// Messages taken from clients, devices and upstreams: of QoS 0, 1 and 2.
+    pub received: [u64; 3],
+    /// Messages handed to receivers: of QoS 0, 1 and 2.
+    pub sent: [u64; 3],
     /// Messages taken per second, over the last seconds.
     pub received_per_s: f64,
     /// Messages handed out per second, over the last seconds.

@@ -50,7 +50,7 @@ impl Out<'_> {
         packet_id: Option<PacketId>,
         dup: bool,
     ) {
-        self.stats.sent += 1;
+        self.stats.sent.add(held.qos);
         self.effects.push(Effect::Deliver {
             conn,
             message,
@@ -82,7 +82,7 @@ impl Session {
             out.stats.dropped += 1;
             return;
         }
-        out.stats.sent += 1;
+        out.stats.sent.add(qos);
         if connection.origin.is_told_the_publisher() {
             let publisher = Publisher {
                 client_id: source.client_id.clone(),

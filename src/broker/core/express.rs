@@ -133,7 +133,7 @@ impl Core {
             };
             out.answer = Some((packet, id, reason));
         }
-        self.stats.received += 1;
+        self.stats.received.add(publish.qos);
         if publish.qos > QoS::AtMostOnce {
             for (taker, delivery) in straight.receivers.iter().zip(&mut out.deliveries) {
                 if let Some(session) = self.sessions.get_mut(taker.session.0) {
@@ -141,7 +141,9 @@ impl Core {
                 }
             }
         }
-        self.stats.sent += out.deliveries.len() as u64;
+        for delivery in &out.deliveries {
+            self.stats.sent.add(delivery.qos);
+        }
         true
     }
 

@@ -71,7 +71,7 @@ pub use effect::{
 pub use express::{ExpressDelivery, Expressed};
 pub use new_routes::NewRoutes;
 pub use restore::{Restored, RestoredRetained, RestoredSession};
-pub use stats::CoreStats;
+pub use stats::{ByQos, CoreStats};
 pub use table::{ConnectionRow, SessionRow};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

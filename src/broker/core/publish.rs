@@ -38,7 +38,7 @@ impl Core {
             return Ok(());
         };
         let (version, origin) = (connection.version, connection.origin);
-        self.stats.received += 1;
+        self.stats.received.add(publish.qos);
         let retain_available = self.limits.retained_messages > 0;
         let granted = self.limits.topic_alias_maximum;
         let aliases = &mut connection.aliases;

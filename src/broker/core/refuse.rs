@@ -132,7 +132,7 @@ impl Core {
 
     /// Reads nothing more from the client until `full` is out of its message's way, for a while.
     pub(super) fn park(&mut self, now: Instant, key: SessionKey, full: Obstacle, publish: Publish) {
-        self.stats.received -= 1; // it comes again
+        self.stats.received.take_back(publish.qos); // it comes again
         let due = now.checked_add(PARKED_MAX).unwrap_or(now);
         self.timeouts.set(due, Timeout::QueueFull(key));
         let parked = Parked { publish, full, due };

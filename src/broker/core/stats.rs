@@ -1,6 +1,7 @@
 //! Figures of the core.
 
 use super::Core;
+use crate::mqtt::QoS;
 
 /// Figures of the core. Counters count since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,9 +19,9 @@ pub struct CoreStats {
     /// Their bytes.
     pub retained_bytes: usize,
     /// PUBLISH packets taken.
-    pub received: u64,
+    pub received: ByQos,
     /// PUBLISH packets handed to receivers.
-    pub sent: u64,
+    pub sent: ByQos,
     /// Messages dropped by a declared policy: a full queue, a congested client at QoS 0, a packet too large for its
     /// receiver, no room to retain, a bridge whose log could not be opened.
     pub dropped: u64,
@@ -32,6 +33,49 @@ pub struct CoreStats {
     pub expired: u64,
     /// Messages that a route matched but its template gave no topic for.
     pub unmapped: u64,
+}
+
+/// How many of each quality of service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByQos([u64; 3]);
+
+impl ByQos {
+    /// Of QoS 0, 1 and 2.
+    #[must_use]
+    pub fn new(counts: [u64; 3]) -> Self {
+        Self(counts)
+    }
+
+    /// Of QoS 0, 1 and 2.
+    #[must_use]
+    pub fn counts(self) -> [u64; 3] {
+        self.0
+    }
+
+    /// Of all.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// One more.
+    pub(super) fn add(&mut self, qos: QoS) {
+        *self.of(qos) += 1;
+    }
+
+    /// One was counted that comes again.
+    pub(super) fn take_back(&mut self, qos: QoS) {
+        *self.of(qos) -= 1;
+    }
+
+    fn of(&mut self, qos: QoS) -> &mut u64 {
+        let [zero, one, two] = &mut self.0;
+        match qos {
+            QoS::AtMostOnce => zero,
+            QoS::AtLeastOnce => one,
+            QoS::ExactlyOnce => two,
+        }
+    }
 }
 
 impl Core {

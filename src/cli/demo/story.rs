@@ -201,7 +201,7 @@ impl Stage {
                         self.relay.cut(cut_now);
                         say(format_args!("{}", if cut_now { "the link is cut" } else { "the link is mended" }));
                     }
-                    let total = self.gateway.broker().stats().received;
+                    let total = self.gateway.broker().stats().received.total();
                     say(format_args!("{:>4} s  {}  {}  {} msg/s", (now - started).as_secs(), self.line(), shown(&values), total - seen));
                     seen = total;
                 }

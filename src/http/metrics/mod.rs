@@ -114,8 +114,11 @@ fn broker(page: &mut Page, broker: &BrokerState) {
         "fieldgate_broker_messages_total",
         "Messages taken from clients, devices and upstreams (in), and handed to receivers (out).",
     );
-    messages.sample(&[("dir", "in")], broker.received);
-    messages.sample(&[("dir", "out")], broker.sent);
+    for (dir, counts) in [("in", broker.received), ("out", broker.sent)] {
+        for (qos, count) in ["0", "1", "2"].into_iter().zip(counts) {
+            messages.sample(&[("dir", dir), ("qos", qos)], count);
+        }
+    }
     let mut bytes = page.family(
         Kind::Counter,
         "fieldgate_broker_bytes_total",

@@ -111,8 +111,8 @@ fn state() -> GatewayState {
     };
     state.config.loaded = WallTime(1_763_866_400_000);
     state.broker.clients = 6;
-    state.broker.received = 1000;
-    state.broker.sent = 2000;
+    state.broker.received = [700, 200, 100];
+    state.broker.sent = [1500, 400, 100];
     state.broker.dropped = 1;
     state.store.free_bytes = Some(1 << 30);
     state.store.bytes_written = 123_456;
@@ -238,6 +238,7 @@ fn two_hundred_devices_make_series_for_what_is_configured_and_for_nothing_else()
         "le",
         "listener",
         "name",
+        "qos",
         "reason",
         "result",
         "severity",
