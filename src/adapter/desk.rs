@@ -97,10 +97,12 @@ type Finished = (Who, Result<Done, CommandError>);
 
 impl<C: CommandSource> Desk<C> {
     /// Takes commands until `stop`, and ends when those are answered. May be dropped at any point, then what is being done is not.
-    pub(super) async fn run(self, mut stop: Stop) {
-        let source = Arc::clone(&self.source);
-        let mut source = source.lock().await;
-        let mut at_work = JoinSet::new();
+    pub(super) async fn run(self, stop: Stop) {
+        self.attend(JoinSet::new(), stop).await;
+    }
+
+    async fn attend(&self, mut at_work: JoinSet<Finished>, mut stop: Stop) {
+        let mut source = self.source.lock().await;
         let (mut is_open, mut is_leaving) = (true, false);
         while !is_leaving || !at_work.is_empty() {
             tokio::select! {
@@ -109,7 +111,10 @@ impl<C: CommandSource> Desk<C> {
                     Ok((message, publisher)) => self.ask(&message, publisher, &mut at_work),
                     Err(LinkClosed) => is_open = false,
                 },
-                Some(Ok((who, result))) = at_work.join_next() => self.tell(who, &result),
+                Some(done) = at_work.join_next() => match done {
+                    Ok((who, result)) => self.tell(who, &result),
+                    Err(error) => tracing::error!(%error, "a command failed; this is a fault of fieldgate"),
+                },
             }
         }
     }
@@ -256,12 +261,41 @@ fn may_answer(topic: &TopicName, asked: &TopicName, publisher: Option<&Publisher
 mod tests {
     use bytestring::ByteString;
 
+    use super::super::outbox::OutboxLimits;
     use super::*;
     use crate::auth::{Principal, Rights};
+    use crate::shutdown::Shutdown;
     use crate::topic::TopicFilter;
 
     fn topic(text: &str) -> TopicName {
         TopicName::try_from(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_command_that_panicked_keeps_the_desk_from_nothing() {
+        let shutdown = Shutdown::default();
+        let (sender, _orders) = mpsc::channel(WAITING_MAX);
+        let desk = Desk {
+            book: Arc::new(Book::of_instrument(
+                "scale",
+                &topic("gw/scale/set"),
+                std::iter::empty(),
+            )),
+            worker: Worker::Wire(sender),
+            outbox: Outbox::new(
+                "line",
+                OutboxLimits {
+                    messages: 1,
+                    bytes: 1000,
+                },
+            ),
+            source: Arc::new(Mutex::new(NoCommands)),
+        };
+        let mut at_work = JoinSet::new();
+        at_work.spawn(async { panic!("as if by a fault") });
+        let stop = shutdown.stop();
+        shutdown.request();
+        desk.attend(at_work, stop).await;
     }
 
     #[test]

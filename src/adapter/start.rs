@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::attendant::Attendant;
 use super::by_hand;
@@ -321,14 +321,14 @@ where
         drop(told);
         if let Some(mut task) = actor {
             // What was asked is heard out: its answer must not be taken for that to what another asks next.
-            if tokio::time::timeout(LEAVE_LIMIT, &mut task.0)
-                .await
-                .is_err()
-            {
-                task.0.abort();
-                // A port is free for whoever comes next only when its task is gone.
-                let ended = (&mut task.0).await;
-                tracing::trace!(?ended, connection = %self.name, "no longer polling");
+            match tokio::time::timeout(LEAVE_LIMIT, &mut task.0).await {
+                Ok(ended) => self.tell_panic(&ended),
+                Err(_) => {
+                    task.0.abort();
+                    // A port is free for whoever comes next only when its task is gone.
+                    let ended = (&mut task.0).await;
+                    tracing::trace!(?ended, connection = %self.name, "no longer polling");
+                }
             }
         }
         self.pulse.end();
@@ -364,6 +364,7 @@ where
             // Who is told to stop may have done so before this is told: then nobody is left to be waited for.
             *running = None;
             if stop.is_requested() {
+                self.tell_panic(&ended);
                 return;
             }
             if let Err(error) = ended {
@@ -371,6 +372,15 @@ where
             }
             self.status.send_modify(|status| status.restarts += 1);
             tokio::time::sleep(RESTART_PAUSE).await;
+        }
+    }
+
+    /// Of an actor that was told to stop, and is not started again.
+    fn tell_panic(&self, ended: &Result<(), JoinError>) {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            tracing::error!(connection = %self.name, %error, "the adapter failed while it was stopped");
         }
     }
 }
