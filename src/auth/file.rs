@@ -57,6 +57,10 @@ pub(super) fn read<T, F: Error>(
 }
 
 fn text(path: &Path) -> io::Result<String> {
+    // To open a pipe could block for ever.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut text = String::new();
     let length = File::open(path)?
         .take(FILE_BYTES_MAX + 1)
@@ -65,4 +69,22 @@ fn text(path: &Path) -> io::Result<String> {
         return Err(io::Error::other("larger than 4 MiB, which is no such file"));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Users;
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("users");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let error = Users::read(&pipe).unwrap_err().to_string();
+        assert!(
+            error.contains("cannot be read: it is no regular file;"),
+            "{error}"
+        );
+    }
 }

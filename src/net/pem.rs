@@ -71,6 +71,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
         path: path.to_owned(),
         source,
     };
+    // To open a pipe could block for ever.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is no regular file")));
+    }
     let mut text = Vec::new();
     let length = File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text))
@@ -87,5 +91,23 @@ fn not_pem(path: &Path, fault: &pem::Error) -> TlsError {
     TlsError::NotPem {
         path: path.to_owned(),
         fault: fault.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("ca.pem");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let error = certificates(&pipe).unwrap_err().to_string();
+        assert!(
+            error.contains("cannot be read: it is no regular file"),
+            "{error}"
+        );
     }
 }
