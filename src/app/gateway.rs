@@ -96,6 +96,8 @@ impl Gateway {
         }
         let attachments = stores.bridges.clone();
         let login_error = prepared.logins.error();
+        // To begin with, what is known; a copy of it only where something is not.
+        let mending = login_error.map(|error| (prepared.logins.credentials.clone(), error));
         let broker = Broker::start(
             prepared.broker.clone(),
             stores,
@@ -141,7 +143,7 @@ impl Gateway {
         for (name, error) in gateway.absent.bridges() {
             gateway.bridges.tell_absent(name, error.to_owned()).await?;
         }
-        gateway.mend_logins(prepared.login_files.clone(), login_error);
+        gateway.mend_logins(prepared.login_files.clone(), mending);
         gateway.start_connections(&mut prepared, |_| true).await?;
         gateway.start_listeners(prepared.listeners, |_| true);
         gateway.console.have_at(prepared.console).await;
@@ -190,13 +192,14 @@ impl Gateway {
         }
     }
 
-    /// Has users and rules read until they can be used, where they could not.
-    fn mend_logins(&mut self, files: LoginFiles, error: Option<String>) {
-        self.observer.tell_login_error(error.clone());
-        self.logins = error.map(|error| {
+    /// Has users and rules read until they can be used, where they could not: what is known of them, and who is refused and why.
+    fn mend_logins(&mut self, files: LoginFiles, mending: Option<(Credentials, String)>) {
+        let error = mending.as_ref().map(|(_, error)| error.clone());
+        self.observer.tell_login_error(error);
+        self.logins = mending.map(|mending| {
             let (broker, observer) = (self.broker.clone(), self.observer.clone());
             Running::start("logins", |stop| {
-                tokio::spawn(logins::mend(files, error, broker, observer, stop));
+                tokio::spawn(logins::mend(files, mending, broker, observer, stop));
             })
         });
     }

@@ -24,7 +24,7 @@ struct Shared {
 }
 
 /// Who may log in, and what for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// By password.
     pub users: Users,
@@ -117,14 +117,7 @@ impl Authenticator {
     /// # Errors
     /// The refusal, logged here with who, where, and how to allow it.
     pub async fn check(&self, login: Login) -> Result<Identity, LoginRefusal> {
-        let credentials = self.credentials();
-        if credentials.unknown.rules {
-            Self::tell(
-                &login,
-                "the access rules cannot be read, so nobody is let in until they can be; `fieldgate status` says why",
-            );
-            return Err(LoginRefusal::Busy);
-        }
+        let credentials = self.known_rules(&login)?;
         let is_nobody_known = credentials.users.is_empty() && !credentials.unknown.users;
         let certified = login.certified.is_some();
         let user = match (&login.certified, &login.user_name) {
@@ -133,6 +126,8 @@ impl Authenticator {
             (None, Some(_)) if login.anonymous && is_nobody_known => None,
             (None, Some(user)) => {
                 self.check_password(user, &login).await?;
+                // Meanwhile they may have become unknown.
+                self.known_rules(&login)?;
                 Some(user)
             }
             (None, None) if login.anonymous => None,
@@ -148,6 +143,19 @@ impl Authenticator {
             user: user.cloned(),
             certified,
         })
+    }
+
+    /// What counts now, where somebody can say what a client may do.
+    fn known_rules(&self, login: &Login) -> Result<Arc<Credentials>, LoginRefusal> {
+        let credentials = self.credentials();
+        if credentials.unknown.rules {
+            Self::tell(
+                login,
+                "the access rules cannot be read, so nobody is let in until they can be; `fieldgate status` says why",
+            );
+            return Err(LoginRefusal::Busy);
+        }
+        Ok(credentials)
     }
 
     async fn check_password(&self, user: &ByteString, login: &Login) -> Result<(), LoginRefusal> {
@@ -360,8 +368,8 @@ mod tests {
         assert!(!rights.may_publish(&TopicName::try_from("plant/c").unwrap()));
     }
 
-    #[tokio::test]
-    async fn what_was_changed_while_a_password_was_checked_counts() {
+    /// What becomes of a login with the right password where `now` counts before that is checked.
+    async fn changed_meanwhile(now: Credentials) -> Result<Identity, LoginRefusal> {
         let authenticator = Authenticator::new(users(&line("plc7", "right")));
         let taken = [
             authenticator.turns.wait(None).await,
@@ -374,8 +382,24 @@ mod tests {
             ))
             .await
         );
-        drop(authenticator.replace(users(&line("plc7", "other"))));
+        drop(authenticator.replace(now));
         drop(taken);
-        assert_eq!(check.await, Err(LoginRefusal::BadUserNameOrPassword));
+        check.await
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_while_a_password_was_checked_counts() {
+        let other = users(&line("plc7", "other"));
+        let refused = Err(LoginRefusal::BadUserNameOrPassword);
+        assert_eq!(changed_meanwhile(other).await, refused);
+        let without_rules = Credentials {
+            unknown: Unknown {
+                users: false,
+                rules: true,
+            },
+            ..users(&line("plc7", "right"))
+        };
+        let busy = Err(LoginRefusal::Busy);
+        assert_eq!(changed_meanwhile(without_rules).await, busy);
     }
 }

@@ -22,7 +22,8 @@ impl Fingerprint {
         Self::of_files(std::iter::once(&options.ca).chain(identity))
     }
 
-    fn of_files<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Self {
+    /// Of these files, as they are now.
+    pub fn of_files<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Self {
         let mut context = Context::new(&SHA256);
         for path in files {
             let (is_read, bytes) = match pem::read(path) {
