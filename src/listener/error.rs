@@ -42,6 +42,11 @@ pub enum BindError {
         /// Where.
         address: SocketAddr,
     },
+    /// They were at fault before, so they are being written.
+    #[error(
+        "its TLS files can be used now, and are taken when they have stood still for some seconds"
+    )]
+    Unsettled,
     /// Anything else the system says.
     #[error("cannot listen on {address}: {source}")]
     Io {

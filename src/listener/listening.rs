@@ -2,7 +2,8 @@
 //!
 //! An address that cannot be had ends nothing. After a power cut a box is often up before its network is, and nobody is
 //! there to start it again: the listener says so in log and status, and tries until it has the address. A *patient* one does
-//! the same with files that cannot be used. Invariant: what shall speak TLS is not opened without.
+//! the same with files that cannot be used, and takes them when they can be and have stood still for a while: half of a chain
+//! or of a bundle is well by itself. Invariant: what shall speak TLS is not opened without.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -18,13 +19,15 @@ use super::served::Served;
 use super::{Bind, BindError, ListenError, ListenerOptions};
 use crate::broker::{BrokerHandle, LinkClosed};
 use crate::clock;
-use crate::net::{self, Expiry, ServerSetup, ServerTls, TlsError, TlsTime};
+use crate::net::{self, Expiry, Fingerprint, ServerSetup, ServerTls, TlsError, TlsTime};
 use crate::shutdown::{Pulse, Stop};
 use crate::status::ListenerStatus;
 
 /// Between two attempts to open the address.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Files that have just become well may be half written: they are taken when they have stood still for so long.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// How often its task shows that it is alive, and how late that may be.
 const BEAT: Duration = Duration::from_secs(10);
@@ -209,6 +212,8 @@ struct Opening {
     time: TlsTime,
     /// Of `tls`, once that could be read.
     served: Arc<OnceLock<Served>>,
+    /// Of files that could be used in the last attempt, and not in the one before.
+    unsettled: Option<Fingerprint>,
     report: watch::Sender<ListenerStatus>,
     wait: Duration,
 }
@@ -221,6 +226,7 @@ impl Opening {
             tls: options.tls.clone(),
             time,
             served,
+            unsettled: None,
             report: watch::Sender::new(status),
             wait: Duration::ZERO,
         }
@@ -247,12 +253,19 @@ impl Opening {
     }
 
     /// Blocks for milliseconds where files are to be read.
-    fn open(&self) -> Result<(Bound, Bind, Option<Served>), BindError> {
+    fn open(&mut self) -> Result<(Bound, Bind, Option<Served>), BindError> {
         let served = match (&self.tls, self.served.get()) {
             (None, _) => None,
             (Some(_), Some(served)) => Some(served.clone()),
             (Some(tls), None) => {
+                let before = self.unsettled.take();
                 let setup = net::server_setup(tls, &self.time)?;
+                // Afterwards: what was written in between is seen to differ.
+                let seen = Fingerprint::of_files(tls.files());
+                if before != Some(seen) {
+                    self.unsettled = Some(seen);
+                    return Err(BindError::Unsettled);
+                }
                 Some(self.served.get_or_init(|| Served::new(&setup)).clone())
             }
         };
@@ -263,7 +276,8 @@ impl Opening {
     async fn until_open(&mut self) -> Open {
         loop {
             self.wait = (self.wait * 2).clamp(AGAIN_MIN, AGAIN_MAX);
-            tokio::time::sleep(self.wait).await;
+            let settle = self.unsettled.map(|_| SETTLE);
+            tokio::time::sleep(settle.unwrap_or(self.wait)).await;
             if let Some(open) = self.attempt() {
                 return open;
             }
@@ -318,7 +332,7 @@ mod tests {
         drop(bound);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn files_that_cannot_be_used_keep_it_closed_until_they_can() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -339,6 +353,9 @@ mod tests {
         assert!(error.contains("key.pem: cannot be read"), "{error}");
 
         std::fs::write(path("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+        assert!(opening.attempt().is_none(), "it may be half of them");
+        std::fs::write(path("cert.pem"), pair.cert.pem().repeat(2)).unwrap();
+        assert!(opening.attempt().is_none(), "it was");
         let (_bound, tls) = opening.until_open().await;
         assert!(tls.is_some(), "never without TLS");
         assert_eq!(status.borrow().error, None);

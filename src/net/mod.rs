@@ -47,6 +47,14 @@ pub struct ServerTls {
     pub allow_tls12: bool,
 }
 
+impl ServerTls {
+    /// All that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = [&self.certificate, &self.private_key].into_iter();
+        files.chain(&self.client_ca).chain(&self.crl)
+    }
+}
+
 /// Whether a client must show a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientCertificate {
