@@ -71,16 +71,22 @@ impl Reload {
     /// were removed have left is closed then.
     ///
     /// # Errors
-    /// Where that was not possible.
+    /// Where that was not possible, and where what runs has what was in a file that is at fault now.
     pub async fn prepare_again(&mut self, gateway: &Gateway) -> Result<Prepared, String> {
         let (config, time) = (self.in_use.config.clone(), gateway.tls_time().clone());
-        self.in_use = config.clone().into();
+        let started = config.clone();
         let prepared = tokio::task::spawn_blocking(move || Prepared::patient(config, time)).await;
         let prepared =
             prepared.map_err(|fault| format!("this is a fault of fieldgate: {fault}"))?;
         if let Some(faults) = prepared.faults() {
+            let knows_logins = gateway.observer().login_error().borrow().is_none();
+            let forgets_logins = knows_logins && prepared.logins.error().is_some();
+            if forgets_logins || !gateway.lacks_files {
+                return Err(faults);
+            }
             tracing::error!(faults, "{WITHOUT}");
         }
+        self.in_use = started.into();
         Ok(prepared)
     }
 
@@ -177,5 +183,33 @@ fn read(
             let warnings: String = warnings.iter().map(|it| format!("{it}\n")).collect();
             Err(format!("{warnings}{faults}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_gateway_that_knows_its_users_does_not_start_anew_without_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let text = "gateway: { id: g1, data_dir: data }\nconsole: { bind: off }\nbroker: { users_file: users }\n";
+        fs::write(path("site.yaml"), text).unwrap();
+        fs::write(path("users"), "").unwrap();
+        let read = config::load_with_source(&path("site.yaml"), NamedFiles::MustBeThere);
+        let (Loaded { config, .. }, source) = read.unwrap();
+        let prepared = Prepared::new(config.clone(), TlsTime::default()).unwrap();
+        let gateway = Gateway::start(prepared).await.unwrap();
+        let mut reload = Reload::new(config, source, false);
+
+        fs::write(path("users"), "plc7:secret\n").unwrap();
+        let fault = reload.prepare_again(&gateway).await.unwrap_err();
+        assert!(fault.contains("users:1: `plc7`: "), "{fault}");
+        fs::write(path("users"), "").unwrap();
+        reload.prepare_again(&gateway).await.unwrap();
+        gateway.stop().await;
     }
 }
