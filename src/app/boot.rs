@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Prepared, Reload, last_good};
-use crate::config::{self, Loaded, NamedFiles, Source};
+use crate::config::{self, Faults, Loaded, NamedFiles, Source};
 use crate::net::TlsTime;
 
 /// Everything for a start.
@@ -20,38 +20,69 @@ pub struct Boot {
     pub faults: Option<String>,
 }
 
+/// Why there is nothing to start with.
+#[derive(Debug, thiserror::Error)]
+#[error("{faults}")]
+pub struct BootError {
+    /// What is wrong, as `check` prints it.
+    faults: String,
+    /// The texts may be well, and what they refer to may be there at another attempt. Else the configuration is to be mended.
+    pub may_pass: bool,
+}
+
+impl From<Faults> for BootError {
+    fn from(faults: Faults) -> Self {
+        Self {
+            faults: faults.to_string(),
+            may_pass: faults.may_pass(),
+        }
+    }
+}
+
 impl Boot {
     /// Reads `file`, else what was last good of it. Where it is only files that they name that cannot be used, the first that is well
-    /// but for these. Blocks.
+    /// but for these; but where those are users or rules, `file`: nobody is let in whom they might refuse, and an older
+    /// configuration might let them in. Blocks.
     ///
     /// # Errors
-    /// What is wrong, as `check` prints it: the configuration itself, so it would be the same at the next attempt.
-    pub fn read(file: &Path) -> Result<Self, String> {
-        let last = last_good::find(&folder_of(file), file);
-        let mut faults = None;
-        for named in [NamedFiles::MustBeThere, NamedFiles::MayLack] {
-            let read = config::load_with_source(file, named).map_err(|faults| faults.to_string());
-            let fault =
-                match read.and_then(|(loaded, source)| Self::of(loaded, source, None, named)) {
-                    Ok(boot) => return Ok(boot),
-                    Err(fault) => fault,
-                };
-            // As it was told with all of its files looked at.
-            let fault = faults.get_or_insert(fault);
-            let Some(source) = &last else {
-                continue;
-            };
-            let read = config::read_again(source, named).map_err(|faults| faults.to_string());
-            let told = Some(fault.clone());
-            match read.and_then(|loaded| Self::of(loaded, source.clone(), told, named)) {
-                Ok(boot) => return Ok(boot),
-                Err(of_last) if named == NamedFiles::MayLack => fault.push_str(&format!(
-                    "\n\nthe last good configuration cannot be used either:\n{of_last}"
-                )),
-                Err(_) => {}
-            }
+    /// What is wrong with the configuration itself.
+    pub fn read(file: &Path) -> Result<Self, BootError> {
+        // Faults are told as they are with all of its files looked at.
+        let BootError { faults, .. } = match Self::of_file(file, NamedFiles::MustBeThere) {
+            Ok(boot) => return Ok(boot),
+            Err(fault) => fault,
+        };
+        let lacking = Self::of_file(file, NamedFiles::MayLack);
+        if let Ok(boot) = &lacking
+            && boot.prepared.lacks_logins_alone()
+        {
+            return lacking;
         }
-        Err(faults.unwrap_or_default())
+        let Some(source) = last_good::find(&folder_of(file), file) else {
+            return lacking.map_err(|of_file| BootError { faults, ..of_file });
+        };
+        let last = |named| {
+            let loaded = config::read_again(&source, named)?;
+            Self::of(loaded, source.clone(), Some(faults.clone()), named)
+        };
+        if let Ok(boot) = last(NamedFiles::MustBeThere) {
+            return Ok(boot);
+        }
+        let of_file = match lacking {
+            Ok(boot) => return Ok(boot),
+            Err(fault) => fault,
+        };
+        last(NamedFiles::MayLack).map_err(|of_last| BootError {
+            may_pass: of_file.may_pass || of_last.may_pass,
+            faults: format!(
+                "{faults}\n\nthe last good configuration cannot be used either:\n{of_last}"
+            ),
+        })
+    }
+
+    fn of_file(file: &Path, named: NamedFiles) -> Result<Self, BootError> {
+        let (loaded, source) = config::load_with_source(file, named)?;
+        Self::of(loaded, source, None, named)
     }
 
     fn of(
@@ -59,13 +90,16 @@ impl Boot {
         source: Source,
         faults: Option<String>,
         named: NamedFiles,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, BootError> {
         let Loaded { config, warnings } = loaded;
         let prepared = Prepared::patient(config.clone(), TlsTime::default());
         if named == NamedFiles::MustBeThere
             && let Some(faults) = prepared.faults()
         {
-            return Err(faults);
+            return Err(BootError {
+                faults,
+                may_pass: true,
+            });
         }
         Ok(Self {
             prepared,
@@ -100,5 +134,59 @@ pub(super) async fn keep(data_dir: PathBuf, source: Source, lacks_files: bool) {
             tracing::warn!(%error, "the configuration cannot be kept as the last good one");
         }
         Err(fault) => tracing::error!(%fault, "this is a fault of fieldgate"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The file `site.yaml` with this listener and more, whose last good text had a listener alone.
+    fn read(listener: &str, more: &str) -> Result<Boot, BootError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("site.yaml");
+        let write = |listener: &str, more: &str| {
+            let text = format!(
+                "gateway: {{ id: g1, data_dir: data }}\n\
+                 broker: {{ listeners: [{{ name: a, bind: \"127.0.0.1:0\", anonymous: true{listener} }}]{more} }}\n"
+            );
+            fs::write(&file, text).unwrap();
+        };
+        write("", "");
+        let (_, source) = config::load_with_source(&file, NamedFiles::MustBeThere).unwrap();
+        last_good::keep(&folder.path().join("data"), &source).unwrap();
+        write(listener, more);
+        Boot::read(&file)
+    }
+
+    #[test]
+    fn what_lacks_users_or_rules_alone_gives_way_to_no_older_configuration() {
+        const TLS: &str = ", tls: { certificate: no.crt, private_key: no.key }";
+        let unknown = |boot: &Boot| boot.prepared.logins.credentials.unknown;
+        for more in [", users_file: typo", ", mosquitto_acl_file: typo"] {
+            let boot = read("", more).unwrap();
+            assert_eq!(boot.faults, None, "{more}");
+            assert!(unknown(&boot).users || unknown(&boot).rules, "{more}");
+        }
+        let boot = read(TLS, "").unwrap();
+        assert!(boot.faults.unwrap().contains("no.crt"));
+        assert_eq!(boot.prepared.faults(), None);
+    }
+
+    #[test]
+    fn only_what_is_referred_to_may_be_there_at_another_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("site.yaml");
+        let may_pass = || Boot::read(&file).unwrap_err().may_pass;
+        assert!(!may_pass(), "there is no file at all");
+        fs::write(&file, "gateway: { id: '${file:id}' }\n").unwrap();
+        assert!(may_pass());
+        fs::write(&file, "gateway: { id: '${file:id}', nonsense: 1 }\n").unwrap();
+        assert!(!may_pass());
+        let own = folder.path().join("own.yaml");
+        std::os::unix::fs::symlink(&own, &own).unwrap();
+        assert!(Boot::read(&own).unwrap_err().may_pass, "ELOOP");
     }
 }

@@ -31,7 +31,7 @@ mod wires;
 
 pub use absent::RegainWait;
 pub use apply::Applied;
-pub use boot::Boot;
+pub use boot::{Boot, BootError};
 pub use control::ReloadRequest;
 pub use export::Export;
 pub use gateway::{Gateway, ReloadRequests, StartError};

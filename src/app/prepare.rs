@@ -115,6 +115,11 @@ impl Prepared {
         (!self.faults.is_empty()).then(|| told(&self.faults))
     }
 
+    /// No file but those of users and rules is at fault.
+    pub(super) fn lacks_logins_alone(&self) -> bool {
+        self.faults.len() == self.logins.faults.len()
+    }
+
     /// Where the gateway will keep things.
     #[must_use]
     pub fn data_dir(&self) -> &Path {

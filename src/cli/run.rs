@@ -41,8 +41,12 @@ pub(super) fn run(file: &Path, log_format: Option<Format>) -> ExitCode {
         faults,
     } = match Boot::read(file) {
         Ok(boot) => boot,
-        Err(faults) => {
-            eprintln!("{faults}");
+        Err(error) => {
+            eprintln!("{error}");
+            // On which systemd tries again.
+            if error.may_pass {
+                return ExitCode::FAILURE;
+            }
             return ExitCode::from(EXIT_CONFIG);
         }
     };

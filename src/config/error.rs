@@ -227,9 +227,22 @@ pub struct Faults {
     pub list: Vec<Fault>,
     /// How many more there are than the list has.
     pub more: usize,
+    /// The file is there, and the system could not read it.
+    pub is_unread: bool,
 }
 
 impl Faults {
+    /// Whether another attempt may do without a change to the texts: they were not read, or all that is wrong is what a `${...}`
+    /// stands for.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        let mut errors = self.list.iter();
+        self.is_unread
+            || self.more == 0
+                && errors
+                    .all(|it| it.severity == Severity::Warning || it.code == Code::Substitution)
+    }
+
     /// `5 errors, 1 warning`.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -51,6 +51,7 @@ pub use words::{
     byte_order, parity, parity_word, reference, referred, table, table_word, tag_type, type_word,
 };
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -227,6 +228,8 @@ fn text_of(path: &Path, environment: &dyn Environment) -> Result<String, Faults>
     text.map_err(|error| Faults {
         list: vec![placed::unreadable(path, &error)],
         more: 0,
+        // What the system said, and not what was made of what was read.
+        is_unread: error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound,
     })
 }
 
@@ -270,7 +273,7 @@ pub fn dialect(text: &str, file: &Path, environment: &dyn Environment) -> Result
     // What is not there was at fault, and that was noted.
     dialect.ok_or(Faults {
         list: warnings,
-        more: 0,
+        ..Faults::default()
     })
 }
 
@@ -289,7 +292,7 @@ fn read<T>(
         Err(error) => {
             return Err(Faults {
                 list: vec![placed::no_yaml(text, file, &error)],
-                more: 0,
+                ..Faults::default()
             });
         }
     };

@@ -30,7 +30,11 @@ pub(super) fn placed(text: &str, file: &Path, context: Context<'_>) -> Faults {
         let other = (fault.file != file).then(|| fault.file.clone());
         (is_of_text, other, fault.line, fault.column, fault.code)
     });
-    Faults { list, more }
+    Faults {
+        list,
+        more,
+        is_unread: false,
+    }
 }
 
 /// The texts that faults are placed in.

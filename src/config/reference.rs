@@ -122,11 +122,11 @@ impl Environment for Everything {
         None
     }
 
-    fn read(&self, _: &Path, _: u64) -> std::io::Result<String> {
+    fn read(&self, _: &Path, _: u64) -> io::Result<String> {
         Ok(String::new())
     }
 
-    fn yaml_files(&self, _: &Path, _: usize) -> std::io::Result<Vec<PathBuf>> {
+    fn yaml_files(&self, _: &Path, _: usize) -> io::Result<Vec<PathBuf>> {
         Ok(Vec::new())
     }
 

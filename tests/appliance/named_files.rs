@@ -343,7 +343,18 @@ fn a_configuration_that_names_what_is_not_there_gives_way_to_the_last_one_that_w
         state(&file);
     }
     drop(gateway);
+    // Users alone: nobody is let in whom they might refuse.
     write(folder.path(), &text("users_file: typo, "));
+    let mut gateway = Running::start(&file);
+    let log = gateway.through("running gateway=").unwrap();
+    assert!(log.contains(WITHOUT) && log.contains("typo"), "{log}");
+    assert!(!log.contains("LAST GOOD CONFIGURATION"), "{log}");
+    drop(gateway);
+    let tls = "tls: { certificate: typo, private_key: typo }, ";
+    write(
+        folder.path(),
+        &text("").replace("name: local,", &format!("name: local, {tls}")),
+    );
     let mut gateway = Running::start(&file);
     let log = gateway.through("running gateway=").unwrap();
     assert!(log.contains("LAST GOOD CONFIGURATION"), "{log}");

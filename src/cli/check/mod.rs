@@ -101,7 +101,7 @@ impl Checked {
         Self {
             faults: Faults {
                 list: loaded.warnings,
-                more: 0,
+                ..Faults::default()
             },
             others,
             usable: Some((loaded.config, prepared)),
