@@ -55,7 +55,7 @@ impl Gateway {
     ) -> Result<Applied, ApplyError> {
         self.settle(&mut difference);
         let applied = self.take_up(prepared, &difference).await;
-        self.lacks_files &= applied.is_err();
+        self.lacks_other_files &= applied.is_err();
         // Also what is there when it broke off.
         self.show();
         applied

@@ -39,8 +39,8 @@ pub struct Gateway {
     pub(super) console: Console,
     /// Reads the files of users and rules again, while they cannot be used.
     logins: Option<Running<()>>,
-    /// Some file that the configuration names could not be used at the start, and there was no reload since.
-    pub(super) lacks_files: bool,
+    /// Some file beside those of users and rules could not be used at the start, and there was no reload since.
+    pub(super) lacks_other_files: bool,
     observer: Observer,
     absent: Absent,
     tls_time: TlsTime,
@@ -127,7 +127,7 @@ impl Gateway {
             stores: opened,
             console: Console::new(observer.clone()),
             logins: None,
-            lacks_files: prepared.faults().is_some(),
+            lacks_other_files: !prepared.lacks_logins_alone(),
             observer,
             absent,
             tls_time: prepared.tls_time.clone(),
@@ -289,6 +289,26 @@ impl Gateway {
     /// By which all of it judges certificates.
     pub(super) fn tls_time(&self) -> &TlsTime {
         &self.tls_time
+    }
+
+    /// Whether it runs without a file that its configuration names, as far as that is known: one of users and rules tells when
+    /// it was taken up.
+    pub(super) fn lacks_files(&self) -> bool {
+        self.lacks_other_files || self.lacks_logins()
+    }
+
+    /// Whether users or rules could not be read, so far.
+    #[must_use]
+    pub fn lacks_logins(&self) -> bool {
+        self.observer.login_error().borrow().is_some()
+    }
+
+    /// Returns when users and rules can be read. Cancel safe.
+    pub async fn logins_mended(&self) {
+        let mut error = self.observer.login_error();
+        if error.wait_for(Option::is_none).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Whether a part of the store could not be opened at the start.

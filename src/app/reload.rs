@@ -56,14 +56,14 @@ impl Reload {
         }
     }
 
-    /// The gateway has started: tells who looks at it what it runs on, and has that kept as the last good configuration. Waits
-    /// for no disk.
+    /// The gateway has started, or has taken up what it had to do without: tells who looks at it what it runs on, and has that
+    /// kept as the last good configuration. Waits for no disk.
     pub fn started(&self, gateway: &Gateway) {
         gateway.observer().tell_config(self.state.clone());
         tokio::spawn(boot::keep(
             gateway.observer().data_dir(),
             self.source.clone(),
-            gateway.lacks_files,
+            gateway.lacks_files(),
         ));
     }
 
@@ -79,9 +79,8 @@ impl Reload {
         let prepared =
             prepared.map_err(|fault| format!("this is a fault of fieldgate: {fault}"))?;
         if let Some(faults) = prepared.faults() {
-            let knows_logins = gateway.observer().login_error().borrow().is_none();
-            let forgets_logins = knows_logins && prepared.logins.error().is_some();
-            if forgets_logins || !gateway.lacks_files {
+            let forgets_logins = !gateway.lacks_logins() && prepared.logins.error().is_some();
+            if forgets_logins || !gateway.lacks_files() {
                 return Err(faults);
             }
             tracing::error!(faults, "{WITHOUT}");

@@ -222,6 +222,7 @@ async fn run_until_stopped(
     wait: &mut RegainWait,
 ) -> Option<Prepared> {
     let mut requests = gateway.reload_requests()?;
+    let mut lacks_logins = gateway.lacks_logins();
     loop {
         tokio::select! {
             () = signals.asked() => return None,
@@ -236,6 +237,7 @@ async fn run_until_stopped(
                     return None;
                 }
             }
+            () = gateway.logins_mended(), if lacks_logins => reload.started(gateway),
             () = gateway.regained(wait) => match reload.prepare_again(gateway).await {
                 Ok(again) => {
                     tracing::info!("starting anew, with what could not be opened before");
@@ -244,6 +246,7 @@ async fn run_until_stopped(
                 Err(fault) => tracing::error!(fault, "not starting anew, trying again later"),
             }
         }
+        lacks_logins &= gateway.lacks_logins();
     }
 }
 

@@ -271,7 +271,7 @@ pub fn dialect(text: &str, file: &Path, environment: &dyn Environment) -> Result
     };
     let (dialect, warnings) = read(text, file, environment, build)?;
     // What is not there was at fault, and that was noted.
-    dialect.ok_or(Faults {
+    dialect.ok_or_else(|| Faults {
         list: warnings,
         ..Faults::default()
     })

@@ -349,8 +349,15 @@ fn a_configuration_that_names_what_is_not_there_gives_way_to_the_last_one_that_w
     let log = gateway.through("running gateway=").unwrap();
     assert!(log.contains(WITHOUT) && log.contains("typo"), "{log}");
     assert!(!log.contains("LAST GOOD CONFIGURATION"), "{log}");
+    assert!(!fs::read_to_string(&kept).unwrap().contains("typo"));
+    // Once it lacks nothing, it is the last good one.
+    fs::write(folder.path().join("typo"), "").unwrap();
+    gateway.until("users and access rules can be read").unwrap();
+    while !fs::read_to_string(&kept).unwrap().contains("typo") {
+        state(&file);
+    }
     drop(gateway);
-    let tls = "tls: { certificate: typo, private_key: typo }, ";
+    let tls = "tls: { certificate: typo.crt, private_key: typo.key }, ";
     write(
         folder.path(),
         &text("").replace("name: local,", &format!("name: local, {tls}")),
