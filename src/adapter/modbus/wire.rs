@@ -162,13 +162,22 @@ impl Wire {
         attempt: Attempt<'_>,
         health: &mut Health,
     ) -> Result<Reply, Reason> {
-        self.connect().await;
+        self.connect_beside().await?;
         let result = self.ask_and_blame(attempt, health, None).await;
         if !self.link.is_open() && !matches!(result, Err(Reason::ConnectFailed)) {
             tokio::time::sleep(PARTING).await;
-            self.connect().await;
+            let opened = self.connect_beside().await;
+            tracing::trace!(?opened, connection = %self.name, "for who asks next");
         }
         result
+    }
+
+    /// Opens it, where it is not, for who asks beside: when it is opened again for others is as it was.
+    pub(crate) async fn connect_beside(&mut self) -> Result<(), Reason> {
+        if self.link.is_open() {
+            return Ok(());
+        }
+        self.open().await
     }
 
     async fn ask_and_blame(
@@ -196,7 +205,9 @@ impl Wire {
             self.wake(attempt, health, unit).await?;
         }
         loop {
-            let was_idle = self.link.is_open() && self.fruitful;
+            // Also one that was opened anew for who asked beside, and has brought nothing since.
+            let is_idle = self.fruitful || clock::now() >= self.answered_at + IDLE_AFTER;
+            let was_idle = self.link.is_open() && is_idle;
             let reason = match self.once(attempt, health).await {
                 Ok(reply) => return Ok(reply),
                 Err(reason) => reason,
@@ -481,6 +492,49 @@ mod tests {
             }
         };
         tokio::join!(device, asking);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_opened_for_who_asks_beside_may_be_closed_too_while_it_is_idle() {
+        let (mut wire, mut ends, mut health) = wire();
+        let write = WriteRequest {
+            address: 30,
+            data: WriteData::Register(5),
+        };
+        let read = write.read_back();
+        let attempt = Attempt {
+            unit: UnitId(1),
+            request: Ask::Read(&read),
+            timeout: Duration::from_secs(1),
+            delay: Duration::ZERO,
+            retries: 0,
+        };
+        let device = async {
+            let silent = ends.recv().await.unwrap();
+            drop((ends.recv().await.unwrap(), silent));
+            let mut third = ends.recv().await.unwrap();
+            assert_eq!(asked(&mut third).await, 3);
+        };
+        let asking = async {
+            let beside = wire.ask_beside(attempt, &mut health).await;
+            assert_eq!(beside.map(|reply| reply.data), Err(Reason::Timeout));
+            tokio::time::sleep(IDLE_AFTER).await;
+            wire.ask(attempt, &mut health).await.unwrap();
+        };
+        tokio::join!(device, asking);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_beside_in_vain_makes_nobody_else_wait_longer() {
+        let give = || Err(std::io::Error::other("the cable is out"));
+        let options = fixture::connection(vec![fixture::device("d", 1, Vec::new())]);
+        let mut wire = Wire::new(&options, Opener::Memory(Arc::new(give)), clock::now());
+        wire.connect().await;
+        let until = wire.down.until;
+        for _ in 0..5 {
+            assert_eq!(wire.connect_beside().await, Err(Reason::ConnectFailed));
+        }
+        assert_eq!((wire.down.until, wire.fruitless), (until, 1));
     }
 
     #[tokio::test(start_paused = true)]
