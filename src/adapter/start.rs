@@ -20,6 +20,7 @@ use super::outbox::{Outbox, OutboxLimits, OutboxStats, Sink};
 use super::plan::PlanError;
 use super::poller::Poller;
 use super::serial::{InstrumentConnection, Mode};
+use super::wire_options::WireOptions;
 use crate::broker::LinkClosed;
 use crate::clock;
 use crate::net::TlsTime;
@@ -36,6 +37,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 const STEP_MAX: Duration = Duration::from_secs(60);
 /// What a person may wait for a reply, where no device is given longer: a fraction of a step.
 const BY_HAND_MAX: Duration = Duration::from_secs(10);
+/// The same on a line, where who comes after a reload must not hear the reply: less than what is heard out.
+const BY_HAND_ON_LINE_MAX: Duration = LEAVE_LIMIT.saturating_sub(Duration::from_secs(1));
 /// How long a request that is under way may take to be answered when the adapter is stopped.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before the actor is started again after a panic.
@@ -130,7 +133,11 @@ impl Adapter {
         let figures = WireFigures::new();
         let of_wire = Arc::clone(&figures);
         let timeouts = options.devices.iter().map(|device| device.response_timeout);
-        let (by_hand, orders) = by_hand::Actor::new(timeouts.fold(BY_HAND_MAX, Duration::max));
+        let by_hand_max = match options.wire {
+            WireOptions::ModbusTcp(_) => BY_HAND_MAX,
+            WireOptions::ModbusRtu(..) | WireOptions::ModbusRtuOverTcp(..) => BY_HAND_ON_LINE_MAX,
+        };
+        let (by_hand, orders) = by_hand::Actor::new(timeouts.fold(by_hand_max, Duration::max));
         let taken = Arc::new(Mutex::new(orders));
         let actor = move |outbox: Outbox, status, pulse, stop: Stop| {
             let (sender, orders) = mpsc::channel(WAITING_MAX);
