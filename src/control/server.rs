@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
@@ -156,6 +158,10 @@ async fn answer(
     user: u32,
     requests: &mpsc::Sender<Asked>,
 ) -> io::Result<()> {
+    // Who has closed already is seen only here: nothing shall be begun for them.
+    if has_closed(stream) {
+        return Ok(());
+    }
     let (answer, mut lines) = mpsc::channel(LINES);
     let asked = Asked {
         request,
@@ -189,6 +195,12 @@ async fn gone(stream: &UnixStream) {
             return;
         }
     }
+}
+
+/// The same at once: the kernel is asked, since the runtime may not have been told yet.
+fn has_closed(stream: &UnixStream) -> bool {
+    let read = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+    !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 async fn send(stream: &mut UnixStream, line: &Line) -> io::Result<()> {
@@ -298,6 +310,29 @@ mod tests {
         assert!(!asked.answer.is_closed());
         drop(answers);
         asked.answer.closed().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_request_of_who_has_closed_already_is_not_handed_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let shutdown = Shutdown::default();
+        let (sender, mut requests) = mpsc::channel(2);
+        let socket = ControlSocket::open(&path).unwrap();
+        for _ in 0..8 {
+            // They wait to be accepted.
+            drop(ask(&path, &Request::Backlog { bridge: None }).unwrap());
+        }
+        let state = path.clone();
+        let stays = tokio::task::spawn_blocking(move || ask(&state, &Request::State).unwrap());
+        let stays = stays.await.unwrap();
+        tokio::spawn(socket.serve(sender, shutdown.stop()));
+        let asked = requests.recv().await.unwrap();
+        assert_eq!(asked.request, Request::State);
+        drop(stays);
+        asked.answer.closed().await;
+        let other = requests.try_recv();
+        assert!(other.is_err(), "{other:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
