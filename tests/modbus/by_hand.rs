@@ -2,17 +2,18 @@
 //! time stands still.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fieldgate::adapter::by_hand::{Actor, Call, Data, Unanswered, What};
 use fieldgate::adapter::{
-    Adapter, ConnectionOptions, DeviceState, NoCommands, Opener, Reason, RtuOptions, Table, UnitId,
-    WireOptions,
+    Adapter, ConnectionOptions, DeviceOptions, DeviceState, NoCommands, Opener, Reason, RtuOptions,
+    Table, UnitId, WireOptions,
 };
 use fieldgate::shutdown::Shutdown;
 use fieldgate::simulator::{Asked, Fault, FaultyDevice, Framing, Script};
+use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -60,23 +61,33 @@ struct Bench {
 
 impl Bench {
     fn new(framing: Framing) -> Self {
+        let polled = |of: &str| vec![group(of, "g", INTERVAL_MS, vec![word("w", 5)])];
+        let dead = hasty(device("dead", DEAD, polled("dead")));
+        Self::of(framing, vec![device("d", POLLED, polled("d")), dead], || {})
+    }
+
+    /// `opening` is called each time that the wire is opened.
+    fn of(
+        framing: Framing,
+        devices: Vec<DeviceOptions>,
+        opening: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         let heard = Heard::default();
         let is_there = Arc::new(AtomicBool::new(true));
         let wire = match framing {
             Framing::Tcp => WireOptions::ModbusTcp(tcp(LOOPBACK)),
             Framing::Rtu => WireOptions::ModbusRtuOverTcp(tcp(LOOPBACK), RtuOptions::default()),
         };
-        let polled = |of: &str| vec![group(of, "g", INTERVAL_MS, vec![word("w", 5)])];
-        let dead = hasty(device("dead", DEAD, polled("dead")));
         let options = ConnectionOptions {
             name: "line".to_owned(),
             wire,
-            devices: vec![device("d", POLLED, polled("d")), dead],
+            devices,
             splits_file: None,
         };
         let faulty = FaultyDevice::new(Listener(heard.clone()));
         let opens = Arc::clone(&is_there);
         let opener = Opener::Memory(Arc::new(move || {
+            opening();
             if opens.load(Ordering::SeqCst) {
                 Ok(faulty.connect(framing))
             } else {
@@ -137,6 +148,14 @@ fn read(unit: u8, address: u16) -> Call {
             address,
             quantity: 2,
         },
+    }
+}
+
+fn write(unit: u8) -> Call {
+    let what = json!({ "write": { "address": 5, "data": { "register": 7 } } });
+    Call {
+        what: serde_json::from_value(what).unwrap(),
+        ..read(unit, 5)
     }
 }
 
@@ -222,6 +241,13 @@ async fn what_comes_too_late_or_to_a_full_queue_is_not_made() {
     let well = answers.iter().filter(|answer| answer.is_ok()).count();
     assert!((16..=17).contains(&well), "{answers:?}");
 
+    let line = Bench::of(Framing::Rtu, Vec::new(), || {});
+    let long = Call {
+        timeout: Duration::from_secs(5),
+        ..read(STRANGE, 0)
+    };
+    let answer = line.actor.make(long).await;
+    assert!(matches!(answer, Err(Unanswered::Refused(_))), "{answer:?}");
     for wrong in [
         Call {
             timeout: Duration::from_secs(11),
@@ -248,6 +274,64 @@ async fn nothing_is_begun_for_who_has_gone() {
     assert_eq!(last, Ok(Data::Registers(vec![3, 4])));
     let asked = bench.units().iter().filter(|it| **it == STRANGE).count();
     assert_eq!(asked, 1, "that of who waited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_have_gone_take_no_turn() {
+    let mut bench = Bench::new(Framing::Tcp);
+    bench.reads().await;
+    let mut asking = JoinSet::new();
+    bench.ask(&mut asking, read(SILENT, 0));
+    bench.until_silent().await;
+    for address in 0..12 {
+        bench.ask(&mut asking, read(STRANGE, address));
+    }
+    tokio::task::yield_now().await;
+    asking.shutdown().await;
+    let last = bench.actor.make(read(STRANGE, 3)).await;
+    assert_eq!(last, Ok(Data::Registers(vec![3, 4])));
+    let units = bench.units();
+    let since = units.iter().rev().skip(1);
+    let polls = since.take_while(|unit| **unit != SILENT).count();
+    assert!(polls <= 2, "{units:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_begun_for_who_goes_while_the_wire_is_opened() {
+    let (is_opening, mut opening) = mpsc::unbounded_channel();
+    let (go_on, waiting) = std::sync::mpsc::channel();
+    let waiting = Mutex::new(waiting);
+    let bench = Bench::of(Framing::Tcp, Vec::new(), move || {
+        is_opening.send(()).unwrap();
+        waiting.lock().unwrap().recv().unwrap();
+    });
+    let mut asking = JoinSet::new();
+    bench.ask(&mut asking, write(STRANGE));
+    opening.recv().await.unwrap();
+    asking.shutdown().await;
+    go_on.send(()).unwrap();
+    let last = bench.actor.make(read(STRANGE, 3)).await;
+    assert_eq!(last, Ok(Data::Registers(vec![3, 4])));
+    assert_eq!(bench.units(), [STRANGE], "the read of who waited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_had_its_turn_in_time_is_not_sent_too_late_either() {
+    let slow = DeviceOptions {
+        request_delay: Duration::from_secs(6),
+        ..device("slow", POLLED, Vec::new())
+    };
+    let bench = Bench::of(Framing::Tcp, vec![slow], || {});
+    let mut asking = JoinSet::new();
+    let silence = Call {
+        timeout: Duration::from_secs(10),
+        ..read(SILENT, 0)
+    };
+    bench.ask(&mut asking, silence);
+    bench.until_silent().await;
+    let answer = bench.actor.make(write(POLLED)).await;
+    assert_eq!(answer, Err(Unanswered::Busy), "16 s after it was asked for");
+    assert_eq!(bench.units(), [SILENT]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ pub use call::{Call, Unanswered, What};
 pub use queue::Actor;
 pub use write::Writing;
 
-pub(super) use queue::{Order, Orders, tell};
+pub(super) use queue::{Begun, Order, Orders, tell};
 
 pub use super::data::Data;
 

@@ -1,8 +1,11 @@
 //! How a request by hand gets to the actor that has the wire, and its answer back. The actor makes it, between its polls.
 //!
 //! Invariants: what waits is bounded in number and time; a request is made once at most; of one whose answer nobody waits for
-//! any more nothing is begun.
+//! any more nothing is begun; a write is not sent later than the time that a request may wait.
 
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -24,19 +27,49 @@ pub(in crate::adapter) struct Order {
     call: Call,
     /// Then it is too late to begin.
     until: Instant,
+    claim: Claim,
     /// `None` once it has begun.
     answer: Option<Answer>,
 }
 
+/// It has begun.
+#[derive(Debug)]
+pub(in crate::adapter) struct Begun {
+    pub(in crate::adapter) call: Call,
+    /// A write is not to be sent later.
+    pub(in crate::adapter) until: Instant,
+    pub(in crate::adapter) answer: Answer,
+}
+
+/// Of the actor, which begins a request, and who asks, who may go, one comes first.
+#[derive(Clone, Debug, Default)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Whether the other had not.
+    fn is_first(&self) -> bool {
+        !self.0.swap(true, Ordering::SeqCst)
+    }
+}
+
 impl Order {
-    /// It is its turn: what is to be made, and where the answer goes. `None`: nobody waits for it any more, or it is too late.
-    pub(in crate::adapter) fn begin(mut self) -> Option<(Call, Answer)> {
-        let answer = self.answer.take().filter(|answer| !answer.is_closed())?;
-        if clock::now() < self.until {
-            return Some((self.call.clone(), answer));
+    /// Whether somebody waits for it still, and it is not too late.
+    pub(in crate::adapter) fn is_wanted(&self) -> bool {
+        !self.claim.0.load(Ordering::SeqCst) && clock::now() < self.until
+    }
+
+    /// It is its turn. `None`: nobody waits for it any more, or it is too late, which is told.
+    pub(in crate::adapter) fn begin(mut self) -> Option<Begun> {
+        let answer = self.answer.take()?;
+        if clock::now() >= self.until {
+            tell(answer, Err(Unanswered::Busy));
+            return None;
         }
-        tell(answer, Err(Unanswered::Busy));
-        None
+        self.claim.is_first().then(|| Begun {
+            call: self.call.clone(),
+            until: self.until,
+            answer,
+        })
     }
 }
 
@@ -52,6 +85,16 @@ impl Drop for Order {
 pub(in crate::adapter) fn tell(answer: Answer, made: Result<Data, Unanswered>) {
     let told = answer.send(made).is_ok();
     tracing::trace!(told, "a request by hand");
+}
+
+/// Who asks, for as long as they wait.
+struct Asker(Claim);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        let not_begun = self.0.is_first();
+        tracing::trace!(not_begun, "nobody waits for a request by hand any more");
+    }
 }
 
 /// Where requests come out.
@@ -80,6 +123,46 @@ impl Actor {
     /// # Errors
     /// Why there is no answer.
     pub async fn make(&self, call: Call) -> Result<Data, Unanswered> {
+        let made = self.make_until(call, pending()).await;
+        made.unwrap_or(Err(Unanswered::Ended))
+    }
+
+    /// The same for who may go, which `gone` tells. `None`: they went before it was begun, and it is not made. What was begun
+    /// then is waited for, since what comes of it is of interest still.
+    pub async fn make_until(
+        &self,
+        call: Call,
+        gone: impl Future<Output = ()>,
+    ) -> Option<Result<Data, Unanswered>> {
+        let claim = Claim::default();
+        let mut told = match self.order(call, &claim) {
+            Ok(told) => told,
+            Err(fault) => return Some(Err(fault)),
+        };
+        let asker = Asker(claim);
+        let told = tokio::select! {
+            biased;
+            () = gone => {
+                if asker.0.is_first() {
+                    return None;
+                }
+                told.await
+            }
+            told = &mut told => told,
+        };
+        Some(told.unwrap_or_else(|_| {
+            Err(Unanswered::Lost(
+                "what asks on the wire has failed".to_owned(),
+            ))
+        }))
+    }
+
+    /// Puts it into the queue.
+    fn order(
+        &self,
+        call: Call,
+        claim: &Claim,
+    ) -> Result<oneshot::Receiver<Result<Data, Unanswered>>, Unanswered> {
         if call.timeout > self.timeout_max {
             return Err(Unanswered::Refused(format!(
                 "its polls wait meanwhile, so it waits for no reply on this wire for more than {} ms: lower the timeout",
@@ -95,17 +178,13 @@ impl Actor {
         let order = Order {
             call,
             until: clock::now() + WAIT_MAX,
+            claim: claim.clone(),
             answer: Some(answer),
         };
         self.orders.try_send(order).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Unanswered::Busy,
             mpsc::error::TrySendError::Closed(_) => Unanswered::Ended,
         })?;
-        let told = told.await;
-        told.unwrap_or_else(|_| {
-            Err(Unanswered::Lost(
-                "what asks on the wire has failed".to_owned(),
-            ))
-        })
+        Ok(told)
     }
 }

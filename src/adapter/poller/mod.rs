@@ -119,10 +119,12 @@ impl Poller {
                 }
             }
             // Where nothing is due, `wait` takes them.
-            if std::mem::take(&mut self.has_read)
-                && let Ok(order) = by_hand.try_recv()
-            {
-                self.by_hand(order).await;
+            if std::mem::take(&mut self.has_read) {
+                while let Ok(order) = by_hand.try_recv() {
+                    if self.by_hand(order).await {
+                        break;
+                    }
+                }
             }
             let now = clock::now();
             let until = match self.schedule.next(now) {
@@ -170,7 +172,9 @@ impl Poller {
                 self.pulse.beat(clock::now());
                 self.write(order).await;
             }
-            Some(order) = by_hand.recv() => self.by_hand(order).await,
+            Some(order) = by_hand.recv() => {
+                self.by_hand(order).await;
+            }
         }
         if self
             .wire
