@@ -103,7 +103,7 @@ impl Plant {
         let within = site.runtime.enter();
         let drive = Simulator::on_line(Terminal::plug_in(&port).unwrap(), vec![map(9)]);
         drop(within);
-        let file = write(site.folder.path(), &config(single.address, &port, 115_200));
+        let file = write(site.folder.path(), &config(single.address, &port, 57_600));
         let mut gateway = Running::start(&file);
         gateway.until("running").unwrap();
         let plant = Self {
@@ -182,12 +182,14 @@ fn a_device_that_takes_one_connection_is_asked_through_the_gateway_that_has_it()
         ]),
         "holding 13 (reference 40014): 17\n"
     );
-    let line = plant.gateway.until("writing to a device").unwrap();
-    assert!(
-        line.contains("connection=net unit=3") && line.contains("0011 by function 6"),
-        "{line}"
-    );
-    assert!(line.contains("user="), "{line}");
+    for told in ["a write to a device is asked for", "outcome=made"] {
+        let line = plant.gateway.until(told).unwrap();
+        assert!(
+            line.contains("connection=net unit=3") && line.contains("0011 by function 6"),
+            "{line}"
+        );
+        assert!(line.contains("user="), "{line}");
+    }
     assert_eq!(
         well(&["write", "meter", "x", "-5", "--yes", "-c", file]),
         "g/x, holding 12 (reference 40013): -5\n"
@@ -220,7 +222,7 @@ fn a_line_of_the_gateway_that_runs_is_used_between_its_polls() {
     let plant = Plant::new();
     let before = plant.until_polled(0);
     let (port, file) = (plant.port.to_str().unwrap(), plant.file.to_str().unwrap());
-    let at = ["--baud", "115200", "-c", file];
+    let at = ["--baud", "57600", "-c", file];
     assert_eq!(
         well(&["read", "drive", "u", "-c", file]),
         "g/u, holding 10 (reference 40011): 230.2 V\n"
@@ -242,7 +244,7 @@ fn a_line_of_the_gateway_that_runs_is_used_between_its_polls() {
             "-c",
             file
         ]),
-        format!("{port} at 115200 8N1: unit 9 answers: exception_02\n")
+        format!("{port} at 57600 8N1: unit 9 answers: exception_02\n")
     );
     assert_eq!(
         well(&["write", "drive", "x", "7", "--yes", "-c", file]),
@@ -285,7 +287,7 @@ fn a_line_is_not_asked_otherwise_than_the_gateway_that_has_it_does() {
     ] {
         let told = complaint(1, other);
         assert!(
-            told.contains(&format!("the gateway that runs has {port} at 115200 8N1")),
+            told.contains(&format!("the gateway that runs has {port} at 57600 8N1")),
             "{told}"
         );
     }
@@ -297,10 +299,20 @@ fn a_line_is_not_asked_otherwise_than_the_gateway_that_has_it_does() {
     let told = complaint(1, &["read", "drive", "-c", file]);
     assert!(
         told.contains(&format!(
-            "has {port} at 115200 8N1, as its connection `rs485`"
+            "has {port} at 57600 8N1, as its connection `rs485`"
         )) && told.contains("`fieldgate reload` first"),
         "{told}"
     );
+}
+
+#[test]
+fn a_line_that_was_renamed_in_the_file_is_not_used_beside_the_gateway_that_has_it() {
+    let plant = Plant::new();
+    let file = plant.file.to_str().unwrap();
+    let renamed = config(plant.single.address, &plant.port, 9600).replace("rs485", "bus");
+    write(plant.site.folder.path(), &renamed);
+    let told = complaint(1, &["read", "drive", "-c", file]);
+    assert!(told.contains("`fieldgate reload` first"), "{told}");
 }
 
 /// Stands where the gateway's socket would be: says `state` to the first who asks, and nothing to the second.

@@ -70,7 +70,7 @@ fn tell_outcome(
 ) {
     let (unit, what) = (call.unit.0, &call.what);
     let outcome = outcome(made);
-    tracing::info!(%connection, unit, %what, user, outcome, "a write to a device, as asked on the control socket");
+    tracing::info!(%connection, unit, %what, user, %outcome, "a write to a device, as asked on the control socket");
 }
 
 fn outcome(made: Option<&Result<Data, Unanswered>>) -> String {

@@ -117,12 +117,16 @@ impl Found {
             })),
             // It does not run by what the file says now. Another host by that name is another wire; a port may be the same.
             None if is_line(&self.wire) => {
-                let stale = running.connections.iter().find(has_name)?;
+                let help = "`fieldgate reload` first";
+                let Some(stale) = running.connections.iter().find(has_name) else {
+                    // It may have the port under another name, or by another setting.
+                    let why = "by a configuration that it has not taken up yet".to_owned();
+                    return Some(Held::Closed(self.closed(why, help)));
+                };
                 let why = format!("where its configuration says {to} by now");
-                let closed = self.closed(why, "`fieldgate reload` first");
                 Some(Held::Closed(Closed {
                     wire: stale.to.clone(),
-                    ..closed
+                    ..self.closed(why, help)
                 }))
             }
             None => None,

@@ -99,7 +99,11 @@ pub(super) async fn scan(arguments: &Arguments) -> Result<(), Fault> {
         None => None,
     };
     if let Some(gateway) = &gateway {
-        plan.wires.retain(|wire| gateway.has(wire));
+        if matches!(gateway.wire, WireOptions::ModbusRtu(..)) && arguments.says_no_settings() {
+            plan.wires = vec![gateway.wire.clone()];
+        } else {
+            plan.wires.retain(|wire| gateway.has(wire));
+        }
         if plan.wires.is_empty() {
             return Err(Fault::OtherSettings(gateway.wire.to_string()));
         }
@@ -178,6 +182,13 @@ impl Arguments {
             timeout: self.timeout.unwrap_or(timeout),
             json: self.json,
         })
+    }
+}
+
+impl Arguments {
+    /// Of a port; then it is asked with those that the gateway has.
+    fn says_no_settings(&self) -> bool {
+        self.bauds.is_empty() && self.parity.is_empty() && self.stop_bits.is_none()
     }
 }
 
