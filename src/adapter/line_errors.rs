@@ -3,7 +3,8 @@
 //! bytes are mostly thrown away below it. Not every driver counts.
 //!
 //! The driver is asked when somebody looks, and when the port is closed; a reading costs nothing. Its counts begin with the
-//! device and go round; here they begin with the program, and go on over ports that come and go.
+//! device and go round; here they begin with the wire, which a reload that changes it starts anew, and go on over ports that
+//! come and go.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};

@@ -172,7 +172,7 @@ pub struct Busy {
     pub time_s: f64,
 }
 
-/// What a serial port did not receive as it was sent. Counts count since the start of the program.
+/// What a serial port did not receive as it was sent. Counts count since the start of its wire, which a reload may start anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineErrorCounts {
     /// Characters without their stop bit: another speed, or noise.

@@ -195,7 +195,7 @@ fn on_wire(connection: &ConnectionState, at: WallTime, found: &mut Vec<Problem>)
     let busy = connection.busy.unwrap_or_default();
     if busy.ratio > BUSY_ABOVE && busy.time_s > BUSY_FOR_S && late > 0 {
         let what = format!(
-            "requests take {:.0} % of its time, and {late} deadlines passed without a reading",
+            "requests take {:.0} % of its time, and {late} deadlines have passed without a reading since the start",
             busy.ratio * 100.0
         );
         let remedy = "raise an interval or the baud rate, or read more at once (max_gap): fieldgate check says what is planned";
@@ -479,7 +479,7 @@ mod tests {
         assert_eq!(
             with(0.97, 3600.0, 3),
             [
-                "connection rs485-a: requests take 97 % of its time, and 3 deadlines passed without a reading"
+                "connection rs485-a: requests take 97 % of its time, and 3 deadlines have passed without a reading since the start"
             ]
         );
         assert_eq!(with(0.97, 3600.0, 0), [""; 0], "full, and all in time");
