@@ -5,12 +5,10 @@
 
 use std::fs;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
@@ -20,7 +18,7 @@ use tokio::time::timeout;
 
 use super::members::is_member;
 use super::protocol::{BROKEN_OFF, Line, REQUEST_BYTES_MAX, Request};
-use crate::net::{SocketFile, SocketFileError, listen_unix};
+use crate::net::{SocketFile, SocketFileError, is_gone_or_speaks, listen_unix};
 use crate::shutdown::Stop;
 
 /// Commands that are answered at a time; others wait in the kernel's queue. More than people have terminals open, in each of
@@ -159,7 +157,7 @@ async fn answer(
     requests: &mpsc::Sender<Asked>,
 ) -> io::Result<()> {
     // Who has closed already is seen only here: nothing shall be begun for them.
-    if has_closed(stream) {
+    if is_gone_or_speaks(stream) {
         return Ok(());
     }
     let (answer, mut lines) = mpsc::channel(LINES);
@@ -195,12 +193,6 @@ async fn gone(stream: &UnixStream) {
             return;
         }
     }
-}
-
-/// The same at once: the kernel is asked, since the runtime may not have been told yet.
-fn has_closed(stream: &UnixStream) -> bool {
-    let read = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
-    !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 async fn send(stream: &mut UnixStream, line: &Line) -> io::Result<()> {

@@ -22,7 +22,7 @@ pub use certificate::common_name;
 pub use described::Described;
 pub use fingerprint::Fingerprint;
 pub use handshake::{Peer, is_hang_up, tls_fault};
-pub use socket::{configure, listen as listen_tcp};
+pub use socket::{configure, is_gone_or_speaks, listen as listen_tcp};
 pub use socket_file::{SocketFile, SocketFileError, listen as listen_unix};
 pub use tls::{ClientSetup, ServerSetup, TlsError, check_pair, client_setup, server_setup};
 pub use tls_time::TlsTime;

@@ -1,6 +1,7 @@
 //! The options every TCP socket gets, dialled or accepted: Linux hands those of a listening socket to what it accepts.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -55,6 +56,13 @@ pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<(TcpListener, Soc
     let listener = socket.listen(backlog)?;
     let local = listener.local_addr()?;
     Ok((listener, local))
+}
+
+/// Whether the peer has closed, or says something: the kernel is asked, since the runtime may not have been told yet.
+#[must_use]
+pub fn is_gone_or_speaks(stream: &impl AsFd) -> bool {
+    let read = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+    !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! to blame, not the way to it); after a back-off with jitter where nobody listens or every unit was silent in its turn.
 //! After the back-off each has a turn again. What is asked in the meantime fails with the reason that brought it down.
 
+mod beside;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -153,31 +155,6 @@ impl Wire {
     ) -> Result<Reply, Reason> {
         let unit = Some(attempt.unit);
         self.ask_and_blame(attempt, health, unit).await
-    }
-
-    /// The same beside what is always asked, of whatever unit: at once, also where it waits to be opened again, and who is
-    /// silent then makes nobody else wait. What a failure cost is made good here, and not by who asks next.
-    pub(crate) async fn ask_beside(
-        &mut self,
-        attempt: Attempt<'_>,
-        health: &mut Health,
-    ) -> Result<Reply, Reason> {
-        self.connect_beside().await?;
-        let result = self.ask_and_blame(attempt, health, None).await;
-        if !self.link.is_open() && !matches!(result, Err(Reason::ConnectFailed)) {
-            tokio::time::sleep(PARTING).await;
-            let opened = self.connect_beside().await;
-            tracing::trace!(?opened, connection = %self.name, "for who asks next");
-        }
-        result
-    }
-
-    /// Opens it, where it is not, for who asks beside: when it is opened again for others is as it was.
-    pub(crate) async fn connect_beside(&mut self) -> Result<(), Reason> {
-        if self.link.is_open() {
-            return Ok(());
-        }
-        self.open().await
     }
 
     async fn ask_and_blame(
