@@ -3,7 +3,7 @@
 //! `options` what to read; `plan` as which requests, `split` what of one that is refused (kept in `splits_file`), `budget` how much of a line's time,
 //! `schedule` when, `health` how a device stands, `said` what of a reading is new, `publish` how it is said, `command` and
 //! `write` what is done for a command (all without I/O); `modbus` the wire; `desk` takes commands in;
-//! `poller` the actor; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `latest` the newest readings for who looks; `outbox` the bounded queue
+//! `poller` the actor, `supervisor` who keeps it running; `serial` instruments that speak no Modbus, whose ports `attendant` opens; `latest` the newest readings for who looks; `outbox` the bounded queue
 //! to the broker; `figures` what is measured of a wire: of its time by `wire_use`, of its port by `line_errors`. Reasons of bad readings are
 //! listed in `reason`. `by_hand` is what a person asks, where no actor does or through it.
 //!
@@ -39,6 +39,7 @@ mod serial_port;
 mod split;
 mod splits_file;
 mod start;
+mod supervisor;
 mod wire_options;
 mod wire_use;
 mod write;

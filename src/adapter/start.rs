@@ -1,10 +1,9 @@
-//! Starting and supervising the tasks of one connection.
+//! Starting the tasks of one connection.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::task::{JoinError, JoinHandle};
 
 use super::attendant::Attendant;
 use super::by_hand;
@@ -20,8 +19,8 @@ use super::outbox::{Outbox, OutboxLimits, OutboxStats, Sink};
 use super::plan::PlanError;
 use super::poller::Poller;
 use super::serial::{InstrumentConnection, Mode};
+use super::supervisor::{LEAVE_LIMIT, Supervisor};
 use super::wire_options::WireOptions;
-use crate::broker::LinkClosed;
 use crate::clock;
 use crate::net::TlsTime;
 use crate::shutdown::{Pulse, Stop};
@@ -31,18 +30,12 @@ const OUTBOX: OutboxLimits = OutboxLimits {
     messages: 1000,
     bytes: 1024 * 1024,
 };
-/// How long the last readings may take to reach the broker when the adapter is stopped.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// What the actor of a wire may take for a step, beside what it waits for a device: to connect, to become quiet.
 const STEP_MAX: Duration = Duration::from_secs(60);
 /// What a person may wait for a reply, where no device is given longer: a fraction of a step.
 const BY_HAND_MAX: Duration = Duration::from_secs(10);
 /// The same on a line, where who comes after a reload must not hear the reply: less than what is heard out.
 const BY_HAND_ON_LINE_MAX: Duration = LEAVE_LIMIT.saturating_sub(Duration::from_secs(1));
-/// How long a request that is under way may take to be answered when the adapter is stopped.
-const LEAVE_LIMIT: Duration = Duration::from_secs(5);
-/// Pause before the actor is started again after a panic.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// The adapter of one connection.
 #[derive(Debug)]
@@ -305,105 +298,10 @@ impl NamedStatus {
     }
 }
 
-/// Keeps the actor running: a panic in it is caught, counted, and it starts anew on a connection of its own.
-struct Supervisor<F> {
-    name: String,
-    actor: F,
-    outbox: Outbox,
-    status: watch::Sender<AdapterStatus>,
-    pulse: Pulse,
-}
-
-impl<F, A> Supervisor<F>
-where
-    F: Fn(Outbox, watch::Sender<AdapterStatus>, Pulse, Stop) -> A,
-    A: Future<Output = ()> + Send + 'static,
-{
-    async fn run(self, drain: JoinHandle<Result<(), LinkClosed>>, mut stop: Stop) {
-        let (mut actor, told) = (None, stop.clone());
-        tokio::select! {
-            () = stop.requested() => {}
-            () = self.poll_for_ever(&mut actor, &told) => {}
-        }
-        drop(told);
-        if let Some(mut task) = actor {
-            // What was asked is heard out: its answer must not be taken for that to what another asks next.
-            match tokio::time::timeout(LEAVE_LIMIT, &mut task.0).await {
-                Ok(ended) => self.tell_panic(&ended),
-                Err(_) => {
-                    task.0.abort();
-                    // A port is free for whoever comes next only when its task is gone.
-                    let ended = (&mut task.0).await;
-                    tracing::trace!(?ended, connection = %self.name, "no longer polling");
-                }
-            }
-        }
-        self.pulse.end();
-        self.outbox.close();
-        let mut drain = Aborting(drain);
-        match tokio::time::timeout(DRAIN_LIMIT, &mut drain.0).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(_) => tracing::debug!(connection = %self.name, "the broker ended first"),
-            Err(_) => {
-                let left = self.outbox.stats().waiting;
-                tracing::warn!(connection = %self.name, left, "the broker did not take the last readings");
-            }
-        }
-        self.status.send_modify(|status| {
-            status.connected = false;
-            status.outbox = self.outbox.stats();
-        });
-        // Whoever waits for this part may go on now.
-        drop(stop);
-    }
-
-    /// Ends only where the actor did because of `stop`. `running` is the actor, while there is one.
-    async fn poll_for_ever(&self, running: &mut Option<Aborting<()>>, stop: &Stop) {
-        loop {
-            let actor = (self.actor)(
-                self.outbox.clone(),
-                self.status.clone(),
-                self.pulse.clone(),
-                stop.clone(),
-            );
-            let task = running.insert(Aborting(tokio::spawn(actor)));
-            let ended = (&mut task.0).await;
-            // Who is told to stop may have done so before this is told: then nobody is left to be waited for.
-            *running = None;
-            if stop.is_requested() {
-                self.tell_panic(&ended);
-                return;
-            }
-            if let Err(error) = ended {
-                tracing::error!(connection = %self.name, %error, "the adapter failed and is started again");
-            }
-            self.status.send_modify(|status| status.restarts += 1);
-            tokio::time::sleep(RESTART_PAUSE).await;
-        }
-    }
-
-    /// Of an actor that was told to stop, and is not started again.
-    fn tell_panic(&self, ended: &Result<(), JoinError>) {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            tracing::error!(connection = %self.name, %error, "the adapter failed while it was stopped");
-        }
-    }
-}
-
-/// A task that ends with its owner.
-struct Aborting<T>(JoinHandle<T>);
-
-impl<T> Drop for Aborting<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::LinkClosed;
     use crate::mqtt::Message;
     use crate::shutdown::Shutdown;
 
