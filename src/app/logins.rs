@@ -20,15 +20,13 @@ use crate::auth::{
 };
 use crate::broker::BrokerHandle;
 use crate::config::Config;
-use crate::net::Fingerprint;
+use crate::net::{Fingerprint, SETTLE};
 use crate::shutdown::Stop;
 use crate::topic::TopicError;
 
 /// Between two attempts to read the files.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
-/// A file that has just become well may be half written: it counts when it has stood still for so long.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// Where users and rules are.
 #[derive(Clone, Debug)]

@@ -26,12 +26,10 @@ use super::dial::{Dialler, Stream};
 use super::{BridgeOptions, DialError, LinkError, Stage};
 use crate::clock::{self, WallTime};
 use crate::mqtt::ReasonCode;
-use crate::net::{Fingerprint, TlsTime};
+use crate::net::{Fingerprint, SETTLE, TlsTime};
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(60);
-/// Files that have just changed may be half of a new set: they are judged when they have stood still for so long.
-const SETTLE: Duration = Duration::from_secs(5);
 /// What an upstream gets to refuse our certificate: in TLS 1.3 it does so after the handshake.
 const REFUSAL: Duration = Duration::from_secs(2);
 /// Between two reminders of a certificate that expires.

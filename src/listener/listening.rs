@@ -19,15 +19,13 @@ use super::served::Served;
 use super::{Bind, BindError, ListenError, ListenerOptions};
 use crate::broker::{BrokerHandle, LinkClosed};
 use crate::clock;
-use crate::net::{self, Expiry, Fingerprint, ServerSetup, ServerTls, TlsError, TlsTime};
+use crate::net::{self, Expiry, Fingerprint, SETTLE, ServerSetup, ServerTls, TlsError, TlsTime};
 use crate::shutdown::{Pulse, Stop};
 use crate::status::ListenerStatus;
 
 /// Between two attempts to open the address.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
-/// Files that have just become well may be half written: they are taken when they have stood still for so long.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// How often its task shows that it is alive, and how late that may be.
 const BEAT: Duration = Duration::from_secs(10);

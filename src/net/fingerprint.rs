@@ -4,10 +4,14 @@
 //! without a clock stamps everything alike. The files are a few kilobytes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ring::digest::{Context, SHA256};
 
 use super::{ClientTls, pem};
+
+/// Files that have just changed may be half written, or half of a new set: they count when they have stood still for so long.
+pub const SETTLE: Duration = Duration::from_secs(5);
 
 /// Equal for files with equal contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ mod validity;
 
 pub use certificate::common_name;
 pub use described::Described;
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, SETTLE};
 pub use handshake::{Peer, is_hang_up, tls_fault};
 pub use socket::{configure, is_gone_or_speaks, listen as listen_tcp};
 pub use socket_file::{SocketFile, SocketFileError, listen as listen_unix};
